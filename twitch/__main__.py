@@ -1,0 +1,107 @@
+"""The command, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from twitch.errors import EX_USAGE, TwitchError, UsageError
+
+USAGE = """\
+usage: puppet-twitch listen [--bind ADDRESS] [--port PORT]
+       puppet-twitch --version
+
+Trigger a Puppet run on this node over HTTP. Ordinarily systemd does the rest:
+
+  systemctl enable --now puppet-twitch.socket
+  curl http://localhost:2023/puppet/twitch
+  journalctl -u 'puppet-twitch*'
+
+listen    answer HTTP on the sockets that systemd or systemd-socket-activate hands over;
+          with --bind or --port on a socket of its own, in the foreground, for debugging
+handle, conclude
+          root's part of a run, started by puppet-twitch-run@.service
+"""
+
+DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run one of the commands and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _command(words)
+    except TwitchError as error:
+        print(f"puppet-twitch: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command(words: list[str]) -> int:
+    # Each command imports only what it needs: a cold start is part of the answer's time.
+    name, options = (words[0], words[1:]) if words else ("", [])
+    if name == "listen":
+        return _listen(options)
+    if name == "handle" and not options:
+        from twitch import handler
+
+        handler.main()
+    elif name == "conclude" and not options:
+        from twitch import conclude
+
+        conclude.main()
+    elif name == "--version":
+        import twitch
+
+        print(f"puppet-twitch {twitch.__version__}")
+    elif name in ("--help", "-h"):
+        print(USAGE, end="")
+    else:
+        print(USAGE, end="", file=sys.stderr)
+        return EX_USAGE
+    return 0
+
+
+def _listen(options: list[str]) -> int:
+    import logging
+
+    from twitch import activation, listener
+
+    # systemd reads the priority from the angle brackets (sd-daemon(3)).
+    in_journal = not sys.stderr.isatty()
+    logging.basicConfig(format=f"{'<4>' if in_journal else ''}%(message)s", level=logging.INFO)
+    bind, port, idle_exit_s = _listen_options(options)
+    if bind is None and port is None:
+        listener.main(activation.inherited(), idle_exit_s)
+    else:
+        given = activation.opened(bind or DEFAULT_BIND, DEFAULT_PORT if port is None else port)
+        address = given.listening[0].getsockname()
+        print(f"listening on {address[0]} port {address[1]}; Ctrl-C ends", file=sys.stderr)
+        listener.main(given, None)
+    return 0
+
+
+def _listen_options(options: list[str]) -> tuple[Optional[str], Optional[int], float]:
+    from twitch.listener import IDLE_EXIT_S
+
+    bind: Optional[str] = None
+    port: Optional[int] = None
+    idle_exit_s = IDLE_EXIT_S
+    if len(options) % 2:
+        raise UsageError(f"{options[-1]} needs a value; see puppet-twitch --help")
+    for name, value in zip(options[::2], options[1::2]):
+        if name == "--bind":
+            bind = value
+        elif name == "--port" and value.isdecimal() and int(value) < 65536:
+            port = int(value)
+        elif name == "--idle-exit" and value.isdecimal():
+            idle_exit_s = float(value)
+        else:
+            raise UsageError(f"{name} {value}: not understood; see puppet-twitch --help")
+    return bind, port, idle_exit_s
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What systemd hands over to the listener, and what it is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import NamedTuple
+
+from twitch.errors import UsageError
+
+
+class Inherited(NamedTuple):
+    """Sockets to accept from (Accept=no), or one connection to serve (Accept=yes)."""
+
+    listening: tuple[socket.socket, ...]
+    connection: tuple[socket.socket, ...]  # none or one
+
+
+def inherited() -> Inherited:
+    """Take over what systemd, or systemd-socket-activate, has opened.
+
+    Raises `UsageError` if that is nothing: this process never opens a port by accident.
+    """
+    from systemd import daemon
+
+    descriptors = daemon.listen_fds(unset_environment=True)
+    if not descriptors:
+        raise UsageError(
+            "no sockets from systemd; systemctl start puppet-twitch.socket, "
+            "or try: puppet-twitch listen --bind 127.0.0.1 --port 2023"
+        )
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for one in sockets:
+        os.set_inheritable(one.fileno(), False)
+        if one.type != socket.SOCK_STREAM or one.family not in (socket.AF_INET, socket.AF_INET6):
+            raise UsageError(f"{one.family.name} {one.type.name} from systemd is not a TCP socket")
+    listening = tuple(one for one in sockets if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    connection = tuple(one for one in sockets if one not in listening)
+    if len(connection) > 1 or (connection and listening):
+        raise UsageError("systemd handed over connections and listening sockets at once")
+    return Inherited(listening, connection)
+
+
+def notify(state: str) -> None:
+    """Tell systemd READY=1 or STOPPING=1 (sd_notify(3)); without systemd nobody listens."""
+    if os.environ.get("NOTIFY_SOCKET"):
+        from systemd import daemon
+
+        daemon.notify(state)
+
+
+def opened(address: str, port: int) -> Inherited:
+    """A listening socket of our own, where systemd gave none; raises `UsageError`."""
+    try:
+        listening = socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=128
+        )
+    except OSError as error:
+        hint = "; systemctl stop puppet-twitch.socket" if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on {address} port {port}: {error.strerror}{hint}") from error
+    listening.setblocking(False)
+    return Inherited((listening,), ())

@@ -1,0 +1,96 @@
+"""The listener's side of the run socket: one question, one answer, and a second's memory.
+
+The memory is what keeps a flood on the port from becoming a flood of root processes: whatever the
+handler has just said is said again for a second, and only one question is under way at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Optional, Union
+
+from twitch import messages
+from twitch.errors import HandlerUnavailable, PacketError
+from twitch.messages import Answer, Run, Status
+
+REMEMBER_S = 1.0
+# Ordinarily 30 to 60 ms. The first question after a boot or a change of puppet.conf waits for
+# `puppet config print` (1 s on an idle machine, measured), which a busy small one stretches.
+ANSWER_TIMEOUT_S = 30
+
+Question = Union[Run, Status]
+
+
+class Handler:
+    """The handler as the listener sees it."""
+
+    def __init__(self, path: str = messages.RUN_SOCKET) -> None:
+        self._path = path
+        self._remembered: dict[Question, tuple[float, Answer]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the handler's answer, or the one of a moment ago to an equal question.
+
+        Raises `HandlerUnavailable` when the run socket is down or full.
+        """
+        async with self._one_at_a_time:
+            answer = self._recall(question)
+            if answer is None:
+                answer = await _ask(self._path, question)
+                self._remember(question, answer)
+            return answer
+
+    def _recall(self, question: Question) -> Optional[Answer]:
+        now = asyncio.get_running_loop().time()
+        self._remembered = {
+            asked: (until, answer) for asked, (until, answer) in self._remembered.items() if until > now
+        }
+        return self._remembered.get(_key(question), (0.0, None))[1]
+
+    def _remember(self, question: Question, answer: Answer) -> None:
+        until = asyncio.get_running_loop().time() + REMEMBER_S
+        if isinstance(question, Run):
+            # What a run changes is the status; and who asks next finds Puppet busy with this run.
+            self._remembered.pop(Status(), None)
+            if answer.kind == "started":
+                if question.queue:
+                    return  # the next one may wait for this run: that is for the handler to say
+                answer = Answer("busy", run=answer.run)
+        self._remembered[_key(question)] = (until, answer)
+
+
+def _key(question: Question) -> Question:
+    """Who asks from where does not change the answer, except that anonymous has a cooldown."""
+    if not isinstance(question, Run):
+        return question
+    return question._replace(client="", caller=question.caller if question.caller == "anonymous" else "")
+
+
+async def _ask(path: str, question: Question) -> Answer:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as handler:
+        handler.setblocking(False)
+        try:
+            # AF_UNIX connects at once or not at all: EAGAIN means that the backlog is full.
+            handler.connect(path)
+            await loop.sock_sendall(handler, messages.encode(question))
+            packet = await asyncio.wait_for(
+                loop.sock_recv(handler, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
+            )
+        except BlockingIOError as error:
+            raise HandlerUnavailable("Too many questions at once; try again") from error
+        except asyncio.TimeoutError as error:
+            raise HandlerUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
+        except OSError as error:
+            raise HandlerUnavailable(
+                f"The handler cannot be reached ({error.strerror}); systemctl start puppet-twitch-run.socket"
+            ) from error
+    if not packet:
+        # systemd's way of saying MaxConnections= (an end-of-file), or a handler that was killed.
+        raise HandlerUnavailable("The handler left without an answer; try again")
+    try:
+        return messages.decode_answer(packet)
+    except PacketError as error:
+        raise HandlerUnavailable(f"The handler's answer was not understood: {error}") from error

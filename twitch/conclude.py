@@ -1,0 +1,143 @@
+"""Root, after the run: gather what Puppet left, judge it, and put the verdict on record.
+
+ExecStopPost= of the run's unit, so it comes also after a crash, a timeout and a failed start. It
+needs neither Puppet nor the configuration: the run may have removed both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any, Optional
+
+from twitch import journal, locks, puppet, runs, verdict
+from twitch import report as reports
+from twitch.report import Report
+
+
+def main() -> None:
+    """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
+    store = runs.Store()
+    record = store.read(os.environ.get("INVOCATION_ID", ""))
+    if not record or record["state"] == runs.FINISHED:
+        return
+    conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
+
+
+def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status: str) -> None:
+    """Write the verdict into the record, the end into current.json, one event into the journal."""
+    run = record["run"]
+    now = time.time()
+    report = None
+    if record["state"] == runs.QUEUED:
+        judged = verdict.Verdict(verdict.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
+    else:
+        settings = puppet.Settings(**record["settings"])
+        report = _report_of(store, record, settings)
+        judged = verdict.judge(_facts(store, record, settings, report, exit_code, exit_status))
+        if record["command"] == "apply":
+            _hand_over(store.report_path(run), settings.lastrunreport)
+    good = judged.word in verdict.GOOD
+    finished = {
+        **{key: value for key, value in record.items() if key not in ("settings", "command")},
+        "state": runs.FINISHED,
+        "ended": now,
+        "duration_s": round(now - record["started"], 1) if record["started"] else None,
+        "exit_status": exit_status,
+        "verdict": judged.word,
+        "reason": record.get("reason") or judged.reason,
+        "error": None if good else reports.first_error(store.log_path(run)),
+        "unreported": judged.unreported,
+        **_told(report),
+    }
+    store.write(finished)
+    with store.locked():
+        current = store.current()
+        if current and current.run == run:
+            store.claim_current(current._replace(ended=now))
+        queued = store.queued()
+        if queued and queued.run == run:
+            store.leave_queue()
+    _log(finished)
+    store.prune()
+
+
+def _facts(
+    store: runs.Store,
+    record: runs.Record,
+    settings: puppet.Settings,
+    report: Optional[Report],
+    exit_code: str,
+    exit_status: str,
+) -> verdict.Facts:
+    run, started = record["run"], record["started"]
+    summary = reports.read_summary(settings.lastrunfile)
+    # The summary has whole seconds only.
+    fresh = summary and summary.last_run is not None and summary.last_run >= int(started)
+    other_report = not report and reports.written_since(settings.lastrunreport, started)
+    return verdict.Facts(
+        exit_code=exit_code,
+        exit_status=exit_status,
+        report=report,
+        summary=summary if fresh and not other_report else None,
+        log_begun=os.path.exists(store.log_path(run)),
+        other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
+        disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
+        requested_environment=record["options"]["environment"],
+    )
+
+
+def _report_of(store: runs.Store, record: runs.Record, settings: puppet.Settings) -> Optional[Report]:
+    """The report that is known to be this run's: by the job id, or by a path that only it was told."""
+    if record["command"] == "apply":
+        return reports.read(store.report_path(record["run"]))
+    report = reports.read(settings.lastrunreport)
+    return report if report and report.job_id == record["run"] else None
+
+
+def _hand_over(private: str, usual: str) -> None:
+    """Put the report where the site's tools look for it, as Puppet would have (0640, by rename)."""
+    temporary = f"{usual}.puppet-twitch"
+    try:
+        with open(private, "rb") as source, open(_create(temporary), "wb") as target:
+            shutil.copyfileobj(source, target)
+        os.rename(temporary, usual)
+        os.unlink(private)
+    except FileNotFoundError:
+        pass  # Puppet wrote none, or the run has removed Puppet's directories
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+
+
+def _told(report: Optional[Report]) -> dict[str, Any]:
+    if not report:
+        return {}
+    return {
+        "noop": report.noop,
+        "noop_pending": report.noop_pending,
+        "environment": report.environment,
+        "cached_catalog_status": report.cached_catalog_status,
+        "counts": report.counts,
+        "failed_resources": list(report.failed_resources),
+    }
+
+
+def _log(record: runs.Record) -> None:
+    counts, reason = record.get("counts", {}), record["reason"]
+    journal.event(
+        journal.ENDED,
+        f"run {record['run']} of {record['caller']}: {record['verdict']}{f': {reason}' if reason else ''}",
+        priority=journal.NOTICE if record["verdict"] in verdict.GOOD else journal.WARNING,
+        run=record["run"],
+        caller=record["caller"],
+        client=record["client"],
+        verdict=record["verdict"],
+        reason=reason,
+        exit_status=record["exit_status"],
+        changed=counts.get("changed"),
+        failed=counts.get("failed"),
+        duration_s=record["duration_s"],
+    )

@@ -1,0 +1,194 @@
+"""`/etc/puppet-twitch/puppet-twitch.conf`: what may stand there, and nothing else.
+
+Every key has a default, so the file may be empty or missing. A fault is one line that names file,
+section, key and what is allowed; it never falls back to a default, because a default may be laxer
+than what the operator meant to write.
+"""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from typing import NamedTuple, Optional, Union
+
+from twitch.errors import ConfigError
+
+CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+GRANT_WORDS = ("trigger", "noop", "tags", "status", "logs")
+ENVIRONMENT_GRANT = re.compile(r"environment=[A-Za-z0-9_*]+")
+GRANTS_ALLOWED = "any of: trigger noop tags environment=PATTERN status logs"
+
+ANONYMOUS_GRANTS = ("trigger", "status")
+EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+# Anonymous callers only: ten seconds after a run ended, a run that somebody wants at once is either
+# a loop or an attack; whoever has a name is trusted to know .
+COOLDOWN_S = 10
+COOLDOWN_MAX_S = 24 * 3600
+
+
+class Config(NamedTuple):
+    """The whole configuration, checked."""
+
+    networks: tuple[Network, ...] = EVERYWHERE
+    grants: Mapping[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}  # caller -> grants
+    cooldown_s: int = COOLDOWN_S
+    command: str = "agent"  # or "apply"
+    manifest: Optional[str] = None  # absolute path; with "apply" only
+    puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
+
+
+def load(path: str = CONFIG_FILE) -> Config:
+    """Read and check the file.
+
+    A missing file is an empty one; one that cannot be read or understood raises `ConfigError`.
+    """
+    parser = configparser.ConfigParser(
+        delimiters=("=",),  # names of callers contain colons
+        comment_prefixes=("#", ";"),
+        interpolation=None,
+        default_section="\0",  # [DEFAULT] would leak its keys into every section
+        empty_lines_in_values=False,
+    )
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names of callers are case-sensitive
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError:
+        return Config()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except configparser.Error as error:
+        raise ConfigError(f"{path}: {_one_line(error)}") from error
+    return _check(path, parser)
+
+
+class Watched:
+    """The configuration as the file says it now; read again only when the file has changed.
+
+    An operator who takes a grant away expects it to be gone at once, not when the listener
+    happens to leave.
+    """
+
+    def __init__(self, path: str = CONFIG_FILE) -> None:
+        self._path = path
+        self._stamp: object = ()
+        self._config = Config()
+
+    def current(self) -> Config:
+        """Return the configuration; raises `ConfigError` for as long as the file is at fault."""
+        stamp = _stamp(self._path)
+        if stamp != self._stamp:
+            self._config = load(self._path)
+            self._stamp = stamp
+        return self._config
+
+
+def _stamp(path: str) -> object:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _check(path: str, parser: configparser.ConfigParser) -> Config:
+    values: dict[str, object] = {}
+    grants: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}
+    for section in parser.sections():
+        if section not in ("access", "puppet"):
+            raise ConfigError(f"{path}: [{section}]: unknown section; allowed: [access] [puppet]")
+        for key, value in parser.items(section):
+            where = f"{path}: [{section}] {key}"
+            if section == "access":
+                _access(where, key, value, values, grants)
+            else:
+                _puppet(where, key, value, values)
+    if values.get("command") == "apply" and "manifest" not in values:
+        raise ConfigError(f"{path}: [puppet] command = apply needs a manifest = /absolute/path")
+    if "manifest" in values and values.get("command") != "apply":
+        raise ConfigError(f"{path}: [puppet] manifest is only for command = apply")
+    return Config(grants=grants, **values)  # type: ignore[arg-type]
+
+
+def _access(
+    where: str, key: str, value: str, values: dict[str, object], grants: dict[str, tuple[str, ...]]
+) -> None:
+    if key == "from":
+        values["networks"] = _networks(where, value)
+    elif key == "cooldown":
+        values["cooldown_s"] = _seconds(where, value, COOLDOWN_MAX_S)
+    elif key == "anonymous":
+        grants[key] = _grants(where, value)
+    else:
+        raise ConfigError(f"{where}: unknown key; allowed: from, cooldown, anonymous")
+
+
+def _puppet(where: str, key: str, value: str, values: dict[str, object]) -> None:
+    if key == "command":
+        if value not in ("agent", "apply"):
+            raise ConfigError(f"{where}: {value!r} is not allowed; allowed: agent, apply")
+        values["command"] = value
+    elif key == "manifest":
+        values["manifest"] = _absolute(where, value)
+    elif key == "path":
+        values["puppet_path"] = _absolute(where, value)
+    else:
+        raise ConfigError(f"{where}: unknown key; allowed: command, manifest, path")
+
+
+def _networks(where: str, value: str) -> tuple[Network, ...]:
+    networks = []
+    for word in value.split():
+        try:
+            networks.append(ipaddress.ip_network(word))
+        except ValueError as error:
+            raise ConfigError(
+                f"{where}: {error}; allowed: addresses and networks like 192.0.2.7 10.0.0.0/8 ::1"
+            ) from error
+    if not networks:
+        raise ConfigError(f"{where}: empty; to refuse everybody, stop puppet-twitch.socket")
+    return tuple(networks)
+
+
+def _grants(where: str, value: str) -> tuple[str, ...]:
+    words = tuple(value.split())
+    for word in words:
+        if word not in GRANT_WORDS and not ENVIRONMENT_GRANT.fullmatch(word):
+            raise ConfigError(f"{where}: {word!r} is not a grant; allowed: {GRANTS_ALLOWED}")
+    return words
+
+
+def _seconds(where: str, value: str, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > most:
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: seconds from 0 to {most}")
+    return int(value)
+
+
+def _absolute(where: str, value: str) -> str:
+    if not value.startswith("/") or "\0" in value or "\n" in value:
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: an absolute path")
+    return value
+
+
+def _one_line(error: configparser.Error) -> str:
+    """configparser's texts run over several lines and repeat the name of the file."""
+    line = getattr(error, "lineno", None) or next(
+        (number for number, _ in getattr(error, "errors", ())), None
+    )
+    place = f"line {line}: " if line else ""
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"{place}[{error.section}] {error.option}: given twice"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"{place}[{error.section}]: given twice"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"{place}outside of any section; begin with [access] or [puppet]"
+    return f"{place}not of the form 'key = value'"

@@ -1,0 +1,174 @@
+"""HTTP/1.1 without sockets or clocks: bytes in, `Request` out, `Response` in, bytes out, over h11.
+
+Everything that a stranger can make large is bounded here; what can be slow is bounded in
+`connection`. What a request means is not known here.
+"""
+
+from __future__ import annotations
+
+import http
+import time
+from collections.abc import Mapping
+from typing import Callable, NamedTuple, Optional
+
+import h11
+
+from twitch.errors import HTTPError
+
+# The longest honest request is a POST with tags and an environment, a few hundred bytes. The head's
+# bound is h11's own default; Apache's is 8 KiB a line, node's 16 KiB a head.
+MAX_HEAD_BYTES = 16 * 1024
+MAX_TARGET_BYTES = 2 * 1024
+MAX_BODY_BYTES = 16 * 1024
+
+REASONS = {status.value: status.phrase for status in http.HTTPStatus}
+
+BAD_REQUEST = (400, "Not an HTTP/1.1 request as RFC 9112 has it; try curl")
+NO_LENGTH = (411, "A body needs Content-Length; Transfer-Encoding is not accepted")
+LONG_BODY = (413, f"The body is longer than {MAX_BODY_BYTES} bytes")
+LONG_TARGET = (414, f"The request target is longer than {MAX_TARGET_BYTES} bytes")
+LONG_HEAD = (431, f"The head of the request is longer than {MAX_HEAD_BYTES} bytes")
+WRONG_VERSION = (505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
+
+
+class Request(NamedTuple):
+    """A complete request. Names of headers are in lower case; repeated ones are joined by `, `."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    address: str  # of the client
+
+
+class Response(NamedTuple):
+    """An answer; `Content-Length`, `Date` and `Connection` are added on the way out."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    close: bool = False
+
+
+class Exchange:
+    """The bytes of one connection, one request after the other.
+
+    `admit` is called after each head, before anything else of it is looked at; it raises
+    `HTTPError` if nobody there is to be heard.
+    """
+
+    def __init__(self, address: str, admit: Callable[[], None]) -> None:
+        self._address = address
+        self._admit = admit
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._head: Optional[h11.Request] = None
+        self._body = bytearray()
+        self.closed = False  # the client has ended the connection between two requests
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client; none at all is its end-of-file."""
+        self._h11.receive_data(data)
+
+    def next_request(self) -> Optional[Request]:
+        """Return a request that has come whole, or None while bytes are missing.
+
+        Raises `HTTPError` for bytes that will never be a request we answer.
+        """
+        try:
+            while True:
+                event = self._h11.next_event()
+                if isinstance(event, h11.Request):
+                    self._head = event
+                    self._check(event)
+                elif isinstance(event, h11.Data):
+                    self._body += event.data  # h11 holds it to the Content-Length that was checked
+                elif isinstance(event, h11.EndOfMessage):
+                    return self._request()
+                else:
+                    self.closed = isinstance(event, h11.ConnectionClosed)
+                    return None
+        except h11.RemoteProtocolError as error:
+            raise self._fault(error) from error
+
+    def go_on(self) -> bytes:
+        """What to send to a client that waits for `100 Continue` before it sends its body."""
+        if not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+        return self._h11.send(interim) or b""
+
+    def send(self, response: Response, *, last: bool) -> bytes:
+        """Return the bytes of an answer; empty if h11 has seen that nobody can read it."""
+        headers = [*response.headers, ("Content-Length", str(len(response.body))), ("Date", _date())]
+        if response.close or last:
+            headers.append(("Connection", "close"))
+        head = h11.Response(
+            status_code=response.status,
+            headers=headers,
+            reason=REASONS.get(response.status, "").encode("ascii"),
+        )
+        try:
+            data = self._h11.send(head) or b""
+            if not (self._head and self._head.method == b"HEAD"):
+                data += self._h11.send(h11.Data(data=response.body)) or b""
+            return data + (self._h11.send(h11.EndOfMessage()) or b"")
+        except h11.LocalProtocolError:
+            return b""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow the one that was just answered."""
+        return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+
+    def start_next(self) -> bool:
+        """Make ready for the next request; return whether bytes of it are here already."""
+        self._h11.start_next_cycle()
+        self._head = None
+        self._body.clear()
+        return bool(self._h11.trailing_data[0])
+
+    def _check(self, head: h11.Request) -> None:
+        self._admit()
+        headers = dict(head.headers)  # h11 has refused a second, different Content-Length
+        if not head.http_version.startswith(b"1."):
+            raise HTTPError(*WRONG_VERSION)
+        if len(head.target) > MAX_TARGET_BYTES:
+            raise HTTPError(*LONG_TARGET)
+        if b"transfer-encoding" in headers:
+            raise HTTPError(*NO_LENGTH)
+        if int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
+            raise HTTPError(*LONG_BODY)
+
+    def _request(self) -> Request:
+        assert self._head is not None
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self._head.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        method, target = self._head.method.decode("ascii"), self._head.target.decode("ascii")
+        return Request(method, target, headers, bytes(self._body), self._address)
+
+    def _fault(self, error: h11.RemoteProtocolError) -> HTTPError:
+        if error.error_status_hint == 431:
+            return HTTPError(*(LONG_HEAD if b"\n" in self._h11.trailing_data[0] else LONG_TARGET))
+        if error.error_status_hint == 501:
+            return HTTPError(*NO_LENGTH)
+        return HTTPError(*BAD_REQUEST)
+
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_date_cache = (0, "")
+
+
+def _date() -> str:
+    """The Date header (RFC 9110 section 5.6.7), formatted once a second; unlike strftime's, its
+    names of days and months are English in every locale."""
+    global _date_cache
+    now = int(time.time())
+    if _date_cache[0] != now:
+        utc = time.gmtime(now)
+        day, month = DAYS[utc.tm_wday], MONTHS[utc.tm_mon - 1]
+        clock = f"{utc.tm_hour:02}:{utc.tm_min:02}:{utc.tm_sec:02}"
+        _date_cache = (now, f"{day}, {utc.tm_mday:02} {month} {utc.tm_year} {clock} GMT")
+    return _date_cache[1]

@@ -1,0 +1,210 @@
+"""The listener process: connections within bounds, in one thread, and leaving when nobody asks.
+
+It leaves so that an idle node has no process of ours, and so that new configuration, certificates
+and code always arrive. systemd keeps the listening sockets, so whoever connects meanwhile waits in
+the kernel's backlog and is served by the next listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from typing import Optional
+
+from twitch import access, activation
+from twitch.api import API
+from twitch.ask import Handler
+from twitch.config import Watched
+from twitch.connection import Connection, Service
+from twitch.errors import HTTPError
+from twitch.refusals import Refusals
+from twitch.runs import Store
+
+log = logging.getLogger(__name__)
+
+# LimitNOFILE= of the unit is 512; the rest is for questions to the handler and for files.
+MAX_CONNECTIONS = 256
+# Honest callers behind a proxy fit; one address cannot take all places.
+MAX_CONNECTIONS_PER_ADDRESS = 32
+# At one wake-up of the loop; the rest waits in the backlog until these have been looked at.
+ACCEPT_AT_ONCE = 64
+ACCEPT_AGAIN_S = 0.1
+RETRY_CROWDED_S = 2
+
+IDLE_EXIT_S = 30.0
+MAX_AGE_S = 600.0
+AGED_LOOK_S = 1.0
+
+
+def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
+    """Serve what was given until there is nothing left to do; `idle_exit_s` None stays."""
+    asyncio.run(_serve(given, idle_exit_s))
+
+
+async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
+    refusals = Refusals()
+    listener = Listener(API(Watched(), Handler(), Store(), refusals), given.listening, idle_exit_s)
+    await listener.run(given.connection)
+    refusals.flush()
+
+
+class Listener:
+    """Accepts, counts, makes room and leaves. What is asked is for `service` to answer."""
+
+    def __init__(
+        self, service: Service, sockets: Sequence[socket.socket], idle_exit_s: Optional[float]
+    ) -> None:
+        self._service = service
+        self._sockets = sockets
+        self._idle_exit_s = idle_exit_s
+        self._connections: dict[Connection, None] = {}  # oldest first
+        self._per_address: Counter[str] = Counter()
+        self._accepting = False
+        self._aged = False
+
+    async def run(self, connections: Sequence[socket.socket] = ()) -> None:
+        """Serve until idle for long enough, too old, or told to stop by SIGTERM or SIGINT."""
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        self._idle_timer = self._loop.call_later(self._idle_exit_s or 0, self._rest)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop)
+        if self._sockets and self._idle_exit_s is not None:
+            self._loop.call_later(MAX_AGE_S, self._age)
+        self._accept(on=bool(self._sockets))
+        for connection in connections:
+            self._take(connection, connection.getpeername()[0])
+        activation.notify("READY=1")
+        await self._done
+
+    # ---- in
+
+    def _accept(self, *, on: bool) -> None:
+        if on and not self._accepting:
+            for listening in self._sockets:
+                self._loop.add_reader(listening, self._welcome, listening)
+        elif self._accepting and not on:
+            for listening in self._sockets:
+                self._loop.remove_reader(listening)
+        self._accepting = on
+
+    def _welcome(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                accepted, peer = listening.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError as error:
+                # Out of descriptors or memory. The backlog would wake us again at once and for ever.
+                log.warning("cannot accept: %s", error.strerror)
+                self._accept(on=False)
+                self._make_room()
+                self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
+                return
+            self._take(accepted, peer[0])
+
+    def _accept_again(self) -> None:
+        if not self._done.done() and not self._aged:
+            self._accept(on=True)
+
+    def _take(self, accepted: socket.socket, peer: str) -> None:
+        """Count a connection at once, so that no exit can overlook it, and see whether it fits in."""
+        accepted.setblocking(False)
+        self._idle_timer.cancel()
+        connection = Connection(access.normalise(peer), self._service, self._gone)
+        group = _group(connection.address)
+        self._connections[connection] = None
+        self._per_address[group] += 1
+        refusal = ""
+        if self._per_address[group] > MAX_CONNECTIONS_PER_ADDRESS:
+            refusal = f"More than {MAX_CONNECTIONS_PER_ADDRESS} connections from one address"
+        elif len(self._connections) > MAX_CONNECTIONS and not self._make_room():
+            refusal = "Too many connections"
+        self._loop.create_task(self._begin(connection, accepted, refusal))
+
+    async def _begin(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError:
+            accepted.close()  # it was reset before we looked at it
+            self._gone(connection)
+            return
+        if refusal:
+            connection.refuse(HTTPError(503, refusal, headers=(("Retry-After", str(RETRY_CROWDED_S)),)))
+
+    def _make_room(self) -> bool:
+        """The oldest that is not being answered goes, so that slow clients by the thousand cannot
+        keep a quick one out. Returns False if all are being answered."""
+        for connection in self._connections:
+            if connection.dispensable:
+                connection.abort()
+                return True
+        return False
+
+    # ---- out
+
+    def _gone(self, connection: Connection) -> None:
+        del self._connections[connection]
+        group = _group(connection.address)
+        self._per_address[group] -= 1
+        if not self._per_address[group]:
+            del self._per_address[group]
+        if not self._connections:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nobody is here: wait for the next one, but not for ever."""
+        if self._connections:
+            return
+        if self._aged or not self._accepting:
+            self._leave()
+        elif self._idle_exit_s is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = self._loop.call_later(self._idle_exit_s, self._leave)
+
+    def _age(self) -> None:
+        """Too old: leave at the next quiet moment, and if there is none, make one.
+
+        Callers who wait for a run are let wait, since it ends within Puppet's own limit; the others
+        are done within seconds once nobody new is accepted.
+        """
+        if not self._connections:
+            self._leave()
+        elif any(connection.waiting for connection in self._connections):
+            self._loop.call_later(AGED_LOOK_S, self._age)
+        else:
+            self._aged = True
+            self._accept(on=False)
+            for connection in self._connections:
+                connection.last_one = True
+
+    def _stop(self) -> None:
+        """Told to stop: whoever waits is told where to look, at once; what has come is answered."""
+        self._aged = True
+        self._accept(on=False)
+        for connection in list(self._connections):
+            connection.stop()
+        self._rest()
+
+    def _leave(self) -> None:
+        """End. Nothing is accepted from here on; what arrives stays in the backlog, and STOPPING=1
+        makes systemd queue the start that it causes."""
+        if not self._done.done():
+            self._accept(on=False)
+            activation.notify("STOPPING=1")
+            self._done.set_result(None)
+
+
+def _group(address: str) -> str:
+    """Whoever holds an IPv6 address usually holds its /64, so that counts as one."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network(f"{address}/64", strict=False))
+    except ValueError:
+        return address

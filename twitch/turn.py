@@ -1,0 +1,137 @@
+"""Whose turn is it? What becomes of a request for a run, and the one place to wait in.
+
+Decided under a short lock, so that of two requests in the same instant one becomes a run and the
+other hears of it. Runs that we did not start are known by the agent's lock; they may begin at any
+moment after we have looked, and then the agent decides under its own lock.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import Any, Optional
+
+from twitch import runs
+from twitch.messages import Answer, Run
+from twitch.node import Node
+
+QUEUE_TIMEOUT_S = 3600
+# While waiting: the end of a process that we know is told at once (pidfd); this is for a lock that
+# passes to one that we do not know yet.
+QUEUE_LOOK_S = 5
+# Puppet overwrites the report of the run before, so the next run waits until conclude has read it;
+# briefly, because conclude may have been killed.
+CONCLUDE_GRACE_S = 10
+CONCLUDE_LOOK_S = 0.1
+
+
+def decide(node: Node, run: str, question: Run) -> Answer:
+    """Say what becomes of this request, and if it becomes a run, put that on record."""
+    store = node.store
+    with store.locked():
+        reason = node.disabled()
+        if reason is not None:
+            return Answer("disabled", reason=reason)
+        current, queued = store.current(), store.queued()
+        ours = current if current and current.alive else None
+        if ours or queued or node.lock_holder():
+            if not question.queue:
+                return Answer("busy", run=ours.run if ours else None)
+            if queued:
+                same = queued.options == _options(question)
+                return Answer("queued" if same else "busy", run=queued.run)
+            store.write(_record(node, run, question, runs.QUEUED))
+            store.claim_queued(_claim(run, question))
+            return Answer("queued", run=run)
+        wait_s = _cooldown_s(node, current, question)
+        if wait_s > 0:
+            return Answer("cooldown", retry_after_s=wait_s)
+        store.write(_record(node, run, question, runs.RUNNING))
+        store.claim_current(_claim(run, question))
+        return Answer("started", run=run)
+
+
+def wait(node: Node, run: str, question: Run) -> Optional[str]:
+    """Wait in the one slot until Puppet is free, and then take the turn.
+
+    Returns None when it is this run's turn, or why it will never be.
+    """
+    store = node.store
+    expires = time.monotonic() + QUEUE_TIMEOUT_S
+    free_since: Optional[float] = None
+    while True:
+        with store.locked():
+            current, holder = store.current(), node.lock_holder()
+            if current and current.alive:
+                pid: Optional[int] = current.pid
+            else:
+                pid = holder.pid if holder else None
+            if pid is None:
+                free_since = free_since or time.monotonic()
+                concluded = current is None or current.ended is not None
+                if concluded or time.monotonic() - free_since > CONCLUDE_GRACE_S:
+                    store.leave_queue()
+                    reason = node.disabled()
+                    if reason is not None:
+                        return f"Puppet disabled: {reason}"
+                    asked = (store.read(run) or {}).get("asked")
+                    store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
+                    store.claim_current(_claim(run, question))
+                    return None
+            elif time.monotonic() > expires:
+                store.leave_queue()
+                return f"Puppet was busy for {QUEUE_TIMEOUT_S} s"
+        _await_end(pid)
+
+
+def _await_end(pid: Optional[int]) -> None:
+    """Return when that process has ended, or after a while."""
+    if pid is None:
+        time.sleep(CONCLUDE_LOOK_S)
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        time.sleep(CONCLUDE_LOOK_S)  # it has just gone
+        return
+    try:
+        select.select([descriptor], [], [], QUEUE_LOOK_S)
+    finally:
+        os.close(descriptor)
+
+
+def _cooldown_s(node: Node, last: Optional[runs.Claim], question: Run) -> int:
+    """Whole seconds until an anonymous caller may start the next run; 0 for now."""
+    if question.caller != "anonymous" or not last or last.ended is None:
+        return 0
+    since = time.time() - last.ended
+    if since < 0:
+        return 0  # the clock was set back: no reason to refuse anybody
+    return max(0, int(node.config.cooldown_s - since + 0.999))
+
+
+def _options(question: Run) -> dict[str, Any]:
+    return {"noop": question.noop, "tags": list(question.tags), "environment": question.environment}
+
+
+def _claim(run: str, question: Run) -> runs.Claim:
+    start = runs.start_time(os.getpid())
+    assert start is not None  # it is our own
+    return runs.Claim(run, os.getpid(), start, _options(question))
+
+
+def _record(node: Node, run: str, question: Run, state: str) -> runs.Record:
+    now = time.time()
+    return {
+        "run": run,
+        "state": state,
+        "asked": now,
+        "started": now if state == runs.RUNNING else None,
+        "caller": question.caller,
+        "client": question.client,
+        "options": _options(question),
+        # For conclude, which must not need Puppet or a configuration: the run may have removed both.
+        "command": node.config.command,
+        "settings": node.settings._asdict(),
+    }

@@ -1,0 +1,102 @@
+"""What became of a run? The rules, on facts that others have gathered.
+
+Exit codes lie: Puppet exits 0 after SIGTERM in the middle of a catalog and 1 for anything from a
+compile error to a lock that somebody else holds. So the report that is known to be this run's
+decides, and the exit status only where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from twitch.report import Report, Summary
+
+UNCHANGED, CHANGED, FAILED = "unchanged", "changed", "failed"
+INTERRUPTED, NOT_ATTEMPTED, BUSY = "interrupted", "not attempted", "busy"
+GOOD = (UNCHANGED, CHANGED)
+
+# --detailed-exitcodes
+BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
+
+
+class Facts(NamedTuple):
+    """What is known when Puppet has ended."""
+
+    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped
+    exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
+    report: Optional[Report]  # only if it is this run's
+    summary: Optional[Summary]  # only if it was written since this run began
+    log_begun: bool  # Puppet has opened its log of this run
+    other_run: bool  # somebody else's Puppet holds the lock, or has left a report since
+    disabled: Optional[str]  # why the agent is disabled, '' if nobody said
+    requested_environment: Optional[str] = None
+
+
+class Verdict(NamedTuple):
+    """One word, and a sentence where the word is not enough.
+
+    The sentence is ours or names resources. Puppet's own error texts are not in it: they may say
+    more than a caller without the grant `logs` may read.
+    """
+
+    word: str
+    reason: Optional[str] = None
+    unreported: bool = False
+
+
+def judge(facts: Facts) -> Verdict:
+    """Return the verdict on a run."""
+    if facts.report:
+        return _by_report(facts, facts.report)
+    if facts.exit_code != "exited":
+        if facts.log_begun:
+            return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
+        return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
+    if facts.summary:
+        return _by_summary(facts, facts.summary)
+    if facts.other_run:
+        return Verdict(BUSY, "another Puppet run was faster")
+    if facts.disabled is not None:
+        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled}")
+    return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
+
+
+def _by_report(facts: Facts, report: Report) -> Verdict:
+    # A run that was stopped exits 0, or dies of the signal; one that could not get its catalog exits 1.
+    stopped = facts.exit_code != "exited" or facts.exit_status == "0"
+    if not report.transaction_completed and stopped:
+        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
+    if report.status == FAILED or not report.transaction_completed:
+        reason = _failed(report) or _environment(facts, report)
+        return Verdict(FAILED, reason or "no catalog was applied")
+    return Verdict(report.status, _environment(facts, report))
+
+
+def _by_summary(facts: Facts, summary: Summary) -> Verdict:
+    """`report = false`: the exit status, because the run has at least begun and ended."""
+    word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
+    if word == UNCHANGED and summary.counts.get("total") == 0:
+        # Every applied catalog has resources of Puppet's own (schedules, filebucket).
+        word = INTERRUPTED
+    return Verdict(word, unreported=True)
+
+
+def from_summary(summary: Summary) -> str:
+    """The word for a run of which only the summary is left."""
+    if summary.counts.get("failed") or summary.counts.get("total") == 0:
+        return FAILED
+    return CHANGED if summary.counts.get("changed") else UNCHANGED
+
+
+def _failed(report: Report) -> Optional[str]:
+    if not report.failed_resources:
+        return None
+    named = ", ".join(report.failed_resources[:5])
+    more = report.counts.get("failed", 0) - len(report.failed_resources[:5])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _environment(facts: Facts, report: Report) -> Optional[str]:
+    if facts.requested_environment and report.environment not in (None, facts.requested_environment):
+        return f"the server assigns environment {report.environment}"
+    return None
