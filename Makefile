@@ -1,31 +1,95 @@
-# make demo      try it: a throwaway Debian machine with systemd, Puppet and puppet-twitch
-# make test      all tests (root; Debian 12)
-# make install   onto this machine, for any systemd distribution; DESTDIR= is honoured
+# make demo          try it: a throwaway Debian machine with systemd, Puppet and puppet-twitch
+# make demo-shell    a root shell in that machine
+# make demo-stop     throw it away
+# make test          all tests (root, on Debian 12)
+# make check         the quick ones: linters, units, unit tests
+# make install       onto this machine, for any distribution with systemd; DESTDIR= is honoured
+# make uninstall     and off it again
 #
-# PREFIX is not a choice: the units name their paths, and /usr/lib is where the distribution's
-# Python finds nothing by accident.
+# PREFIX is not a choice: the units name their paths, and nothing else looks into /usr/lib/puppet-twitch.
 
-PYTHON ?= /usr/bin/python3
+# What a node runs: the distribution's Python, which has python3-systemd, python3-h11, python3-yaml.
+PYTHON = /usr/bin/python3
+PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider
+
 LIB = $(DESTDIR)/usr/lib/puppet-twitch
 UNITS = $(DESTDIR)/usr/lib/systemd/system
+CATALOG = $(DESTDIR)/usr/lib/systemd/catalog
+SYSUSERS = $(DESTDIR)/usr/lib/sysusers.d
 DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
+ETC = $(DESTDIR)/etc/puppet-twitch
 
-.PHONY: all install uninstall
-all:
-	@sed -n 's/^# \?//p;/^$$/q' Makefile
+.PHONY: help install uninstall demo demo-shell demo-stop check test tools images
+
+help:
+	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
+
+# ---- onto a machine
 
 install:
-	install -d $(LIB)/twitch $(UNITS) $(DOC) $(DESTDIR)/usr/bin $(DESTDIR)/usr/lib/sysusers.d \
-	    $(DESTDIR)/usr/lib/systemd/catalog $(DESTDIR)/etc/puppet-twitch
+	@$(PYTHON) -c 'import h11, systemd.daemon, yaml' || { \
+	    echo 'Install what it runs with first: python3-systemd python3-h11 python3-yaml'; exit 1; }
+	install -d $(LIB)/twitch $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(DESTDIR)/usr/bin
 	install -m 644 twitch/*.py $(LIB)/twitch/
-	printf 'import sys\n\nfrom twitch.__main__ import main\n\nsys.exit(main())\n' >$(LIB)/__main__.py
-	printf '#!/bin/sh\nexec /usr/bin/python3 -I /usr/lib/puppet-twitch "$$@"\n' >$(DESTDIR)/usr/bin/puppet-twitch
-	chmod 644 $(LIB)/__main__.py
-	chmod 755 $(DESTDIR)/usr/bin/puppet-twitch
+	install -m 644 units/tree.py $(LIB)/__main__.py
+	install -m 755 units/puppet-twitch $(DESTDIR)/usr/bin/puppet-twitch
 	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch $(LIB)
 	install -m 644 units/*.socket units/*.service $(UNITS)/
-	install -m 644 units/puppet-twitch.sysusers $(DESTDIR)/usr/lib/sysusers.d/puppet-twitch.conf
-	install -m 644 units/puppet-twitch.catalog $(DESTDIR)/usr/lib/systemd/catalog/
+	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
+	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
 	install -m 644 README.md NEWS.md LICENSE units/per-connection.conf $(DOC)/
-	test -e $(DESTDIR)/etc/puppet-twitch/puppet-twitch.conf || \
-	    install -m 644 units/puppet-twitch.conf $(DESTDIR)/etc/puppet-twitch/
+	test -e $(ETC)/puppet-twitch.conf || install -m 644 units/puppet-twitch.conf $(ETC)/
+ifeq ($(DESTDIR),)
+	systemd-sysusers puppet-twitch.conf
+	journalctl --update-catalog
+	systemctl daemon-reload
+	@echo 'Installed, and nothing enabled. To answer on port 2023, now and after a reboot:'
+	@echo '  systemctl enable --now puppet-twitch.socket'
+endif
+
+# The sockets go first, so that nothing starts meanwhile; a run that is under way goes on to its end.
+uninstall:
+ifeq ($(DESTDIR),)
+	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket
+	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
+endif
+	rm -rf $(LIB) $(DOC) $(ETC)
+	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
+	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
+	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
+ifeq ($(DESTDIR),)
+	rm -rf /run/puppet-twitch /etc/systemd/system/puppet-twitch*.d
+	systemctl daemon-reload
+	journalctl --update-catalog
+	if getent passwd twitch >/dev/null; then userdel twitch; fi
+	if getent group twitch >/dev/null; then groupdel twitch; fi
+endif
+
+# ---- try it
+
+demo: | tools
+	@tests/lab/build debian12
+	@tests/lab/demo start
+demo-shell:
+	@tests/lab/demo shell
+demo-stop:
+	@tests/lab/demo stop
+
+# ---- test it
+
+VENV = build/venv
+
+tools:
+	@tests/prepare debian
+$(VENV)/ready: tests/requirements.txt | tools
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+images: | tools
+	@tests/lab/build
+
+check: $(VENV)/ready
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit
+
+test: check images
+	tests/lab/enter $(PYTEST) --durations=15 tests/e2e
