@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Mapping
@@ -29,6 +30,10 @@ INFO = "Puppet Twitch - A simple endpoint for triggering puppet"
 # A waiting caller sees the verdict this long after conclude has written it; one look is one open()
 # of a small file in memory.
 LOOK_S = 0.2
+
+# While somebody waits, the handler is asked this often, so that a run whose conclude was killed gets
+# its end from there.
+GUARD_S = 15
 
 # The median Puppet run takes less than a minute; and whoever wants to wait has `queue=true`.
 RETRY_BUSY_S = 30
@@ -188,7 +193,7 @@ class API:
     async def _finished(self, call: Call, run: str, wait_s: float) -> Optional[Record]:
         """Return the record of a run, once it has ended or the caller waits no longer."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + wait_s
+        until, guard = loop.time() + wait_s, loop.time() + GUARD_S
         while True:
             record = self._runs.read(run)
             left_s = until - loop.time()
@@ -196,6 +201,10 @@ class API:
                 return record
             if await call.pause(min(LOOK_S, left_s)):
                 return self._runs.read(run)
+            if loop.time() > guard:
+                guard = loop.time() + GUARD_S
+                with contextlib.suppress(TwitchError):
+                    await self._handler.ask(Status())
 
 
 def _split(target: str) -> tuple[str, str]:

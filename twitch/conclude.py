@@ -25,6 +25,15 @@ def main() -> None:
     conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
 
 
+def abandoned(store: runs.Store, claim: runs.Claim) -> None:
+    """Conclude a run whose own conclude was killed: how its process ended is not known any more."""
+    record = store.read(claim.run)
+    if record and record["state"] != runs.FINISHED:
+        conclude(store, record, "", "")
+    else:
+        _let_go(store, claim.run, time.time())
+
+
 def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status: str) -> None:
     """Write the verdict into the record, the end into current.json, one event into the journal."""
     run = record["run"]
@@ -52,15 +61,18 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
         **_told(report),
     }
     store.write(finished)
-    with store.locked():
-        current = store.current()
-        if current and current.run == run:
-            store.claim_current(current._replace(ended=now))
-        queued = store.queued()
-        if queued and queued.run == run:
-            store.leave_queue()
+    _let_go(store, run, now)
     _log(finished)
     store.prune()
+
+
+def _let_go(store: runs.Store, run: str, ended: float) -> None:
+    with store.locked():
+        current, queued = store.current(), store.queue_claim()
+        if current and current.run == run:
+            store.claim_current(current._replace(ended=ended))
+        if queued and queued.run == run:
+            store.leave_queue()
 
 
 def _facts(

@@ -96,11 +96,11 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:  # noqa: D102
         if self._lingering:
             return False
+        self._exchange.receive(b"")
         if self._answering:
             # Gone, or only done with sending (`nc -N`): whoever waits is told where to look.
             self._stop_waiting()
         else:
-            self._exchange.receive(b"")
             self._read()
         return True
 
@@ -222,11 +222,14 @@ class Connection(asyncio.Protocol):
         """Shut our half down, wait briefly for the client to do the same, then close.
 
         With Accept=yes PID 1 holds a copy of this connection until the unit ends, so only
-        shutdown() gives the client its end-of-file .
+        shutdown() gives the client its end-of-file.
         """
         if self._lingering or self._transport.is_closing():
             return
         self._lingering = True
         self._transport.write_eof()
-        self._transport.resume_reading()
+        if self._exchange.ended:
+            self._transport.close()  # the client was first: there is nothing to wait for
+        else:
+            self._transport.resume_reading()
         self._set_timer(WRITE_TIMEOUT_S if self._blocked else LINGER_S, self.abort)

@@ -95,6 +95,7 @@ def _status(peer: socket.socket, store: runs.Store) -> None:
     from twitch import status  # YAML and dates, which no run needs
 
     try:
+        turn.settle(store)
         answer = Answer("status", status=status.look(Node(store)))
     except TwitchError as error:
         answer = Answer("cannot", reason=str(error))

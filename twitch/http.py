@@ -7,6 +7,7 @@ Everything that a stranger can make large is bounded here; what can be slow is b
 from __future__ import annotations
 
 import http
+import re
 import time
 from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional
@@ -20,6 +21,17 @@ from twitch.errors import HTTPError
 MAX_HEAD_BYTES = 16 * 1024
 MAX_TARGET_BYTES = 2 * 1024
 MAX_BODY_BYTES = 16 * 1024
+
+# What RFC 9112 lets a recipient repair (sections 2.2, 5.2 and 6.3), and h11 does. Somebody on the
+# way who repairs it differently sees another request than we do, which is how one is smuggled.
+AMBIGUOUS = re.compile(
+    rb"""
+    (?<!\r)\n                                     # a line that ends in LF alone
+    | \n[ \t]                                     # a line that goes on with the one before
+    | \ncontent-length: ([^\r]*, | .*\ncontent-length:)  # two lengths, even if they are equal
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 
@@ -76,10 +88,11 @@ class Exchange:
         """
         try:
             while True:
+                unread = self._h11.trailing_data[0]
                 event = self._h11.next_event()
                 if isinstance(event, h11.Request):
                     self._head = event
-                    self._check(event)
+                    self._check(event, unread[: len(unread) - self.ahead])
                 elif isinstance(event, h11.Data):
                     self._body += event.data  # h11 holds it to the Content-Length that was checked
                 elif isinstance(event, h11.EndOfMessage):
@@ -89,6 +102,8 @@ class Exchange:
                     return None
         except h11.RemoteProtocolError as error:
             raise self._fault(error) from error
+        except ValueError as error:  # a Content-Length of more digits than int() takes
+            raise HTTPError(*LONG_BODY) from error
 
     def go_on(self) -> bytes:
         """What to send to a client that waits for `100 Continue` before it sends its body."""
@@ -116,6 +131,16 @@ class Exchange:
             return b""
 
     @property
+    def ended(self) -> bool:
+        """Whether the client's end-of-file has come, be there requests before it or not."""
+        return self._h11.trailing_data[1]
+
+    @property
+    def ahead(self) -> int:
+        """How many bytes are here that no request has taken yet."""
+        return len(self._h11.trailing_data[0])
+
+    @property
     def reusable(self) -> bool:
         """Whether another request may follow the one that was just answered."""
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
@@ -125,15 +150,19 @@ class Exchange:
         self._h11.start_next_cycle()
         self._head = None
         self._body.clear()
-        return bool(self._h11.trailing_data[0])
+        return self.ahead > 0
 
-    def _check(self, head: h11.Request) -> None:
+    def _check(self, head: h11.Request, raw: bytes) -> None:
         self._admit()
-        headers = dict(head.headers)  # h11 has refused a second, different Content-Length
+        headers = dict(head.headers)
         if not head.http_version.startswith(b"1."):
             raise HTTPError(*WRONG_VERSION)
         if len(head.target) > MAX_TARGET_BYTES:
             raise HTTPError(*LONG_TARGET)
+        if len(raw) > MAX_HEAD_BYTES:  # h11's limit is for a head that comes in pieces
+            raise HTTPError(*LONG_HEAD)
+        if AMBIGUOUS.search(raw):
+            raise HTTPError(*BAD_REQUEST)
         if b"transfer-encoding" in headers:
             raise HTTPError(*NO_LENGTH)
         if int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:

@@ -95,6 +95,7 @@ class Summary(NamedTuple):
     """`last_run_summary.yaml`: what is left where a site has set `report = false`."""
 
     last_run: Optional[float]  # epoch seconds
+    completed: bool  # Puppet went through the whole catalog
     environment: Optional[str]
     duration_s: Optional[float]
     counts: dict[str, int]
@@ -112,6 +113,9 @@ def read_summary(path: str) -> Optional[Summary]:
     times, resources = _mapping(content.get("time")), _mapping(content.get("resources"))
     return Summary(
         last_run=_number(times.get("last_run")),
+        # Measured around the whole transaction, so it is there only if that came to its end (seen with
+        # 7.23 and 8.10, stopped by SIGTERM).
+        completed="transaction_evaluation" in times,
         environment=_text(_mapping(content.get("application")).get("converged_environment")),
         duration_s=_number(times.get("total")),
         counts={name: int(_number(resources.get(name)) or 0) for name in COUNTS},

@@ -139,8 +139,12 @@ class Store:
 
     def queued(self) -> Optional[Claim]:
         """Return the run that waits, if the process that waits for it lives."""
-        claim = _claim(self._path("queued.json"))
+        claim = self.queue_claim()
         return claim if claim and claim.alive else None
+
+    def queue_claim(self) -> Optional[Claim]:
+        """Return who has taken the waiting slot, alive or not."""
+        return _claim(self._path("queued.json"))
 
     def claim_current(self, claim: Claim) -> None:
         """Say which run is under way, or that it has ended."""

@@ -20,15 +20,35 @@ QUEUE_TIMEOUT_S = 3600
 # While waiting: the end of a process that we know is told at once (pidfd); this is for a lock that
 # passes to one that we do not know yet.
 QUEUE_LOOK_S = 5
-# Puppet overwrites the report of the run before, so the next run waits until conclude has read it;
-# briefly, because conclude may have been killed.
-CONCLUDE_GRACE_S = 10
+# Conclude begins when Puppet has ended and takes a fraction of a second.
+CONCLUDE_GRACE_S = 3
 CONCLUDE_LOOK_S = 0.1
+
+
+def settle(store: runs.Store) -> None:
+    """Return when no run of ours is dead and without a verdict.
+
+    Ordinarily there is nothing to do. In the moment between Puppet's end and the verdict the next
+    run must wait, because it would overwrite the report. And when conclude was killed as well
+    (`systemctl kill -s KILL` kills both), nobody else will ever end that run's record.
+    """
+    for claimed in (store.current, store.queue_claim):
+        until = time.monotonic() + CONCLUDE_GRACE_S
+        claim = claimed()
+        while claim and claim.ended is None and not claim.alive:
+            if time.monotonic() > until:
+                from twitch import conclude  # YAML and dates, which no run needs
+
+                conclude.abandoned(store, claim)
+                break
+            time.sleep(CONCLUDE_LOOK_S)
+            claim = claimed()
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
     """Say what becomes of this request, and if it becomes a run, put that on record."""
     store = node.store
+    settle(store)
     with store.locked():
         reason = node.disabled()
         if reason is not None:
@@ -59,42 +79,33 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
     """
     store = node.store
     expires = time.monotonic() + QUEUE_TIMEOUT_S
-    free_since: Optional[float] = None
     while True:
+        settle(store)
         with store.locked():
             current, holder = store.current(), node.lock_holder()
-            if current and current.alive:
-                pid: Optional[int] = current.pid
-            else:
-                pid = holder.pid if holder else None
+            ours = current if current and current.alive else None
+            pid = ours.pid if ours else holder.pid if holder else None
             if pid is None:
-                free_since = free_since or time.monotonic()
-                concluded = current is None or current.ended is not None
-                if concluded or time.monotonic() - free_since > CONCLUDE_GRACE_S:
-                    store.leave_queue()
-                    reason = node.disabled()
-                    if reason is not None:
-                        return f"Puppet disabled: {reason}"
-                    asked = (store.read(run) or {}).get("asked")
-                    store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
-                    store.claim_current(_claim(run, question))
-                    return None
-            elif time.monotonic() > expires:
+                store.leave_queue()
+                reason = node.disabled()
+                if reason is not None:
+                    return f"Puppet disabled: {reason}"
+                asked = (store.read(run) or {}).get("asked")
+                store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
+                store.claim_current(_claim(run, question))
+                return None
+            if time.monotonic() > expires:
                 store.leave_queue()
                 return f"Puppet was busy for {QUEUE_TIMEOUT_S} s"
         _await_end(pid)
 
 
-def _await_end(pid: Optional[int]) -> None:
+def _await_end(pid: int) -> None:
     """Return when that process has ended, or after a while."""
-    if pid is None:
-        time.sleep(CONCLUDE_LOOK_S)
-        return
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
-        time.sleep(CONCLUDE_LOOK_S)  # it has just gone
-        return
+        return  # it has just gone
     try:
         select.select([descriptor], [], [], QUEUE_LOOK_S)
     finally:

@@ -22,7 +22,7 @@ BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
 class Facts(NamedTuple):
     """What is known when Puppet has ended."""
 
-    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped
+    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped; '' if nobody knows
     exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
     report: Optional[Report]  # only if it is this run's
     summary: Optional[Summary]  # only if it was written since this run began
@@ -48,6 +48,8 @@ def judge(facts: Facts) -> Verdict:
     """Return the verdict on a run."""
     if facts.report:
         return _by_report(facts, facts.report)
+    if not facts.exit_code:
+        return Verdict(INTERRUPTED, "how Puppet ended is not known")
     if facts.exit_code != "exited":
         if facts.log_begun:
             return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
@@ -68,22 +70,24 @@ def _by_report(facts: Facts, report: Report) -> Verdict:
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
     if report.status == FAILED or not report.transaction_completed:
         reason = _failed(report) or _environment(facts, report)
-        return Verdict(FAILED, reason or "no catalog was applied")
+        return Verdict(FAILED, reason or _no_catalog(facts))
     return Verdict(report.status, _environment(facts, report))
 
 
 def _by_summary(facts: Facts, summary: Summary) -> Verdict:
     """`report = false`: the exit status, because the run has at least begun and ended."""
     word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
-    if word == UNCHANGED and summary.counts.get("total") == 0:
-        # Every applied catalog has resources of Puppet's own (schedules, filebucket).
-        word = INTERRUPTED
+    if word == UNCHANGED and not summary.completed:
+        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
+    if word == FAILED:
+        reason = "resources failed" if summary.completed else _no_catalog(facts)
+        return Verdict(FAILED, reason, unreported=True)
     return Verdict(word, unreported=True)
 
 
 def from_summary(summary: Summary) -> str:
     """The word for a run of which only the summary is left."""
-    if summary.counts.get("failed") or summary.counts.get("total") == 0:
+    if summary.counts.get("failed") or not summary.completed:
         return FAILED
     return CHANGED if summary.counts.get("changed") else UNCHANGED
 
@@ -94,6 +98,16 @@ def _failed(report: Report) -> Optional[str]:
     named = ", ".join(report.failed_resources[:5])
     more = report.counts.get("failed", 0) - len(report.failed_resources[:5])
     return f"{named} and {more} more" if more > 0 else named
+
+
+def _no_catalog(facts: Facts) -> str:
+    if facts.requested_environment:
+        # Which one the server assigns is only in Puppet's text, and texts are not parsed.
+        return (
+            f"no catalog of environment {facts.requested_environment} was applied; "
+            "the server does not know it, cannot compile it, or assigns another one"
+        )
+    return "no catalog was applied"
 
 
 def _environment(facts: Facts, report: Report) -> Optional[str]:
