@@ -58,6 +58,8 @@ class Handler:
                 if question.queue:
                     return  # the next one may wait for this run: that is for the handler to say
                 answer = Answer("busy", run=answer.run)
+        elif answer.status and answer.status.get("state") == "idle":
+            self._remembered.clear()  # or who has just read "idle" would hear of a run that is over
         self._remembered[_key(question)] = (until, answer)
 
 

@@ -1,0 +1,130 @@
+"""Runs that somebody else started: by hand, by the agent daemon, at the same moment; and their locks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.test_agent_verdicts import GENEROUS, STATE, run
+from tests.lab.machine import Machine
+from tests.lab.server import PuppetServer
+
+CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
+LOCK = f"{STATE}/agent_catalog_run.lock"
+
+# A run that lasts until the test says so.
+CUE, HELD = "/root/agent-cue", "/root/agent-held"
+HOLD = f"""\
+exec {{ '/bin/sh -c "touch {HELD}; until test -e {CUE}; do sleep 0.1; done"': timeout => 0 }}
+"""
+
+
+@pytest.fixture
+def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
+    agent.write(CONFIG, GENEROUS)
+    agent.sh(f"rm -f {CUE} {HELD}")
+    yield agent
+    agent.sh(f"touch {CUE}; systemctl stop puppet.service")
+    agent.wait(f"! test -s {LOCK}", 60, show=f"cat {LOCK}; ps ax")
+    server.manifest("production", "")
+
+
+def test_busy_by_a_run_of_ours(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", HOLD)
+    first = node.curl("/puppet/twitch")
+    node.wait(f"test -e {HELD}")
+    second = node.curl("/puppet/twitch")
+    assert (second.status, second.body) == (409, "Puppet already running")
+    assert second.headers["Puppet-Run"] == first.headers["Puppet-Run"]
+    assert int(second.headers["Retry-After"]) > 0
+
+
+def test_busy_by_a_run_by_hand_and_queued_behind_it(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", HOLD)
+    by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
+    node.wait(f"test -e {HELD}")
+    reply = node.curl("/puppet/twitch")
+    assert (reply.status, reply.body) == (409, "Puppet already running")
+    assert reply.headers["Puppet-Run"] is None
+    assert node.curl("/puppet/status").body == "running\n"
+    queued = node.curl("/puppet/twitch?queue=true")
+    assert (queued.status, queued.body) == (202, "Queued puppet run\n")
+    run_id = queued.headers["Puppet-Run"]
+    assert node.curl("/puppet/twitch?queue=true").headers["Puppet-Run"] == run_id
+    assert node.curl("/puppet/twitch?queue=true&noop=true").status == 409
+    assert node.curl("/puppet/status").body == "queued\n"
+    server.manifest("production", "notify { 'after the other one': }")
+    node.sh(f"touch {CUE}")
+    assert by_hand.wait(60) == 0
+    ended = node.curl(f"/puppet/runs/{run_id}?wait=60", timeout_s=90)
+    assert ended.headers["Puppet-Verdict"] == "changed"
+    assert server.reports(node.name)[-1]["job_id"] == run_id
+
+
+def test_busy_by_the_agent_daemons_own_run(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", HOLD)
+    node.run("systemctl", "start", "puppet.service")
+    node.wait(f"test -e {HELD}")
+    # The daemon's child holds the lock, under a title of its own.
+    assert node.read(LOCK) != node.sh("systemctl show -P MainPID puppet.service").stdout.strip()
+    assert node.curl("/puppet/twitch").status == 409
+    status = json.loads(node.curl("/puppet/status", "-H", "Accept: application/json").body)
+    assert status["state"] == "running"
+    node.sh(f"touch {CUE}")
+    node.wait(lambda: node.curl("/puppet/status").body == "idle\n", 60)
+    # The daemon sleeps now; a run beside it is a run of ours.
+    server.manifest("production", "")
+    assert run(node).headers["Puppet-Verdict"] == "unchanged"
+
+
+def test_two_at_the_same_moment_are_never_both_complete(node: Machine, server: PuppetServer) -> None:
+    """The agent's lock decides between us and a run that begins after we have looked."""
+    server.manifest("production", "")
+    before = len(server.reports(node.name))
+    by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
+    reply = run(node)
+    by_hand.wait(60)
+    reports = server.reports(node.name)[before:]
+    ours = [report for report in reports if report.get("job_id") == reply.headers["Puppet-Run"]]
+    if reply.status == 409:
+        assert (reply.body, ours) == ("Puppet already running", [])
+    else:
+        assert (reply.status, len(ours)) == (200, 1)
+
+
+STALE = {
+    "a process that is gone": "sh -c 'echo $$'",
+    "empty": "true",
+    "garbage": "echo nonsense",
+    "init": "echo 1",
+}
+
+
+@pytest.mark.parametrize("content", STALE.values(), ids=STALE)
+def test_a_stale_lock_does_not_block(node: Machine, content: str) -> None:
+    node.sh(f"{content} >{LOCK}")
+    assert run(node).status == 200
+    assert not node.exists(LOCK)  # Puppet agreed, and cleared it
+
+
+def test_a_lock_of_a_process_that_is_no_puppet_does_not_block(node: Machine) -> None:
+    other = "python3 -c 'import time; time.sleep(600)' puppet"
+    node.sh(f"{other} >/dev/null 2>&1 & echo $! | tee /root/other-pid >{LOCK}")
+    assert run(node).status == 200
+    node.sh("kill $(cat /root/other-pid)")
+
+
+def test_a_run_that_was_killed_leaves_nothing_in_the_way(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", HOLD)
+    first = node.curl("/puppet/twitch")
+    node.wait(f"test -e {HELD}")
+    pid = node.read(LOCK)
+    # Only Puppet; conclude is killed as well in test_node_restarts.
+    node.sh(f"kill -KILL {pid}")
+    ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=30")
+    assert ended.headers["Puppet-Verdict"] == "interrupted"
+    assert node.read(LOCK) == pid
+    server.manifest("production", "")
+    assert run(node).status == 200

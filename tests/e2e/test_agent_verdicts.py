@@ -1,0 +1,186 @@
+"""Real agents against a real puppetserver: every way that a run can end, told truthfully.
+
+On Puppet 7 and 8 (Debian 12 and 13). What Puppet itself does in each case is the first half of each
+test; that the answer, the record, the journal and the server's report agree is the second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.curl import Reply
+from tests.lab.machine import Machine
+from tests.lab.server import PuppetServer
+
+CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
+# Options, and Puppet's own words in answers; and no cooldown between the runs of these tests.
+GENEROUS = "[access]\nanonymous = trigger noop tags environment=* status logs\ncooldown = 0\n"
+
+STATE = "/var/cache/puppet/state"
+DEFAULTS = "/etc/default/puppet"
+
+
+@pytest.fixture
+def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
+    """An enrolled node on which nothing runs, with the server's defaults restored afterwards."""
+    agent.write(CONFIG, GENEROUS)
+    server.manifest("production", "")
+    kept = {path: agent.read(path) for path in (DEFAULTS, "/etc/puppet/puppet.conf")}
+    yield agent
+    for path, text in kept.items():
+        agent.write(path, text)
+    server.enc({})
+    server.manifest("production", "")
+
+
+def run(node: Machine, query: str = "") -> Reply:
+    """Trigger a run and wait for its end."""
+    return node.curl(f"/puppet/twitch?async=false{query}", timeout_s=120)
+
+
+def record(node: Machine, reply: Reply) -> dict[str, object]:
+    found: dict[str, object] = json.loads(
+        node.curl(f"/puppet/runs/{reply.headers['Puppet-Run']}", "-H", "Accept: application/json").body
+    )
+    return found
+
+
+def test_one_id_from_the_answer_to_the_servers_store(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", "notify { 'one id': }")
+    reply = node.curl("/puppet/twitch")
+    assert (reply.status, reply.body) == (202, "Triggered puppet run")
+    run_id = reply.headers["Puppet-Run"]
+    ended = node.curl(f"/puppet/runs/{run_id}?wait=60", timeout_s=90)
+    assert ended.headers["Puppet-Verdict"] == "changed"
+    assert server.reports(node.name)[-1]["job_id"] == run_id
+    lines = [line["MESSAGE"] for line in node.journal(f"_SYSTEMD_INVOCATION_ID={run_id}")]
+    assert any("one id" in line for line in lines), lines
+    agent = node.journal(f"_SYSTEMD_INVOCATION_ID={run_id}", "SYSLOG_IDENTIFIER=puppet-agent")
+    assert {line["_SYSTEMD_UNIT"].startswith("puppet-twitch-run@") for line in agent} == {True}
+
+
+def test_changed_then_unchanged(node: Machine, server: PuppetServer) -> None:
+    node.sh("rm -f /root/managed")
+    server.manifest("production", "file { '/root/managed': content => 'x' }")
+    first, second = run(node), run(node)
+    assert (first.status, first.body) == (200, "Puppet run complete")
+    assert first.headers["Puppet-Verdict"] == "changed"
+    assert (second.status, second.headers["Puppet-Verdict"]) == (200, "unchanged")
+    assert [report["status"] for report in server.reports(node.name)[-2:]] == ["changed", "unchanged"]
+
+
+def test_failed_resources_are_named(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", "exec { '/bin/false': }\nfile { '/no/such/place': content => 'x' }")
+    reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+    assert reply.body.startswith("Puppet run failed: Exec[/bin/false], File[/no/such/place]")
+    assert record(node, reply)["counts"]["failed"] == 2  # type: ignore[index]
+
+
+def test_a_catalog_that_does_not_compile_is_a_failure(node: Machine, server: PuppetServer) -> None:
+    server.manifest("production", "no_such_type { 'x': }")
+    reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+    assert "no catalog was applied" in reply.body
+    assert "no_such_type" in reply.body  # Puppet's words: this caller has the grant `logs`
+    node.write(CONFIG, "[access]\ncooldown = 0\n")
+    assert "no_such_type" not in run(node).body
+
+
+def test_a_server_that_is_away_is_not_a_cached_success(node: Machine, server: PuppetServer) -> None:
+    assert run(node).status == 200  # so that there is a catalog in the cache
+    with server.unreachable(node):
+        reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+
+
+def test_an_environment_that_the_server_overrules(node: Machine, server: PuppetServer) -> None:
+    server.enc({node.name: "staging"})
+    asked = run(node, "&environment=production")
+    assert (asked.status, asked.headers["Puppet-Verdict"]) == (500, "failed")
+    assert "no catalog of environment production was applied" in asked.body
+    assert "assigns another one" in asked.body
+    plain = run(node)
+    assert plain.status == 200
+    status = node.curl("/puppet/status", "-H", "Accept: application/json")
+    assert json.loads(status.body)["state"] == "idle"
+    assert server.reports(node.name)[-1]["environment"] == "staging"
+
+
+def test_an_environment_that_does_not_exist_is_not_production(node: Machine) -> None:
+    reply = run(node, "&environment=nosuch")
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+
+
+def test_an_environment_and_tags_are_used(node: Machine, server: PuppetServer) -> None:
+    server.manifest("staging", "notify { 'wanted': tag => 'mine' }\nnotify { 'unwanted': }")
+    reply = run(node, "&environment=staging&tags=mine")
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, "changed")
+    report = server.reports(node.name)[-1]
+    assert report["environment"] == "staging"
+    said = [log["message"] for log in report["logs"]]
+    assert "wanted" in said
+    assert "unwanted" not in said
+
+
+def test_noop_changes_nothing_and_says_so(node: Machine, server: PuppetServer) -> None:
+    node.sh("rm -f /root/managed")
+    server.manifest("production", "file { '/root/managed': content => 'x' }")
+    reply = run(node, "&noop=true")
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, "unchanged; noop")
+    assert not node.exists("/root/managed")
+
+
+def test_a_sites_own_noop_holds_here_too(node: Machine, server: PuppetServer) -> None:
+    node.sh("rm -f /root/managed")
+    node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--noop\n")
+    server.manifest("production", "file { '/root/managed': content => 'x' }")
+    assert run(node).headers["Puppet-Verdict"] == "unchanged; noop"
+    assert not node.exists("/root/managed")
+
+
+UNREPORTED = {
+    "changed": ("notify { 'a': }", 200, "changed; unreported"),
+    "unchanged": ("", 200, "unchanged; unreported"),
+    "failed": ("exec { '/bin/false': }", 500, "failed; unreported"),
+    "no catalog": ("no_such_type { 'x': }", 500, "failed; unreported"),
+}
+
+
+@pytest.mark.parametrize(("manifest", "status", "verdict"), UNREPORTED.values(), ids=UNREPORTED)
+def test_a_site_without_reports(
+    node: Machine, server: PuppetServer, manifest: str, status: int, verdict: str
+) -> None:
+    node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
+    server.manifest("production", manifest)
+    reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (status, verdict)
+
+
+@pytest.mark.parametrize("reports", [True, False], ids=["report", "no-report"])
+def test_a_run_that_was_stopped_is_not_complete(
+    node: Machine, server: PuppetServer, *, reports: bool
+) -> None:
+    if not reports:
+        node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
+    node.sh("rm -f /root/begun")
+    server.manifest("production", "exec { '/bin/sh -c \"touch /root/begun; exec sleep 300\"': timeout => 0 }")
+    started = node.curl("/puppet/twitch")
+    node.wait("test -e /root/begun")
+    node.sh("systemctl stop 'puppet-twitch-run@*'")
+    ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=30")
+    assert ended.headers["Puppet-Verdict"] == ("interrupted" if reports else "interrupted; unreported")
+    # Puppet leaves the children of an exec behind (KillMode=process, as in puppet.service).
+    node.sh("kill $(pgrep -x sleep)")
+
+
+def test_a_disabled_agent_says_why(node: Machine) -> None:
+    node.run("puppet", "agent", "--disable", "maintenance until noon")
+    reply = run(node)
+    assert (reply.status, reply.body) == (423, "Puppet disabled: maintenance until noon\n")
+    assert node.curl("/puppet/status").body == "disabled\n"
+    node.run("puppet", "agent", "--enable")
+    assert run(node).status == 200

@@ -1,0 +1,184 @@
+"""The machines' root file systems: a recipe each, built once by mmdebstrap and cached.
+
+Images are built in the host's network, before `enter`, and never change afterwards: a machine
+works on an overlay. `python3 -m tests.lab.images [NAME…]` builds what is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import LabError
+
+CACHE = Path(os.environ.get("PUPPET_TWITCH_LAB_CACHE") or "/var/cache/puppet-twitch-lab")
+
+# Unpacking and configuring keep one core busy each; more at once only compete for the disk.
+BUILDS_AT_ONCE = 2
+
+# What nobody reads in a test machine. The directories of manual pages stay: OpenJDK's
+# installation puts links into them, and fails without (bugs.debian.org/863199).
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*.gz", "/usr/share/locale/*", "/usr/share/info/*")
+
+BASE = (
+    *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "curl", "ca-certificates", "make"),
+    *("python3", "python3-systemd", "python3-h11", "python3-yaml"),
+)
+
+# Tests say when Puppet runs, and apt's timers only fail where there is no network.
+QUIET = (
+    'systemctl --root="$1" --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
+    'for unit in puppet puppetserver; do if test -e "$1/lib/systemd/system/$unit.service";'
+    ' then systemctl --root="$1" --quiet disable $unit.service; fi; done',
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes an image; any change makes another one."""
+
+    suite: str
+    packages: tuple[str, ...]
+    hooks: tuple[str, ...] = QUIET
+    """Shell commands run at the end of the build, with the image's directory as $1."""
+
+    def digest(self) -> str:
+        """Name this recipe's content in 12 hexadecimal digits."""
+        text = json.dumps([asdict(self), LEFT_OUT])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+RECIPES = {
+    "debian11": Recipe("bullseye", BASE),
+    "debian12": Recipe("bookworm", (*BASE, "puppet-agent")),
+    "debian13": Recipe("trixie", (*BASE, "puppet-agent")),
+    "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),
+}
+# Debian 11 is the floor that is looked at now and then; the others are what the tests boot.
+USUAL = ("debian13-server", "debian13", "debian12")
+
+
+def place(name: str) -> Path:
+    """Where the image is kept, whether it exists or not; LabError for an unknown name."""
+    if name not in RECIPES:
+        raise LabError(f"no image is called {name!r}, there are: {', '.join(RECIPES)}")
+    return CACHE / f"{name}-{RECIPES[name].digest()}"
+
+
+def built(name: str) -> Path:
+    """Return the finished image's directory; LabError where it has to be built first."""
+    directory = place(name)
+    if not directory.is_dir():
+        raise LabError(f"the image {name} is not built: run tests/lab/build {name}")
+    return directory
+
+
+def build(names: Iterable[str]) -> None:
+    """Build what is missing of these images, saying so; LabError shows mmdebstrap's last words."""
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        place(name)
+    if os.geteuid():
+        raise LabError("images are built by root")
+    with _only_builder():
+        for litter in CACHE.glob(".new-*"):
+            _remove(litter)
+        with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
+            for finished in [pool.submit(_build_one, name) for name in wanted]:
+                finished.result()
+
+
+def _build_one(name: str) -> None:
+    directory = place(name)
+    if not directory.is_dir():
+        started = time.monotonic()
+        print(f"{name}: building from Debian {RECIPES[name].suite} …", flush=True)
+        # Only a finished image gets its name: an interrupted build leaves nothing that looks whole.
+        new = Path(tempfile.mkdtemp(prefix=f".new-{name}-", dir=CACHE))
+        try:
+            _mmdebstrap(RECIPES[name], new)
+            new.rename(directory)
+        except BaseException:
+            _remove(new)
+            raise
+        print(f"{name}: built in {time.monotonic() - started:.0f} s", flush=True)
+    for other in CACHE.glob(f"{name}-*"):
+        if other != directory and other.name[: -len("-123456789abc")] == name:
+            _remove_unused(other)
+    print(f"{name}: {directory}", flush=True)
+
+
+def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
+    command = [
+        # Whatever it mounts and starts goes with it, and it with us, however we end.
+        *("setpriv", "--pdeathsig=KILL"),
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("mmdebstrap", "--mode=root", "--variant=minbase"),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+        f"--include={','.join(recipe.packages)}",
+        *(f"--customize-hook={hook}" for hook in recipe.hooks),
+        *(recipe.suite, os.fspath(directory)),
+    ]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        last = "\n".join(done.stdout.splitlines()[-30:])
+        raise LabError(f"mmdebstrap {recipe.suite} exited {done.returncode}:\n{last}")
+    directory.chmod(0o755)
+
+
+@contextmanager
+def _only_builder() -> Iterator[None]:
+    """Let a second builder wait for the first one, whose images it then finds."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def in_use(name: str) -> Iterator[Path]:
+    """Hold a finished image, so that no builder of another recipe removes it meanwhile."""
+    directory = built(name)
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield directory
+    finally:
+        os.close(held)
+
+
+def _remove_unused(directory: Path) -> None:
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(directory)
+    finally:
+        os.close(held)
+
+
+def _remove(directory: Path) -> None:
+    # --one-file-system: a stray bind mount of /dev must not be emptied with it.
+    subprocess.run(["rm", "-rf", "--one-file-system", os.fspath(directory)], check=True)
+
+
+if __name__ == "__main__":
+    try:
+        build(sys.argv[1:] or USUAL)
+    except LabError as error:
+        sys.exit(f"tests/lab/build: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

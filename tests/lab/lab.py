@@ -1,0 +1,108 @@
+"""The lab: boots machines side by side, knows their names and addresses, and puts them away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from . import images, namespaces, network
+from .errors import LabError
+from .machine import Machine
+
+# Fixed, so that every machine knows every other by name before that one is booted.
+NUMBERS = {"puppet": 10, "node11": 11, "node12": 12, "node13": 13, "extra": 20, "demo": 30}
+
+# In the lab's own /run: a tmpfs, which goes with the last process inside.
+DISKS = Path("/run/puppet-twitch-lab")
+
+
+class Lab:
+    """Machines and clients on one network. Use as a context, or call `close`."""
+
+    def __init__(self) -> None:
+        if not namespaces.inside():
+            raise LabError("not in the lab's namespaces: run this under tests/lab/enter")
+        self._machines: dict[str, Machine] = {}
+        self._held: dict[str, ExitStack] = {}
+        self._clients = 0
+        DISKS.mkdir()
+        network.make_bridge()
+
+    def boot(self, name: str, *, image: str) -> Machine:
+        """Boot a fresh copy of an image as the machine `name`, one of NUMBERS."""
+        if name in self._machines:
+            raise LabError(f"{name} is there already")
+        machine = machine_named(name)
+        self._machines[name] = machine
+        self._held[name] = ExitStack()
+        self._mount_disk(machine, self._held[name].enter_context(images.in_use(image)))
+        _christen(machine)
+        network.plug_in(name, machine.netns.addresses)
+        machine.start()
+        return machine
+
+    def discard(self, machine: Machine) -> None:
+        """Shut a machine down and throw its disk away; its name is free again."""
+        if machine.is_up:
+            machine.poweroff()
+        network.unplug(machine.name)
+        subprocess.run(["umount", machine.root], check=True)
+        shutil.rmtree(machine.own)
+        self._held.pop(machine.name).close()
+        del self._machines[machine.name]
+
+    def client(self, *addresses: str) -> network.Netns:
+        """Return a new network namespace on the bridge with these addresses and no machine."""
+        self._clients += 1
+        client = network.Netns(f"client{self._clients}", addresses)
+        network.plug_in(client.name, addresses)
+        return client
+
+    def close(self) -> None:
+        """Shut the machines down in order. Without this the namespaces end them by force."""
+        for machine in self._machines.values():
+            if machine.is_up:
+                machine.poweroff()
+
+    def _mount_disk(self, machine: Machine, image: Path) -> None:
+        # Mounted by the lab, not by nspawn's --volatile=, so that a reboot keeps the disk.
+        upper, work = machine.own / "upper", machine.own / "work"
+        for directory in (machine.root, upper, work):
+            directory.mkdir(parents=True)
+        options = f"lowerdir={image},upperdir={upper},workdir={work}"
+        mount = ("mount", "-t", "overlay", "-o", options, "overlay", os.fspath(machine.root))
+        subprocess.run(mount, check=True)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def machine_named(name: str) -> Machine:
+    """Return the handle of a machine of this lab, booted or not; LabError for an unknown name."""
+    if name not in NUMBERS:
+        raise LabError(f"no machine is called {name!r}, there are: {', '.join(NUMBERS)}")
+    return Machine(name, NUMBERS[name], DISKS / name)
+
+
+def _christen(machine: Machine) -> None:
+    """Give a machine its name, an identity that survives reboots, and everybody's addresses."""
+    etc = machine.root / "etc"
+    (etc / "hostname").write_text(f"{machine.name}\n")
+    (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+    hosts = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    for other, number in NUMBERS.items():
+        hosts += [f"{address} {other}" for address in network.addresses(number)]
+    (etc / "hosts").write_text("\n".join(hosts) + "\n")

@@ -1,0 +1,148 @@
+"""The lab's network: one bridge in the lab's own namespace, and a namespace per machine or client.
+
+10.77.0.0/24 and fd77::/64; the bridge is .1 and ::1, so that what runs in the lab but in no
+machine (pytest itself, curl, an attack tool) reaches every machine too, as a stranger.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from .errors import LabError
+
+BRIDGE = "lab0"
+V4, V6 = "10.77.0.", "fd77::"
+
+# sched.h; Python has setns() from 3.12 on only.
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def addresses(number: int) -> tuple[str, str]:
+    """Return the IPv4 and IPv6 address of host `number`, 1 to 254, without a prefix length."""
+    return f"{V4}{number}", f"{V6}{number:x}"
+
+
+def make_bridge() -> None:
+    """Create the bridge in the namespace of the calling process."""
+    four, six = addresses(1)
+    _ip(
+        f"link add {BRIDGE} type bridge",
+        # nodad: nobody else can have these addresses, and the check would take a second.
+        f"address add {four}/24 dev {BRIDGE}",
+        f"address add {six}/64 dev {BRIDGE} nodad",
+        f"link set {BRIDGE} up",
+    )
+
+
+def plug_in(name: str, owned: Sequence[str]) -> None:
+    """Make the network namespace `name` with these addresses, joined to the bridge."""
+    # The far end's name is no machine's concern; 15 characters are the kernel's limit.
+    _ip(
+        f"netns add {name}",
+        f"link add {name} type veth peer name host0 netns {name}",
+        f"link set {name} master {BRIDGE} up",
+    )
+    _ip(
+        "link set lo up",
+        "link set host0 up",
+        *(
+            f"address add {address}/64 dev host0 nodad"
+            if ":" in address
+            else f"address add {address}/24 dev host0"
+            for address in owned
+        ),
+        namespace=name,
+    )
+
+
+def unplug(name: str) -> None:
+    """Take the namespace away; its end of the cable goes with it."""
+    _ip(f"netns delete {name}")
+
+
+def _ip(*lines: str, namespace: str | None = None) -> None:
+    within = ("-n", namespace) if namespace else ()
+    done = subprocess.run(
+        ("ip", *within, "-batch", "-"),
+        input="\n".join(lines) + "\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise LabError(f"ip: {done.stdout.strip()}, in:\n" + "\n".join(lines))
+
+
+class Netns:
+    """A network namespace to run things in that are no machine: load, attacks, odd addresses."""
+
+    def __init__(self, name: str, owned: Sequence[str]) -> None:
+        self.name = name
+        self.addresses = tuple(owned)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs `argv` in here."""
+        return ["ip", "netns", "exec", self.name, *argv]
+
+    def run(self, *argv: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command of this host in here; LabError, with its output, if it fails."""
+        what = f"{self.name}: {shlex.join(argv)}"
+        try:
+            done = subprocess.run(
+                self.command(argv),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{what}: still running after {timeout_s:g} s") from None
+        if check and done.returncode:
+            raise LabError(f"{what}: exited {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def popen(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a command of this host in here, its output in pipes."""
+        return subprocess.Popen(
+            self.command(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def open_socket(
+        self,
+        family: socket.AddressFamily = socket.AF_INET,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+    ) -> socket.socket:
+        """Open a socket that belongs in here, for use by the calling process."""
+        # A socket stays in the namespace where it was made, and setns() moves one thread only.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._open_socket, family, kind).result()
+
+    def connect(self, address: str, port: int, *, source: str | None = None) -> socket.socket:
+        """Connect to a machine, from one address of ours if that matters."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        connection = self.open_socket(family)
+        try:
+            if source:
+                connection.bind((source, 0))
+            connection.connect((address, port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        entrance = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _libc.setns(entrance, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            return socket.socket(family, kind)
+        finally:
+            os.close(entrance)

@@ -1,0 +1,159 @@
+"""A real puppetserver: its certificate authority, its code, its reports, and nodes enrolled with it.
+
+Debian 13's Puppet Server 8 serves the Puppet 7 agents of Debian 12 as well as Puppet 8.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from .lab import Lab
+from .machine import Machine
+
+# About 20 s on two free cores, several times that beside a busy test.
+READY_TIMEOUT_S = 240
+
+ENVIRONMENTS = "/etc/puppet/code/environments"
+REPORTS = "/var/lib/puppetserver/lab-reports"
+
+PUPPET_CONF = """\
+[main]
+server = puppet
+certname = puppet
+
+[server]
+# A test CA signs whoever asks.
+autosign = true
+# What a test writes counts at the next run.
+environment_timeout = 0
+reports = lab
+node_terminus = exec
+external_nodes = /etc/puppet/enc
+"""
+
+# Always asked, so that a test can classify a node without restarting the server; what it says
+# without a file is what the server assumes without an ENC.
+ENC = """\
+#!/bin/sh
+cat "/etc/puppet/enc.d/$1" 2>/dev/null || echo 'classes: {}'
+"""
+
+# The shipped `store` names reports by the minute: of two runs in a minute, one is lost.
+REPORT_PROCESSOR = f"""\
+require 'fileutils'
+require 'puppet/reports'
+
+Puppet::Reports.register_report(:lab) do
+  desc 'Keep every report as JSON, for tests to read.'
+
+  def process
+    directory = File.join('{REPORTS}', host)
+    FileUtils.mkdir_p(directory)
+    name = format('%.6f-%s', Time.now.to_f, transaction_uuid)
+    path = File.join(directory, name)
+    File.write(path, Puppet::Util::Json.dump(to_data_hash))
+    File.rename(path, path + '.json')
+  end
+end
+"""
+
+# C1 alone and the serial collector start in three quarters of the time; nothing runs long here.
+JAVA_ARGS = (
+    "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    " -Djruby.logger.class=com.puppetlabs.jruby_utils.jruby.Slf4jLogger"
+)
+
+# TLS 1.2 only: with 1.3, Java sends its session ticket whenever it likes. When that is after the
+# answer, Ruby's Net::HTTP takes the readable socket for one that may be at its end, and waits
+# on it, before the next request, until Jetty closes it: 30 s lost in most first runs (seen).
+SETUP = f"""\
+set -e
+cd /etc/puppet/puppetserver/conf.d
+sed -i 's|^JAVA_ARGS=.*|JAVA_ARGS="{JAVA_ARGS}"|' /etc/default/puppetserver
+sed -i 's|#max-active-instances: 1|max-active-instances: 1\\n    compile-mode: off|' puppetserver.conf
+sed -i 's|ssl-port:.*|&\\n    ssl-protocols: [TLSv1.2]|' webserver.conf
+grep -q 'compile-mode: off' puppetserver.conf
+grep -q 'ssl-protocols' webserver.conf
+chmod +x /etc/puppet/enc
+mkdir -p /etc/puppet/enc.d
+puppetserver ca setup
+"""
+
+
+class PuppetServer:
+    """The machine `puppet`; made by `start_puppetserver`, and not ready at once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def await_ready(self) -> None:
+        """Wait until it answers on port 8140; LabError shows its log if it does not."""
+        self.machine.wait(
+            "curl -skf https://localhost:8140/status/v1/simple | grep -qx running",
+            READY_TIMEOUT_S,
+            show="journalctl -b -u puppetserver -o cat; tail -n 40 /var/log/puppetserver/*r.log",
+        )
+
+    def stop(self) -> None:
+        """Shut Puppet Server down: connections are refused. `unreachable` is quicker to undo."""
+        self.machine.run("systemctl", "stop", "puppetserver.service", timeout_s=READY_TIMEOUT_S)
+
+    def start(self) -> None:
+        """Start it again and wait until it is ready."""
+        self.machine.run("systemctl", "start", "--no-block", "puppetserver.service")
+        self.await_ready()
+
+    @contextmanager
+    def unreachable(self, node: Machine) -> Iterator[None]:
+        """Leave a node without a way to the server: connecting fails at once."""
+        routes = [f"{self.machine.address}/32", f"{self.machine.address6}/128"]
+        for route in routes:
+            node.run("ip", "route", "add", "unreachable", route)
+        try:
+            yield
+        finally:
+            for route in routes:
+                node.run("ip", "route", "delete", "unreachable", route)
+
+    def manifest(self, environment: str, text: str) -> None:
+        """Set an environment's site manifest; the environment is made if it is new."""
+        self.machine.write(f"{ENVIRONMENTS}/{environment}/manifests/site.pp", text)
+
+    def enc(self, environments: Mapping[str, str]) -> None:
+        """Let the server assign environments, certname to name; `{}` leaves them to the nodes."""
+        self.machine.sh("rm -f /etc/puppet/enc.d/*")
+        for certname, environment in environments.items():
+            answer = f"classes: {{}}\nenvironment: {environment}\n"
+            self.machine.write(f"/etc/puppet/enc.d/{certname}", answer)
+
+    def reports(self, certname: str) -> list[dict[str, Any]]:
+        """Return a node's reports, oldest first: `job_id`, `status`, `environment`, `logs`, …"""
+        files = self.machine.sh(f"ls {REPORTS}/{certname}/*.json", check=False).stdout.split()
+        return [json.loads(self.machine.read(file)) for file in files]
+
+    def enrol(self, node: Machine) -> None:
+        """Make a machine a node of this server, with a certificate in its own name."""
+        node.write(
+            "/etc/puppet/puppet.conf",
+            f"[main]\nserver = {self.machine.name}\ncertname = {node.name}\n",
+        )
+        first = ("puppet", "agent", "--onetime", "--no-daemonize", "--waitforcert=5")
+        node.run(*first, "--detailed-exitcodes", "--verbose", "--color=false", timeout_s=180)
+
+
+def start_puppetserver(lab: Lab) -> PuppetServer:
+    """Boot and configure the server, and let it start by itself; see `await_ready`."""
+    machine = lab.boot("puppet", image="debian13-server")
+    machine.write("/etc/puppet/puppet.conf", PUPPET_CONF)
+    machine.write("/etc/puppet/enc", ENC)
+    # Beside Puppet's own processors: a module's would be synchronised to the nodes.
+    machine.write("/usr/lib/puppetserver/ruby/vendor_ruby/puppet/reports/lab.rb", REPORT_PROCESSOR)
+    server = PuppetServer(machine)
+    for environment in ("production", "staging"):
+        server.manifest(environment, "")
+    machine.sh(SETUP, timeout_s=180)
+    machine.run("systemctl", "start", "--no-block", "puppetserver.service")
+    return server
