@@ -1,18 +1,21 @@
 """The listener's side of the run socket: one question, one answer, and a second's memory.
 
 The memory is what keeps a flood on the port from becoming a flood of root processes: whatever the
-handler has just said is said again for a second, and only one question is under way at a time.
+handler has just said is said again for a second, and only one question is under way at a time. What
+it said about a run holds no longer than the state that this run was in: who asks after a waiting
+run has begun must not be told to wait for that one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 from twitch import messages
 from twitch.errors import HandlerUnavailable, PacketError
 from twitch.messages import Answer, Run, Status
+from twitch.runs import Store
 
 REMEMBER_S = 1.0
 # Ordinarily 30 to 60 ms. The first question after a boot or a change of puppet.conf waits for
@@ -22,12 +25,21 @@ ANSWER_TIMEOUT_S = 30
 Question = Union[Run, Status]
 
 
+class Remembered(NamedTuple):
+    """An answer, and for how long it holds."""
+
+    until: float  # of the loop's clock
+    state: Optional[str]  # of the run that it speaks of
+    answer: Answer
+
+
 class Handler:
     """The handler as the listener sees it."""
 
-    def __init__(self, path: str = messages.RUN_SOCKET) -> None:
+    def __init__(self, store: Store, path: str = messages.RUN_SOCKET) -> None:
+        self._store = store
         self._path = path
-        self._remembered: dict[Question, tuple[float, Answer]] = {}
+        self._remembered: dict[Question, Remembered] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, question: Question) -> Answer:
@@ -44,10 +56,9 @@ class Handler:
 
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
-        self._remembered = {
-            asked: (until, answer) for asked, (until, answer) in self._remembered.items() if until > now
-        }
-        return self._remembered.get(_key(question), (0.0, None))[1]
+        self._remembered = {asked: kept for asked, kept in self._remembered.items() if kept.until > now}
+        kept = self._remembered.get(_key(question))
+        return kept.answer if kept and kept.state == self._state(kept.answer) else None
 
     def _remember(self, question: Question, answer: Answer) -> None:
         until = asyncio.get_running_loop().time() + REMEMBER_S
@@ -60,7 +71,11 @@ class Handler:
                 answer = Answer("busy", run=answer.run)
         elif answer.status and answer.status.get("state") == "idle":
             self._remembered.clear()  # or who has just read "idle" would hear of a run that is over
-        self._remembered[_key(question)] = (until, answer)
+        self._remembered[_key(question)] = Remembered(until, self._state(answer), answer)
+
+    def _state(self, answer: Answer) -> Optional[str]:
+        record = self._store.read(answer.run) if answer.run else None
+        return record["state"] if record else None
 
 
 def _key(question: Question) -> Question:

@@ -53,7 +53,7 @@ def load(path: str = CONFIG_FILE) -> Config:
         delimiters=("=",),  # names of callers contain colons
         comment_prefixes=("#", ";"),
         interpolation=None,
-        default_section="\0",  # [DEFAULT] would leak its keys into every section
+        default_section="",  # no section can have this name; [DEFAULT] would leak its keys into every other
         empty_lines_in_values=False,
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names of callers are case-sensitive

@@ -7,6 +7,7 @@ service's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from typing import Callable, Optional, Protocol
@@ -29,6 +30,8 @@ STOP_GRACE_S = 1
 # once would send a reset over unread input, and the reset can destroy the answer on its way
 # (RFC 9112 section 9.6).
 LINGER_S = 2
+# Of requests that come while another one is answered: about one, at its largest.
+MAX_AHEAD_BYTES = 32 * 1024
 
 TOO_SLOW = (408, f"The request was not complete after {REQUEST_TIMEOUT_S} s")
 
@@ -75,6 +78,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(high=0)  # pause_writing() comes for the first byte not taken
         self._loop = asyncio.get_running_loop()
         self._connected = True
         patience_s = STOP_GRACE_S if self.last_one else REQUEST_TIMEOUT_S
@@ -84,9 +88,11 @@ class Connection(asyncio.Protocol):
         if self._lingering:
             return
         self._exchange.receive(data)
-        if self._answering:
-            # The next request has come early. This much of it is kept, the rest stays in the kernel.
-            self._transport.pause_reading()
+        if self._answering or self._blocked:
+            # The next request has come early. We read on for as long as that is little, or the
+            # client's leaving would not be heard; the rest stays in the kernel.
+            if self._exchange.ahead > MAX_AHEAD_BYTES:
+                self._transport.pause_reading()
             return
         if self._answered and not self._begun:
             self._set_timer(REQUEST_TIMEOUT_S, self._too_slow)
@@ -131,7 +137,7 @@ class Connection(asyncio.Protocol):
         """Tell who waits where to look, answer what has been asked already, and end."""
         self.last_one = True
         self._stop_waiting()
-        if not self._connected or self._answering or self._lingering:
+        if not self._connected or self._answering or self._blocked or self._lingering:
             return
         if self._answered and not self._begun:
             self._linger()  # kept alive for nothing
@@ -189,8 +195,12 @@ class Connection(asyncio.Protocol):
         if self._blocked or self._lingering or not self._exchange.reusable:
             return
         self._begun = self._exchange.start_next()
+        if self.last_one and not self._begun:
+            self._linger()
+            return
         self._set_timer(REQUEST_TIMEOUT_S if self._begun else KEEP_ALIVE_S, self._too_slow)
-        self._transport.resume_reading()
+        if self._exchange.ahead <= MAX_AHEAD_BYTES:
+            self._transport.resume_reading()
         self._read()
 
     # ---- waiting
@@ -198,7 +208,6 @@ class Connection(asyncio.Protocol):
     async def _pause(self, seconds: float) -> bool:
         assert self._waiting_ends is not None
         self.waiting = True
-        self._transport.resume_reading()  # or the client's leaving would not be heard
         await asyncio.wait({self._waiting_ends}, timeout=seconds)
         return self._waiting_ends.done() or self.last_one
 
@@ -227,7 +236,8 @@ class Connection(asyncio.Protocol):
         if self._lingering or self._transport.is_closing():
             return
         self._lingering = True
-        self._transport.write_eof()
+        with contextlib.suppress(OSError):  # the answer's own way there was met by a reset
+            self._transport.write_eof()
         if self._exchange.ended:
             self._transport.close()  # the client was first: there is nothing to wait for
         else:

@@ -47,8 +47,8 @@ def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 
 async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
-    refusals = Refusals()
-    listener = Listener(API(Watched(), Handler(), Store(), refusals), given.listening, idle_exit_s)
+    refusals, store = Refusals(), Store()
+    listener = Listener(API(Watched(), Handler(store), store, refusals), given.listening, idle_exit_s)
     await listener.run(given.connection)
     refusals.flush()
 

@@ -93,9 +93,9 @@ def decode_answer(packet: bytes) -> Answer:
     """Return the answer in a packet; raises `PacketError` if it is none."""
     fields = _object(packet)
     _only(fields, Answer._fields)
-    answer = Answer(**fields)  # type: ignore[arg-type]
-    if answer.kind not in ANSWERS:
+    if str(fields.get("kind")) not in ANSWERS:
         raise PacketError("'kind' is not one of the answers")
+    answer = Answer(**fields)  # type: ignore[arg-type]
     if answer.kind in ("started", "queued"):
         _matching(answer.run, "run", RUN_ID)
     return answer

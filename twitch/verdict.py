@@ -65,7 +65,8 @@ def judge(facts: Facts) -> Verdict:
 
 def _by_report(facts: Facts, report: Report) -> Verdict:
     # A run that was stopped exits 0, or dies of the signal; one that could not get its catalog exits 1.
-    stopped = facts.exit_code != "exited" or facts.exit_status == "0"
+    # So does `puppet apply` that was stopped, but then it had begun with its resources.
+    stopped = facts.exit_code != "exited" or facts.exit_status == "0" or report.counts.get("total", 0) > 0
     if not report.transaction_completed and stopped:
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
     if report.status == FAILED or not report.transaction_completed:
