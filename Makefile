@@ -5,6 +5,8 @@
 # make check         the quick ones: linters, units, unit tests
 # make install       onto this machine, for any distribution with systemd; DESTDIR= is honoured
 # make uninstall     and off it again
+# make deb, make rpm, make dist, make module
+#                    packages for Debian, EL, Python and the Forge, into dist/
 #
 # PREFIX is not a choice: the units name their paths, and nothing else looks into /usr/lib/puppet-twitch.
 
@@ -17,9 +19,10 @@ UNITS = $(DESTDIR)/usr/lib/systemd/system
 CATALOG = $(DESTDIR)/usr/lib/systemd/catalog
 SYSUSERS = $(DESTDIR)/usr/lib/sysusers.d
 DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
+MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
 
-.PHONY: help install uninstall demo demo-shell demo-stop check test tools images
+.PHONY: help install uninstall deb rpm dist module demo demo-shell demo-stop check test tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -37,7 +40,11 @@ install:
 	install -m 644 units/*.socket units/*.service $(UNITS)/
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
-	install -m 644 README.md NEWS.md LICENSE units/per-connection.conf $(DOC)/
+	install -m 644 README.md NEWS.md LICENSE units/per-connection.conf units/tls.conf $(DOC)/
+	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man8
+	install -m 644 packaging/man/puppet-twitch.1 $(MAN)/man1/
+	install -m 644 packaging/man/puppet-twitch.conf.5 $(MAN)/man5/
+	install -m 644 packaging/man/puppet-twitch.service.8 $(MAN)/man8/
 	test -e $(ETC)/puppet-twitch.conf || install -m 644 units/puppet-twitch.conf $(ETC)/
 ifeq ($(DESTDIR),)
 	systemd-sysusers puppet-twitch.conf
@@ -55,6 +62,7 @@ ifeq ($(DESTDIR),)
 endif
 	rm -rf $(LIB) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
+	rm -f $(MAN)/man1/puppet-twitch.1 $(MAN)/man5/puppet-twitch.conf.5 $(MAN)/man8/puppet-twitch.service.8
 	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
 ifeq ($(DESTDIR),)
@@ -64,6 +72,23 @@ ifeq ($(DESTDIR),)
 	if getent passwd twitch >/dev/null; then userdel twitch; fi
 	if getent group twitch >/dev/null; then groupdel twitch; fi
 endif
+
+# ---- packages
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' twitch/__init__.py)
+SOURCE = Makefile README.md NEWS.md LICENSE twitch units packaging
+NAME = puppet-twitch-$(VERSION)
+DEB = build/deb/$(NAME)
+
+deb:
+	rm -rf build/deb
+	mkdir -p $(DEB) dist
+	cp -r $(SOURCE) packaging/debian $(DEB)/
+	sed -e 's/@VERSION@/$(VERSION)/' -e "s/@DATE@/$$(LC_ALL=C date -R -r NEWS.md)/" \
+	    packaging/debian/changelog.in >$(DEB)/debian/changelog
+	rm $(DEB)/debian/changelog.in
+	cd $(DEB) && dpkg-buildpackage --build=binary --no-sign
+	mv build/deb/puppet-twitch_$(VERSION)_all.deb dist/
 
 # ---- try it
 

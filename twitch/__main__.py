@@ -10,6 +10,8 @@ from twitch.errors import EX_USAGE, TwitchError, UsageError
 
 USAGE = """\
 usage: puppet-twitch listen [--bind ADDRESS] [--port PORT]
+       puppet-twitch token NAME [--expires YYYY-MM-DD]
+       puppet-twitch check [--json]
        puppet-twitch --version
 
 Trigger a Puppet run on this node over HTTP. Ordinarily systemd does the rest:
@@ -20,6 +22,8 @@ Trigger a Puppet run on this node over HTTP. Ordinarily systemd does the rest:
 
 listen    answer HTTP on the sockets that systemd or systemd-socket-activate hands over;
           with --bind or --port on a socket of its own, in the foreground, for debugging
+token     make a new token: shown once, with the line for /etc/puppet-twitch/tokens
+check     look at this node's setup; say what is wrong, and how to mend it
 handle, conclude
           root's part of a run, started by puppet-twitch-run@.service
 """
@@ -52,6 +56,12 @@ def _command(words: list[str]) -> int:
         from twitch import conclude
 
         conclude.main()
+    elif name == "token":
+        _token(options)
+    elif name == "check" and options in ([], ["--json"]):
+        from twitch import check
+
+        return check.main(as_json=bool(options))
     elif name == "--version":
         import twitch
 
@@ -62,6 +72,16 @@ def _command(words: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return EX_USAGE
     return 0
+
+
+def _token(options: list[str]) -> None:
+    from twitch import tokens
+
+    if len(options) not in (1, 3) or (len(options) == 3 and options[1] != "--expires"):
+        raise UsageError("usage: puppet-twitch token NAME [--expires YYYY-MM-DD]")
+    token, line = tokens.new(options[0], options[2] if len(options) == 3 else None)
+    print(f"The token, for its holder; it is not shown again:\n\n  {token}\n")
+    print(f"The line for {tokens.TOKENS_FILE} (root:twitch, mode 640) on each node:\n\n  {line}")
 
 
 def _listen(options: list[str]) -> int:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from twitch.config import Config
+from twitch.errors import HTTPError
+from twitch.tokens import Token, holder
 
 ANONYMOUS = "anonymous"
+
+# RFC 6750: the only kind of Authorization that is taken here.
+CHALLENGE = ("WWW-Authenticate", 'Bearer realm="puppet-twitch"')
+BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
+
+# A certname is what Puppet lets one be; anything else cannot be written in [access] either.
+CERTNAME = re.compile(r"[a-z0-9_.-]{1,253}")
 
 
 class Caller(NamedTuple):
@@ -24,9 +34,41 @@ class Caller(NamedTuple):
         return self.name != ANONYMOUS
 
 
-def identify(config: Config, address: str) -> Caller:
-    """Everyone has at least what anonymous has."""
-    return Caller(ANONYMOUS, address, frozenset(config.grants[ANONYMOUS]))
+class Credentials(NamedTuple):
+    """What a request shows of its sender."""
+
+    authorization: Optional[str] = None
+    certname: Optional[str] = None  # of a certificate that TLS has verified
+    private: bool = False  # over TLS, or without leaving this machine
+
+
+def identify(config: Config, tokens: tuple[Token, ...], address: str, shown: Credentials) -> Caller:
+    """Return who is calling, with the grants of all credentials together.
+
+    Within a kind the most specific name counts, and everyone has at least what anonymous has.
+    Raises `HTTPError` for a credential that is not good: who shows one does not want to be anonymous.
+    """
+    names = []
+    grants = set(config.grants[ANONYMOUS])
+    if shown.authorization is not None:
+        names.append(f"token:{_token_name(config, tokens, shown)}")
+    if shown.certname is not None and CERTNAME.fullmatch(shown.certname):
+        names.append(f"cert:{shown.certname}")
+    for name in names:
+        grants.update(config.grants.get(most_specific(config.grants, name) or "", ()))
+    return Caller(" ".join(names) or ANONYMOUS, address, frozenset(grants))
+
+
+def most_specific(callers: Iterable[str], name: str) -> Optional[str]:
+    """Return the caller of [access] that means this name: itself, or else the pattern that says most."""
+    kind = name.partition(":")[0] + ":"
+    found = [caller for caller in callers if caller.startswith(kind) and matches(caller, name)]
+    return max(found, key=_specificity, default=None)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """`*` stands for one or more characters: `feature_*` is not `feature_` itself."""
+    return re.fullmatch(".+".join(re.escape(part) for part in pattern.split("*")), name) is not None
 
 
 def welcome(config: Config, address: str) -> bool:
@@ -41,8 +83,8 @@ def welcome(config: Config, address: str) -> bool:
 def normalise(address: str) -> str:
     """One spelling for an address, for matching and for logs.
 
-    On a dual-stack socket an IPv4 client appears as ::ffff:a.b.c.d,
-    and a link-local one carries its interface (`%eth0`), which names a place here, not the caller.
+    On a dual-stack socket an IPv4 client appears as ::ffff:a.b.c.d, and a link-local one carries
+    its interface (`%eth0`), which names a place here, not the caller.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -66,12 +108,26 @@ def missing_grant(
     return None
 
 
+def _token_name(config: Config, tokens: tuple[Token, ...], shown: Credentials) -> str:
+    if not (shown.private or config.plaintext_tokens):
+        # It has been on the wire by now; the least is to say so, and not to make a habit of it.
+        raise HTTPError(
+            403,
+            "A token over plain HTTP can be read by anybody on the way: consider this one lost. Use https, "
+            "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
+        )
+    bearer = BEARER.fullmatch(shown.authorization or "")
+    name = holder(tokens, bearer[1]) if bearer else None
+    if name is None:
+        raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
+    return name
+
+
+def _specificity(pattern: str) -> tuple[bool, int, int, str]:
+    literal = len(pattern) - pattern.count("*")
+    return ("*" not in pattern, literal, len(pattern.partition("*")[0]), pattern)
+
+
 def _may_use(caller: Caller, environment: str) -> bool:
     patterns = (grant.partition("=")[2] for grant in caller.grants if grant.startswith("environment="))
-    return any(_matches(pattern, environment) for pattern in patterns)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """`*` stands for one or more characters of a name: `feature_*` is not `feature_` itself."""
-    expression = ".+".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(expression, name) is not None
+    return any(matches(pattern, environment) for pattern in patterns)

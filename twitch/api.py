@@ -14,7 +14,7 @@ import twitch
 from twitch import access, parameters, verdict, wording
 from twitch.access import Caller
 from twitch.ask import Handler
-from twitch.config import Config, Watched
+from twitch.config import Config
 from twitch.connection import Pause
 from twitch.errors import ConfigError, HTTPError, TwitchError
 from twitch.http import Request, Response
@@ -22,6 +22,8 @@ from twitch.messages import RUN_ID, Answer, Run, Status
 from twitch.parameters import Parameters
 from twitch.refusals import Refusals
 from twitch.runs import FINISHED, RUNNING, Record, Store
+from twitch.tokens import Token
+from twitch.watched import Content, Watched
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +68,16 @@ class Route(NamedTuple):
 class API:
     """What a connection asks (`connection.Service`)."""
 
-    def __init__(self, config: Watched, handler: Handler, store: Store, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        config: Watched[Config],
+        tokens: Watched[tuple[Token, ...]],
+        handler: Handler,
+        store: Store,
+        refusals: Refusals,
+    ) -> None:
         self._config = config
+        self._tokens = tokens
         self._handler = handler
         self._runs = store
         self._refusals = refusals
@@ -90,17 +100,30 @@ class API:
             allow = ("Allow", ", ".join(route.methods))
             raise HTTPError(405, f"{path} takes {' or '.join(route.methods)}", headers=(allow,))
         given = parameters.read(request, query, route.parameters)
-        caller = access.identify(self._configuration(), request.address)
+        caller = self._identify(request)
         return await route.answer(self, Call(request, path, given, caller, pause))
+
+    def dropped(self, address: str, why: str) -> None:
+        """Note a connection that never became one."""
+        self._refusals.add(address, why)
 
     def explain(self, address: str, request: Optional[Request], error: HTTPError) -> Response:
         """Put an error into words, and count it."""
-        self._refusals.add(address, error.status)
+        self._refusals.add(address, str(error.status))
         return wording.problem(request, error)
 
+    def _identify(self, request: Request) -> Caller:
+        shown = access.Credentials(
+            request.headers.get("authorization"), request.certname, request.secure or request.local
+        )
+        return access.identify(self._configuration(), self._current(self._tokens), request.address, shown)
+
     def _configuration(self) -> Config:
+        return self._current(self._config)
+
+    def _current(self, file: Watched[Content]) -> Content:
         try:
-            return self._config.current()
+            return file.current()
         except ConfigError as error:
             if str(error) != self._fault:  # once, however many ask
                 self._fault = str(error)
@@ -229,6 +252,9 @@ def _demand(caller: Caller, grant: str) -> None:
 
 
 def _forbidden(caller: Caller, grant: str) -> HTTPError:
+    if not caller.named:
+        text = f"Not allowed without a token or a certificate that has the grant {grant}"
+        return HTTPError(401, text, headers=(access.CHALLENGE,))
     return HTTPError(403, f"Not allowed: {caller.name} has no grant {grant}")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import configparser
 import ipaddress
-import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple, Optional, Union
@@ -23,6 +22,9 @@ Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 GRANT_WORDS = ("trigger", "noop", "tags", "status", "logs")
 ENVIRONMENT_GRANT = re.compile(r"environment=[A-Za-z0-9_*]+")
 GRANTS_ALLOWED = "any of: trigger noop tags environment=PATTERN status logs"
+
+# Certnames are lower case (Puppet refuses others); a name of a token is what `token NAME` takes.
+CALLER = re.compile(r"token:[A-Za-z0-9_.*-]{1,64}|cert:[a-z0-9_.*-]{1,253}")
 
 ANONYMOUS_GRANTS = ("trigger", "status")
 EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
@@ -39,6 +41,9 @@ class Config(NamedTuple):
     networks: tuple[Network, ...] = EVERYWHERE
     grants: Mapping[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}  # caller -> grants
     cooldown_s: int = COOLDOWN_S
+    plaintext_tokens: bool = False
+    tls: bool = False
+    tls_client: str = "optional"  # or "required"
     command: str = "agent"  # or "apply"
     manifest: Optional[str] = None  # absolute path; with "apply" only
     puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
@@ -71,45 +76,18 @@ def load(path: str = CONFIG_FILE) -> Config:
     return _check(path, parser)
 
 
-class Watched:
-    """The configuration as the file says it now; read again only when the file has changed.
-
-    An operator who takes a grant away expects it to be gone at once, not when the listener
-    happens to leave.
-    """
-
-    def __init__(self, path: str = CONFIG_FILE) -> None:
-        self._path = path
-        self._stamp: object = ()
-        self._config = Config()
-
-    def current(self) -> Config:
-        """Return the configuration; raises `ConfigError` for as long as the file is at fault."""
-        stamp = _stamp(self._path)
-        if stamp != self._stamp:
-            self._config = load(self._path)
-            self._stamp = stamp
-        return self._config
-
-
-def _stamp(path: str) -> object:
-    try:
-        info = os.stat(path)
-    except OSError as error:
-        return error.errno
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-
-
 def _check(path: str, parser: configparser.ConfigParser) -> Config:
     values: dict[str, object] = {}
     grants: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}
     for section in parser.sections():
-        if section not in ("access", "puppet"):
-            raise ConfigError(f"{path}: [{section}]: unknown section; allowed: [access] [puppet]")
+        if section not in ("access", "puppet", "tls"):
+            raise ConfigError(f"{path}: [{section}]: unknown section; allowed: [access] [puppet] [tls]")
         for key, value in parser.items(section):
             where = f"{path}: [{section}] {key}"
             if section == "access":
                 _access(where, key, value, values, grants)
+            elif section == "tls":
+                _tls(where, key, value, values)
             else:
                 _puppet(where, key, value, values)
     if values.get("command") == "apply" and "manifest" not in values:
@@ -126,10 +104,26 @@ def _access(
         values["networks"] = _networks(where, value)
     elif key == "cooldown":
         values["cooldown_s"] = _seconds(where, value, COOLDOWN_MAX_S)
-    elif key == "anonymous":
+    elif key == "plaintext_tokens":
+        values["plaintext_tokens"] = _yes(where, value)
+    elif key == "anonymous" or CALLER.fullmatch(key):
         grants[key] = _grants(where, value)
     else:
-        raise ConfigError(f"{where}: unknown key; allowed: from, cooldown, anonymous")
+        raise ConfigError(
+            f"{where}: unknown key; allowed: from, cooldown, plaintext_tokens, anonymous, "
+            "token:NAME, cert:CERTNAME, with * in names"
+        )
+
+
+def _tls(where: str, key: str, value: str, values: dict[str, object]) -> None:
+    if key == "enabled":
+        values["tls"] = _yes(where, value)
+    elif key == "client":
+        if value not in ("optional", "required"):
+            raise ConfigError(f"{where}: {value!r} is not allowed; allowed: optional, required")
+        values["tls_client"] = value
+    else:
+        raise ConfigError(f"{where}: unknown key; allowed: enabled, client")
 
 
 def _puppet(where: str, key: str, value: str, values: dict[str, object]) -> None:
@@ -167,6 +161,12 @@ def _grants(where: str, value: str) -> tuple[str, ...]:
     return words
 
 
+def _yes(where: str, value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: yes, no")
+    return value == "yes"
+
+
 def _seconds(where: str, value: str, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > most:
         raise ConfigError(f"{where}: {value!r} is not allowed; allowed: seconds from 0 to {most}")
@@ -190,5 +190,5 @@ def _one_line(error: configparser.Error) -> str:
     if isinstance(error, configparser.DuplicateSectionError):
         return f"{place}[{error.section}]: given twice"
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"{place}outside of any section; begin with [access] or [puppet]"
+        return f"{place}outside of any section; begin with [access], [puppet] or [tls]"
     return f"{place}not of the form 'key = value'"

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Callable, Optional, Protocol
 
+from twitch import tls
 from twitch.errors import HTTPError
 from twitch.http import Exchange, Request, Response
 
@@ -51,6 +52,9 @@ class Service(Protocol):
         client has left, or has nothing more to say, or this listener must leave.
         """
 
+    def dropped(self, address: str, why: str) -> None:
+        """Note a connection that never became one, such as a handshake that failed."""
+
     def explain(self, address: str, request: Optional[Request], error: HTTPError) -> Response:
         """Put an error into words, for a request or (None) for bytes that never became one."""
 
@@ -58,8 +62,11 @@ class Service(Protocol):
 class Connection(asyncio.Protocol):
     """A connection from the first byte to the last; `closed` is called once, when it is gone."""
 
-    def __init__(self, address: str, service: Service, closed: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, address: str, service: Service, closed: Callable[[Connection], None], *, local: bool = False
+    ) -> None:
         self.address = address
+        self._local = local  # the client is on this machine
         self.last_one = False  # close after the next answer
         self.waiting = False  # a complete request waits for a run to end
         self._service = service
@@ -81,6 +88,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)  # pause_writing() comes for the first byte not taken
         self._loop = asyncio.get_running_loop()
         self._connected = True
+        self._certificate = transport.get_extra_info("peercert")  # None without TLS, {} without a certificate
         patience_s = STOP_GRACE_S if self.last_one else REQUEST_TIMEOUT_S
         self._timer = self._loop.call_later(patience_s, self._too_slow)
 
@@ -108,7 +116,7 @@ class Connection(asyncio.Protocol):
             self._stop_waiting()
         else:
             self._read()
-        return True
+        return self._certificate is None  # TLS knows no half of a connection
 
     def pause_writing(self) -> None:  # noqa: D102
         self._blocked = True
@@ -164,7 +172,8 @@ class Connection(asyncio.Protocol):
         if request:
             self._timer.cancel()
             self._waiting_ends = self._loop.create_future()
-            self._answering = self._loop.create_task(self._answer(request))
+            shown = request._replace(local=self._local, secure=self._certificate is not None)
+            self._answering = self._loop.create_task(self._answer(shown))
         elif self._exchange.closed:
             self._linger()
         else:
@@ -172,7 +181,8 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         try:
-            response = await self._service.respond(request, self._pause)
+            name = tls.certname(self._certificate) if self._certificate else None
+            response = await self._service.respond(request._replace(certname=name), self._pause)
         except HTTPError as error:
             response = self._service.explain(self.address, request, error)
         except Exception:
@@ -236,9 +246,10 @@ class Connection(asyncio.Protocol):
         if self._lingering or self._transport.is_closing():
             return
         self._lingering = True
-        with contextlib.suppress(OSError):  # the answer's own way there was met by a reset
-            self._transport.write_eof()
-        if self._exchange.ended:
+        if self._transport.can_write_eof():
+            with contextlib.suppress(OSError):  # the answer's own way there was met by a reset
+                self._transport.write_eof()
+        if self._exchange.ended or not self._transport.can_write_eof():
             self._transport.close()  # the client was first: there is nothing to wait for
         else:
             self._transport.resume_reading()

@@ -51,6 +51,9 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     address: str  # of the client
+    local: bool = False  # the client is on this machine
+    secure: bool = False  # it came over TLS
+    certname: Optional[str] = None  # of the client's certificate, which TLS has verified
 
 
 class Response(NamedTuple):

@@ -12,18 +12,21 @@ import ipaddress
 import logging
 import signal
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Sequence
-from typing import Optional
+from typing import Callable, Optional
 
-from twitch import access, activation
+from twitch import access, activation, config, handshake, tls
 from twitch.api import API
 from twitch.ask import Handler
-from twitch.config import Watched
 from twitch.connection import Connection, Service
 from twitch.errors import HTTPError
 from twitch.refusals import Refusals
 from twitch.runs import Store
+from twitch.tokens import TOKENS_FILE
+from twitch.tokens import load as load_tokens
+from twitch.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,11 @@ def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 
 async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
+    settings = Watched(config.CONFIG_FILE, config.load)
+    tokens = Watched(TOKENS_FILE, load_tokens)
     refusals, store = Refusals(), Store()
-    listener = Listener(API(Watched(), Handler(store), store, refusals), given.listening, idle_exit_s)
+    service = API(settings, tokens, Handler(store), store, refusals)
+    listener = Listener(service, tls.Contexts(settings).current, given.listening, idle_exit_s)
     await listener.run(given.connection)
     refusals.flush()
 
@@ -57,12 +63,18 @@ class Listener:
     """Accepts, counts, makes room and leaves. What is asked is for `service` to answer."""
 
     def __init__(
-        self, service: Service, sockets: Sequence[socket.socket], idle_exit_s: Optional[float]
+        self,
+        service: Service,
+        context: Callable[[], Optional[ssl.SSLContext]],
+        sockets: Sequence[socket.socket],
+        idle_exit_s: Optional[float],
     ) -> None:
         self._service = service
+        self._context = context  # what TLS needs, or None for plain HTTP
         self._sockets = sockets
         self._idle_exit_s = idle_exit_s
         self._connections: dict[Connection, None] = {}  # oldest first
+        self._beginning: dict[Connection, asyncio.Task[None]] = {}  # those that are not connected yet
         self._per_address: Counter[str] = Counter()
         self._accepting = False
         self._aged = False
@@ -116,7 +128,9 @@ class Listener:
         """Count a connection at once, so that no exit can overlook it, and see whether it fits in."""
         accepted.setblocking(False)
         self._idle_timer.cancel()
-        connection = Connection(access.normalise(peer), self._service, self._gone)
+        address, ours = access.normalise(peer), access.normalise(accepted.getsockname()[0])
+        local = address == ours or ipaddress.ip_address(address).is_loopback
+        connection = Connection(address, self._service, self._gone, local=local)
         group = _group(connection.address)
         self._connections[connection] = None
         self._per_address[group] += 1
@@ -125,17 +139,25 @@ class Listener:
             refusal = f"More than {MAX_CONNECTIONS_PER_ADDRESS} connections from one address"
         elif len(self._connections) > MAX_CONNECTIONS and not self._make_room():
             refusal = "Too many connections"
-        self._loop.create_task(self._begin(connection, accepted, refusal))
+        self._beginning[connection] = self._loop.create_task(self._begin(connection, accepted, refusal))
 
     async def _begin(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
+        """Make a connection of an accepted socket, refused or not."""
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted)
-        except OSError:
-            accepted.close()  # it was reset before we looked at it
+            if refusal:
+                retry = ("Retry-After", str(RETRY_CROWDED_S))
+                await handshake.plain(connection, accepted)
+                connection.refuse(HTTPError(503, refusal, headers=(retry,)))
+            else:
+                await handshake.begin(connection, accepted, self._context)
+        except (OSError, asyncio.TimeoutError, asyncio.CancelledError) as failure:
+            # Reset before we looked at it, silent, no client that we know, or sent away to make room.
+            accepted.close()
+            if isinstance(failure, ssl.SSLError):
+                self._service.dropped(connection.address, handshake.reason(failure))
             self._gone(connection)
-            return
-        if refusal:
-            connection.refuse(HTTPError(503, refusal, headers=(("Retry-After", str(RETRY_CROWDED_S)),)))
+        finally:
+            self._beginning.pop(connection, None)
 
     def _make_room(self) -> bool:
         """The oldest that is not being answered goes, so that slow clients by the thousand cannot
@@ -143,6 +165,10 @@ class Listener:
         for connection in self._connections:
             if connection.dispensable:
                 connection.abort()
+                return True
+            beginning = self._beginning.pop(connection, None)
+            if beginning:
+                beginning.cancel()
                 return True
         return False
 

@@ -78,7 +78,7 @@ class Parameters:
 def read(request: Request, query: str, allowed: tuple[str, ...]) -> Parameters:
     """Return the parameters of a request, or refuse it (400, 415)."""
     pairs = _form(query.encode("ascii"), "query")
-    if request.method == "POST" and request.body:
+    if request.body:
         pairs += _body(request)
     given: dict[str, str] = {}
     for name, value in pairs:
@@ -92,6 +92,8 @@ def read(request: Request, query: str, allowed: tuple[str, ...]) -> Parameters:
 
 
 def _body(request: Request) -> list[tuple[str, str]]:
+    if request.method != "POST":
+        raise HTTPError(400, "Only POST takes a body")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == FORM:
         return _form(request.body, "body")
@@ -113,11 +115,11 @@ def _form(text: bytes, where: str) -> list[tuple[str, str]]:
 
 def _json(text: bytes) -> list[tuple[str, str]]:
     try:
-        pairs = json.loads(text.decode("utf-8"), object_pairs_hook=list)
+        pairs = json.loads(text.decode("utf-8"), object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
         raise HTTPError(400, "The body is not JSON in UTF-8") from error
-    # An object arrives as a list of pairs here (so that a repeated name is seen), a list as a list.
-    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+    # An object is a tuple of pairs here, so that a repeated name is seen.
+    if not isinstance(pairs, tuple):
         raise HTTPError(400, "The body is not a JSON object")
     return [(name, _json_value(name, value)) for name, value in pairs]
 

@@ -20,17 +20,17 @@ MAX_ADDRESSES = 1000
 
 
 class Refusals:
-    """Counts by address and status; writes them down at most every INTERVAL_S."""
+    """Counts by address and kind; writes them down at most every INTERVAL_S."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._timer: Optional[asyncio.TimerHandle] = None
 
-    def add(self, address: str, status: int) -> None:
-        """Count one refusal."""
+    def add(self, address: str, kind: str) -> None:
+        """Count one refusal; `kind` is its status, or a few words."""
         if address not in self._counts and len(self._counts) >= MAX_ADDRESSES:
             address = "other addresses"
-        self._counts[address][status] += 1
+        self._counts[address][kind] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self.flush)
 
@@ -48,5 +48,5 @@ class Refusals:
         self._counts.clear()
 
 
-def _listed(statuses: Counter[int]) -> str:
-    return ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
+def _listed(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))

@@ -1,0 +1,66 @@
+"""From an accepted socket to a connection: in plain, or after a TLS handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import Callable, Optional
+
+from twitch.connection import Connection
+from twitch.errors import ConfigError, HTTPError
+
+log = logging.getLogger(__name__)
+
+# For the client's two flights; its request then has a time of its own.
+HANDSHAKE_TIMEOUT_S = 10
+# The first byte of a TLS record that is a handshake (RFC 8446 section 5.1); no HTTP begins so.
+HANDSHAKE = b"\x16"
+
+
+async def plain(connection: Connection, accepted: socket.socket) -> None:
+    """Serve without TLS; raises `OSError` if the client has gone."""
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+
+
+async def begin(
+    connection: Connection, accepted: socket.socket, context: Callable[[], Optional[ssl.SSLContext]]
+) -> None:
+    """Serve as the configuration says now; raises `OSError` or `asyncio.TimeoutError`.
+
+    Nobody else waits for a handshake: its rounds are events of the loop like all others.
+    """
+    try:
+        wanted = context()
+    except ConfigError as fault:
+        log.error("%s", fault)
+        await plain(connection, accepted)
+        connection.refuse(HTTPError(503, "TLS is not set up on this node; its journal says what is missing"))
+        return
+    if wanted is None:
+        await plain(connection, accepted)
+    elif await _first_byte(accepted) == HANDSHAKE:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: connection, accepted, ssl=wanted, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+        )
+    else:
+        await plain(connection, accepted)
+        connection.refuse(HTTPError(400, "This port speaks TLS: use https://"))
+
+
+def reason(failure: ssl.SSLError) -> str:
+    """What to count a failed handshake as: `TLS certificate revoked`."""
+    return f"TLS {getattr(failure, 'verify_message', '') or failure.reason or 'handshake'}".replace("_", " ")
+
+
+async def _first_byte(accepted: socket.socket) -> bytes:
+    """Return the first byte without taking it, once it has come."""
+    loop = asyncio.get_running_loop()
+    come = asyncio.Event()
+    loop.add_reader(accepted, come.set)
+    try:
+        await asyncio.wait_for(come.wait(), HANDSHAKE_TIMEOUT_S)
+    finally:
+        loop.remove_reader(accepted)
+    return accepted.recv(1, socket.MSG_PEEK)
