@@ -17,22 +17,26 @@ import yaml
 
 # A key of the report itself: at column 0, before its value or an indented block.
 TOP_LEVEL = re.compile(r"([a-z_]+):(?: (.*))?$")
-# Two lines of each entry in resource_statuses, in this order.
-RESOURCE, FAILED = "    resource: ", "    failed: true\n"
+# Two lines of each entry in resource_statuses, in this order; a long title goes on in lines of its own.
+RESOURCE, CONTINUED, FAILED = "    resource: ", "      ", "    failed: true\n"
+STATUSES = ("unchanged", "changed", "failed")
 COUNTS = ("total", "changed", "failed", "failed_to_restart", "skipped", "out_of_sync", "corrective_change")
 
 # A reader wants to know what failed, not the whole list: that is in the report.
 MAX_FAILED_NAMED = 20
+MAX_NAME_CHARS = 200
 MAX_ERROR_CHARS = 500
 # An error that matters is among the first lines of level err; Puppet's log may be 50 MB.
 MAX_LOG_BYTES = 4 * 1024 * 1024
+# Its list of times has a line for each type of resource.
+MAX_SUMMARY_CHARS = 64 * 1024
 
 
 class Report(NamedTuple):
     """The fields of a report that tell what became of a run."""
 
     job_id: Optional[str]
-    status: str  # unchanged, changed, failed
+    status: str  # one of STATUSES
     transaction_completed: bool
     noop: bool
     noop_pending: bool
@@ -54,7 +58,7 @@ def read(path: str) -> Optional[Report]:
     top: dict[str, str] = {}
     metrics: list[str] = []
     failed: list[str] = []
-    section, resource = "", ""
+    section, resource, goes_on = "", "", False
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -67,27 +71,31 @@ def read(path: str) -> Optional[Report]:
                     metrics.append(line)
                 elif section == "resource_statuses":
                     if line.startswith(RESOURCE):
-                        resource = str(_scalar(line[len(RESOURCE) :].strip()))
-                    elif line == FAILED:
-                        failed.append(resource)
+                        resource, goes_on = line, True
+                    elif goes_on and line.startswith(CONTINUED):
+                        resource += line
+                    else:
+                        goes_on = False
+                        if line == FAILED and len(failed) < MAX_FAILED_NAMED:
+                            failed.append(_name(resource))
     except OSError:
         return None
-    if "status" not in top:
+    status = _unquoted(top.get("status"))
+    if status not in STATUSES:
         return None
-    values = {key: _scalar(text) for key, text in top.items()}
     counted = _metrics(metrics)
     return Report(
         job_id=_unquoted(top.get("job_id")),
-        status=str(values["status"]),
-        transaction_completed=values.get("transaction_completed") is True,
-        noop=values.get("noop") is True,
-        noop_pending=values.get("noop_pending") is True,
+        status=status,
+        transaction_completed=top.get("transaction_completed") == "true",
+        noop=top.get("noop") == "true",
+        noop_pending=top.get("noop_pending") == "true",
         environment=_unquoted(top.get("environment")),
         cached_catalog_status=_unquoted(top.get("cached_catalog_status")),
         began=epoch(_unquoted(top.get("time")) or ""),
         duration_s=_number(counted.get("time", {}).get("total")),
-        counts={name: int(counted.get("resources", {}).get(name) or 0) for name in COUNTS},
-        failed_resources=tuple(failed[:MAX_FAILED_NAMED]),
+        counts=_counts(counted.get("resources", {})),
+        failed_resources=tuple(failed),
     )
 
 
@@ -105,12 +113,12 @@ def read_summary(path: str) -> Optional[Summary]:
     """Return the summary in a file, or None if there is none that can be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            content = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError):
+            content = _yaml(file.read(MAX_SUMMARY_CHARS))
+    except OSError:
         return None
     if not isinstance(content, dict):
         return None
-    times, resources = _mapping(content.get("time")), _mapping(content.get("resources"))
+    times = _mapping(content.get("time"))
     return Summary(
         last_run=_number(times.get("last_run")),
         # Measured around the whole transaction, so it is there only if that came to its end (seen with
@@ -118,7 +126,7 @@ def read_summary(path: str) -> Optional[Summary]:
         completed="transaction_evaluation" in times,
         environment=_text(_mapping(content.get("application")).get("converged_environment")),
         duration_s=_number(times.get("total")),
-        counts={name: int(_number(resources.get(name)) or 0) for name in COUNTS},
+        counts=_counts(_mapping(content.get("resources"))),
     )
 
 
@@ -150,31 +158,37 @@ def written_since(path: str, moment: float) -> bool:
 def epoch(text: str) -> Optional[float]:
     """Epoch seconds of an ISO 8601 time; Puppet writes nanoseconds, Python 3.9 reads microseconds."""
     try:
-        moment = datetime.datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]*", r"\1", text))
-    except ValueError:
+        return datetime.datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]*", r"\1", text)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return moment.timestamp()
 
 
 def _metrics(lines: list[str]) -> dict[str, dict[str, Any]]:
     """The block `metrics:` as {"resources": {"changed": 3, …}, "time": {"total": 2.1, …}}."""
     try:
-        content = _mapping(yaml.safe_load("".join(lines)))
         return {
             str(name): {str(key): value for key, _, value in _mapping(metric)["values"]}
-            for name, metric in content.items()
+            for name, metric in _mapping(_yaml("".join(lines))).items()
         }
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return {}  # cut short: the verdict does not need it
 
 
-def _scalar(text: str) -> object:
-    if not text or text[0] in "!&*{[|>":
-        return None
+def _counts(resources: dict[Any, Any]) -> dict[str, int]:
+    return {name: int(_number(resources.get(name)) or 0) for name in COUNTS}
+
+
+def _name(lines: str) -> str:
+    """The name of a resource, on one line however its title was written."""
+    name = _mapping(_yaml(lines)).get("resource")
+    return " ".join(str(name or lines.partition(":")[2]).split())[:MAX_NAME_CHARS]
+
+
+def _yaml(text: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: the 30th of February
+        return None
 
 
 def _unquoted(text: Optional[str]) -> Optional[str]:
@@ -198,4 +212,6 @@ def _text(value: object) -> Optional[str]:
 
 
 def _number(value: object) -> Optional[float]:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e15:
+        return None  # no time or count of Puppet's is that large, or not a number
+    return float(value)

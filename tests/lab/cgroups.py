@@ -60,7 +60,7 @@ def create(name: str) -> list[Path]:
     """Make a group below ours in each tree."""
     groups = [parent / name for parent in own()]
     for group in groups:
-        group.mkdir()
+        group.mkdir(exist_ok=True)
     return groups
 
 
@@ -100,12 +100,15 @@ def lab() -> Iterator[list[Path]]:
     The lock on the directory says that the lab lives. The kernel drops it with the process, so
     that the next lab can tell, and clear away, what one that was killed has left behind.
     """
+    _sweep()
     with ExitStack() as held:
-        # Nobody sweeps between the making of a group and its lock.
-        with _locked(own()[0]):
-            _sweep()
-            groups = create(f"{PREFIX}{os.getpid()}")
-            held.enter_context(_locked(groups[0]))
+        while True:
+            with suppress(FileNotFoundError):
+                groups = create(f"{PREFIX}{os.getpid()}")
+                held.enter_context(_locked(groups[0]))
+                # Another lab's sweep may have been faster than our lock.
+                if groups[0].exists():
+                    break
         try:
             yield groups
         finally:

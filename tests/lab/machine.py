@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from . import curl, network
 from .errors import LabError
@@ -31,6 +31,7 @@ ENVIRONMENT = (
 POLL_S = 0.05
 
 Completed = subprocess.CompletedProcess[str]
+T = TypeVar("T")
 
 
 class Machine:
@@ -139,32 +140,37 @@ class Machine:
             text=True,
         )
 
+    @overload
+    def wait(self, condition: str, timeout_s: float = ..., *, show: str = ...) -> str: ...
+    @overload
+    def wait(self, condition: Callable[[], T], timeout_s: float = ..., *, show: str = ...) -> T: ...
     def wait(
         self,
-        condition: str | Callable[[], object],
+        condition: str | Callable[[], T],
         timeout_s: float = 60,
         *,
         show: str = "systemctl list-units --all --no-legend --no-pager 'puppet*'",
-    ) -> None:
-        """Wait until a shell command succeeds or a function returns something true.
+    ) -> T | str:
+        """Wait until a shell command succeeds or a function returns something true; return that.
 
-        LabError after `timeout_s`, with what the shell command `show` prints then.
+        Of a command that is what it prints. LabError after `timeout_s`, with what the shell command
+        `show` prints then.
         """
         deadline = time.monotonic() + timeout_s
-        last: object = None
         while True:
             if callable(condition):
                 last = condition()
                 if last:
-                    return
+                    return last
+                said = repr(last)
             else:
                 done = self.sh(condition, check=False)
-                last = f"{done.returncode}: {done.stdout}{done.stderr}"
                 if done.returncode == 0:
-                    return
+                    return done.stdout
+                said = f"exited {done.returncode}\n{done.stdout}{done.stderr}"
             if time.monotonic() > deadline:
                 state = self.sh(show, check=False).stdout
-                raise LabError(f"{self.name}: not within {timeout_s:g} s: {condition}\nlast: {last}\n{state}")
+                raise LabError(f"{self.name}: not within {timeout_s:g} s: {condition}: {said}\n{state}")
             time.sleep(POLL_S)
 
     # -- files ----------------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+"""A node in a known state, and a Puppet that waits for its cue.
+
+`real_puppet` is Puppet itself, applying a manifest; with HOLD in it, the run lasts until `let_go`.
+`stub_puppet` is a shell script by the name of puppet, for races and floods, where dozens of real
+runs would only be slow: it tells its settings, writes down when it began and ended, and waits for
+the same cue. It leaves no report.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from tests.lab.curl import Reply
+from tests.lab.machine import Machine
+
+CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
+RUNTIME = "/run/puppet-twitch"
+DOC = "/usr/share/doc/puppet-twitch"
+
+# While there is no such file, runs that are held go on.
+CUE = "/root/cue"
+HELD = "/root/held"
+
+HOLD = f"""\
+exec {{ 'hold':
+  command  => 'touch {HELD}; until test -e {CUE}; do sleep 0.05; done',
+  provider => shell,
+  path     => '/usr/bin:/bin',
+  timeout  => 0,
+}}
+"""
+
+STUB = "/root/stub"
+STUB_LOCK = f"{STUB}/agent_catalog_run.lock"
+STUB_DISABLED = f"{STUB}/agent_disabled.lock"
+STUB_SCRIPT = f"""\
+#!/bin/sh
+if test "$1" = config; then
+    exec cat {STUB}/settings
+fi
+for word; do
+    case $word in --job-id=*) run=${{word#--job-id=}} ;; esac
+done
+echo "began $run" >>{STUB}/log
+touch {HELD}
+until test -e {CUE}; do sleep 0.05; done
+echo "ended $run" >>{STUB}/log
+"""
+STUB_SETTINGS = f"""\
+agent_catalog_run_lockfile = {STUB_LOCK}
+agent_disabled_lockfile = {STUB_DISABLED}
+config = {STUB}/puppet.conf
+lastrunfile = {STUB}/last_run_summary.yaml
+lastrunreport = {STUB}/last_run_report.yaml
+logdest = syslog
+runtimeout = 1h
+"""
+
+# What Puppet said about its settings stays (it takes a second): it knows itself when it is outdated.
+CLEAR = f"""\
+touch {CUE}
+systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.service \\
+    'puppet-twitch@*.service' 'puppet-twitch-run@*.service'
+rm -rf /etc/systemd/system/puppet-twitch*.d {STUB} {HELD}
+rm -f /var/cache/puppet/state/agent_*.lock
+find {RUNTIME} -mindepth 1 ! -name settings.json -delete
+cp /root/puppet-twitch/units/puppet-twitch.conf {CONFIG}
+systemctl daemon-reload
+systemctl reset-failed
+systemctl start puppet-twitch.socket
+"""
+
+# A unit that has ended is listed for as long as a process that its run has left behind.
+RUN_UNITS = (
+    "systemctl list-units --plain --no-legend --state=activating,active,deactivating"
+    " 'puppet-twitch-run@*' | cut -d' ' -f1"
+)
+
+
+def clear(node: Machine) -> None:
+    """Put the node back to what an installation leaves: the sockets, and nothing else of ours."""
+    node.sh(CLEAR)
+
+
+def real_puppet(node: Machine, manifest: str, *, access: str = "") -> None:
+    """Let runs be `puppet apply` of a manifest; see `hold` for one with HOLD in it."""
+    let_go(node)
+    node.write("/root/site.pp", manifest)
+    _configure(node, access, "command = apply\nmanifest = /root/site.pp")
+
+
+def stub_puppet(node: Machine, *, access: str = "") -> None:
+    """Let runs be the stub's."""
+    let_go(node)
+    node.write(f"{STUB}/puppet", STUB_SCRIPT, 0o755)
+    node.write(f"{STUB}/settings", STUB_SETTINGS)
+    _configure(node, access, f"path = {STUB}/puppet")
+
+
+def _configure(node: Machine, access: str, puppet: str) -> None:
+    cooldown = "" if "cooldown" in access else "cooldown = 0"
+    node.write(CONFIG, f"[access]\n{cooldown}\n{access}\n[puppet]\n{puppet}\n")
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+def trigger(node: Machine, query: str = "") -> Reply:
+    """Ask for a run."""
+    return node.curl(f"/puppet/twitch{query}")
+
+
+def started(node: Machine, query: str = "") -> str:
+    """Ask for a run, which must be granted; return its id."""
+    reply = trigger(node, query)
+    assert reply.status == 202, reply
+    return str(reply.headers["Puppet-Run"])
+
+
+def hold(node: Machine, query: str = "") -> str:
+    """Start a run that lasts until `let_go`; return its id when Puppet is in the midst of it."""
+    hold_runs(node)
+    run = started(node, query)
+    node.wait(f"test -e {HELD}")
+    return run
+
+
+def hold_runs(node: Machine) -> None:
+    """Hold every run from now on, until `let_go`."""
+    node.run("rm", "-f", CUE, HELD)
+
+
+def let_go(node: Machine) -> None:
+    """Give the cue: runs that are held go on, and later ones are not held."""
+    node.run("touch", CUE)
+
+
+def end_of(node: Machine, run: str) -> dict[str, Any]:
+    """Wait until a run has ended, for the world and for systemd; return its record."""
+    reply = node.curl(f"/puppet/runs/{run}?wait=60")
+    assert reply.headers["Puppet-Verdict"], reply
+    node.wait(lambda: not unit_of(node, run))
+    return record(node, run)
+
+
+def record(node: Machine, run: str) -> dict[str, Any]:
+    """Return what is on record about a run."""
+    found: dict[str, Any] = json.loads(node.read(f"{RUNTIME}/runs/{run}.json"))
+    return found
+
+
+def unit_of(node: Machine, run: str) -> str:
+    """Return the name of the unit that is this run, or that is concluding it; '' if it is gone."""
+    found = node.sh(
+        f"for unit in $({RUN_UNITS}); do"
+        f' test "$(systemctl show -P InvocationID "$unit")" = {run} && echo "$unit"; done; true'
+    )
+    return found.stdout.strip()
+
+
+def pid_of(node: Machine, run: str) -> int:
+    """Return the main process of a run."""
+    return int(node.run("systemctl", "show", "-P", "MainPID", unit_of(node, run)).stdout)
+
+
+def stub_log(node: Machine) -> list[str]:
+    """Return what the stub has written down: `began ID` and `ended ID`."""
+    return node.sh(f"cat {STUB}/log 2>/dev/null || true").stdout.splitlines()
+
+
+def state(node: Machine, unit: str, *properties: str) -> dict[str, str]:
+    """Return properties of a unit."""
+    shown = node.run("systemctl", "show", unit, *(f"--property={name}" for name in properties))
+    return dict(line.split("=", 1) for line in shown.stdout.splitlines())
+
+
+def drop_in(node: Machine, unit: str, text: str) -> None:
+    """Change a unit, as an operator would."""
+    node.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
+    node.run("systemctl", "daemon-reload")
+
+
+def per_connection(node: Machine) -> None:
+    """Let there be a listener for each connection, as the shipped drop-in's own comment says."""
+    node.sh("\n".join(["set -e", *_recipe(node)]))
+
+
+def one_listener(node: Machine) -> None:
+    """Let there be one listener again: the drop-in goes, and the last three commands are the same."""
+    node.sh("\n".join(["set -e", "rm -r /etc/systemd/system/puppet-twitch.socket.d", *_recipe(node)[-3:]]))
+
+
+def _recipe(node: Machine) -> list[str]:
+    lines = node.read(f"{DOC}/per-connection.conf").splitlines()
+    commands = [line[len("#   ") :] for line in lines if line.startswith("#   ")]
+    assert len(commands) == 5
+    return commands
+
+
+# -- HTTP from outside --------------------------------------------------------------------------
+
+VERSION = b"GET /version HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+
+
+def exchange(connection: socket.socket, request: bytes = VERSION) -> bytes:
+    """Send a request over a fresh connection; return all that comes back."""
+    with connection:
+        connection.settimeout(60)
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,0 +1,145 @@
+"""What an installation puts on a node, what it leaves alone, and that it can be taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import stub
+from tests.lab.install import SOURCE, copy_source
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+
+MAKE = f"make --silent --directory={SOURCE}"
+
+# Everything on the disk but what the system writes down for itself while any user comes and goes.
+FILES = (
+    "find / -xdev -path /root -prune -o -path /var/log -prune -o -path /var/tmp -prune"
+    " -o ! -name '*-' ! -name .pwd.lock -print"
+)
+ACCOUNTS = "cat /etc/passwd /etc/group"
+UNITS = (
+    "{ systemctl list-unit-files --no-legend 'puppet-twitch*';"
+    " systemctl list-units --all --no-legend 'puppet-twitch*'; }"
+)
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Iterator[Machine]:
+    """A machine with the source, and nothing of it installed."""
+    machine = lab.boot("extra", image="debian13")
+    copy_source(machine)
+    yield machine
+    lab.discard(machine)
+
+
+@pytest.fixture
+def tidy(node: Machine) -> Iterator[Machine]:
+    stub.clear(node)
+    yield node
+    stub.clear(node)
+
+
+def test_an_installation_enables_and_starts_nothing(bare: Machine) -> None:
+    bare.sh(f"{MAKE} install")
+    assert bare.sh("systemctl is-enabled puppet-twitch.socket", check=False).stdout == "disabled\n"
+    assert bare.sh("systemctl list-units --no-legend 'puppet-twitch*'").stdout == ""
+    assert bare.sh("find /etc/systemd -name '*twitch*'").stdout == ""
+    assert bare.sh("ss -Hltn sport = :2023").stdout == ""
+
+
+def test_an_uninstallation_leaves_nothing(bare: Machine) -> None:
+    files, accounts = set(bare.sh(FILES).stdout.splitlines()), bare.sh(ACCOUNTS).stdout
+    bare.sh(f"{MAKE} install && systemctl enable --now puppet-twitch.socket")
+    stub.stub_puppet(bare)
+    stub.end_of(bare, stub.started(bare))
+    stub.per_connection(bare)
+    assert bare.curl("/version").status == 200
+    bare.sh(f"{MAKE} uninstall")
+    assert set(bare.sh(FILES).stdout.splitlines()) ^ files == set()
+    assert bare.sh(ACCOUNTS).stdout == accounts
+    assert bare.sh(UNITS).stdout == ""
+    assert bare.sh("ls -d /run/*twitch*; ss -Hltn sport = :2023", check=False).stdout == ""
+
+
+def test_a_run_that_is_under_way_outlives_an_uninstallation(bare: Machine) -> None:
+    bare.sh(f"{MAKE} install && systemctl enable --now puppet-twitch.socket")
+    stub.stub_puppet(bare)
+    run = stub.hold(bare)
+    bare.sh(f"{MAKE} uninstall")
+    assert stub.stub_log(bare) == [f"began {run}"]
+    stub.let_go(bare)
+    bare.wait(lambda: stub.stub_log(bare) == [f"began {run}", f"ended {run}"])
+    bare.wait(f'test -z "$({UNITS})"')
+
+
+def test_a_listener_for_each_connection_and_back(tidy: Machine) -> None:
+    stub.stub_puppet(tidy)
+    assert tidy.curl("/version").status == 200
+    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
+    stub.per_connection(tidy)
+    assert stub.state(tidy, "puppet-twitch.socket", "Accept") == {"Accept": "yes"}
+    reply = stub.trigger(tidy, "?async=false")
+    assert reply.headers["Puppet-Verdict"] == "not attempted"  # the stub leaves no report
+    assert stub.state(tidy, "puppet-twitch.socket", "NAccepted") == {"NAccepted": "1"}
+    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "inactive"}
+    stub.one_listener(tidy)
+    assert stub.state(tidy, "puppet-twitch.socket", "Accept") == {"Accept": "no"}
+    assert tidy.curl("/version").status == 200
+    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
+    assert tidy.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Machine) -> None:
+    stub.real_puppet(tidy, "")
+    run = stub.started(tidy)
+    stub.end_of(tidy, run)
+    found = tidy.sh(f"find {stub.RUNTIME} -printf '%M %u:%g %P\\n'").stdout.splitlines()
+    assert sorted(found) == sorted(
+        [
+            "drwxr-xr-x root:root ",
+            "srw-rw---- root:twitch run.sock",
+            "-rw------- root:root current.json",
+            "-rw------- root:root lock",
+            "-rw------- root:root settings.json",
+            "drwxr-x--- root:twitch runs",
+            f"-rw-r--r-- root:root runs/{run}.json",
+            f"-rw-r--r-- root:root runs/{run}.jsonl",
+        ]
+    )
+
+
+ASKED, ENDED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c", "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"
+
+
+def test_the_journal_says_who_asked_and_what_became_of_it(tidy: Machine) -> None:
+    stub.real_puppet(tidy, "notify { 'a change': }\n", access="anonymous = trigger status tags")
+    run = stub.started(tidy, "?tags=notify")
+    unit = stub.unit_of(tidy, run)
+    stub.end_of(tidy, run)
+    asked, ended = tidy.journal("_UID=0", f"TWITCH_RUN={run}")
+    fields = ("_SYSTEMD_UNIT", "TWITCH_CALLER", "SYSLOG_IDENTIFIER", "MESSAGE_ID")
+    assert [asked[name] for name in fields] == [unit, "anonymous", "puppet-twitch", ASKED]
+    assert [ended[name] for name in fields] == [unit, "anonymous", "puppet-twitch", ENDED]
+    assert (asked["TWITCH_ANSWER"], asked["TWITCH_OPTIONS"]) == ("started", "tags=notify")
+    assert asked["TWITCH_CLIENT"] == ended["TWITCH_CLIENT"]
+    assert asked["TWITCH_CLIENT"] in ("127.0.0.1", "::1")
+    told = [ended[f"TWITCH_{name}"] for name in ("VERDICT", "EXIT_STATUS", "CHANGED", "FAILED")]
+    assert told == ["changed", "2", "1", "0"]
+    assert float(ended["TWITCH_DURATION_S"]) > 0
+
+
+def test_the_journal_explains_our_events(tidy: Machine) -> None:
+    stub.stub_puppet(tidy)
+    run = stub.started(tidy)
+    stub.end_of(tidy, run)
+    explained = tidy.sh(f"journalctl -x -o short TWITCH_RUN={run}").stdout
+    for sentence in (
+        "Somebody asked for a Puppet run",
+        "The answer was: started.",
+        "A Puppet run that was asked for over HTTP has ended",
+        "Verdict: not attempted (exit status 0).",
+    ):
+        assert sentence in explained
+    assert explained.count(f"journalctl _SYSTEMD_INVOCATION_ID={run}") == 2
