@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
 import twitch
-from twitch import access, parameters, verdict, wording
+from twitch import access, parameters, wording
 from twitch.access import Caller
 from twitch.ask import Handler
 from twitch.config import Config
@@ -21,7 +21,7 @@ from twitch.http import Request, Response
 from twitch.messages import RUN_ID, Answer, Run, Status
 from twitch.parameters import Parameters
 from twitch.refusals import Refusals
-from twitch.runs import FINISHED, RUNNING, Record, Store
+from twitch.runs import BUSY, FINISHED, GOOD, RUNNING, Record, Store
 from twitch.tokens import Token
 from twitch.watched import Content, Watched
 
@@ -280,10 +280,10 @@ def _busy(call: Call, run: Optional[str]) -> Response:
 
 def _ended(call: Call, record: Record) -> Response:
     """The answer to a caller who has waited until the end."""
-    if record["verdict"] == verdict.BUSY:
+    if record["verdict"] == BUSY:
         return _busy(call, record["run"])
     headers, fields = wording.run_headers(record), wording.run_fields(record, call.caller)
-    if record["verdict"] in verdict.GOOD:
+    if record["verdict"] in GOOD:
         return wording.answer(call.request, 200, wording.COMPLETE, headers=headers, fields=fields)
     error = HTTPError(500, wording.failure(record, call.caller), headers=headers)
     return wording.problem(call.request, error, fields)
@@ -296,7 +296,7 @@ def _complaint(status: Mapping[str, Any], max_age_s: int) -> Optional[str]:
         return f"Puppet is {status['state']}"
     if not last or not last["ended"]:
         return "Puppet has not run yet"
-    if last["verdict"] not in verdict.GOOD:
+    if last["verdict"] not in GOOD:
         return f"The last Puppet run is {last['verdict']}"
     age_s = int(time.time() - last["ended"])
     return f"The last Puppet run ended {age_s} s ago, more than {max_age_s}" if age_s > max_age_s else None

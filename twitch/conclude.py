@@ -40,14 +40,14 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
     now = time.time()
     report = None
     if record["state"] == runs.QUEUED:
-        judged = verdict.Verdict(verdict.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
+        judged = verdict.Verdict(runs.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
     else:
         settings = puppet.Settings(**record["settings"])
         report = _report_of(store, record, settings)
         judged = verdict.judge(_facts(store, record, settings, report, exit_code, exit_status))
         if record["command"] == "apply":
             _hand_over(store.report_path(run), settings.lastrunreport)
-    good = judged.word in verdict.GOOD
+    good = judged.word in runs.GOOD
     finished = {
         **{key: value for key, value in record.items() if key not in ("settings", "command")},
         "state": runs.FINISHED,
@@ -142,7 +142,7 @@ def _log(record: runs.Record) -> None:
     journal.event(
         journal.ENDED,
         f"run {record['run']} of {record['caller']}: {record['verdict']}{f': {reason}' if reason else ''}",
-        priority=journal.NOTICE if record["verdict"] in verdict.GOOD else journal.WARNING,
+        priority=journal.NOTICE if record["verdict"] in runs.GOOD else journal.WARNING,
         run=record["run"],
         caller=record["caller"],
         client=record["client"],

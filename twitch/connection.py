@@ -85,10 +85,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(high=0)  # pause_writing() comes for the first byte not taken
         self._loop = asyncio.get_running_loop()
         self._connected = True
-        self._certificate = transport.get_extra_info("peercert")  # None without TLS, {} without a certificate
+        self._secure = transport.get_extra_info("ssl_object") is not None
+        self._certificate = transport.get_extra_info("peercert")  # None if the client has shown none
+        # pause_writing() comes for the first byte not taken. asyncio.sslproto pauses at its limit, not
+        # beyond it (Python >= 3.11): with 0 it would pause here, for ever.
+        transport.set_write_buffer_limits(high=1 if self._secure else 0, low=0)
         patience_s = STOP_GRACE_S if self.last_one else REQUEST_TIMEOUT_S
         self._timer = self._loop.call_later(patience_s, self._too_slow)
 
@@ -116,7 +119,7 @@ class Connection(asyncio.Protocol):
             self._stop_waiting()
         else:
             self._read()
-        return self._certificate is None  # TLS knows no half of a connection
+        return not self._secure  # TLS, in asyncio, knows no half of a connection
 
     def pause_writing(self) -> None:  # noqa: D102
         self._blocked = True
@@ -172,7 +175,7 @@ class Connection(asyncio.Protocol):
         if request:
             self._timer.cancel()
             self._waiting_ends = self._loop.create_future()
-            shown = request._replace(local=self._local, secure=self._certificate is not None)
+            shown = request._replace(local=self._local, secure=self._secure)
             self._answering = self._loop.create_task(self._answer(shown))
         elif self._exchange.closed:
             self._linger()

@@ -14,6 +14,8 @@ from typing import NamedTuple, Optional
 
 # A run that is this much older than Puppet's own limit for a run will not end by itself.
 STUCK_GRACE_S = 5 * 60
+# With twelve bytes for the widest character it still fits into a packet.
+MAX_REASON_CHARS = 1000
 
 
 class Holder(NamedTuple):
@@ -47,6 +49,8 @@ def is_puppet(pid: int) -> bool:
             arguments = file.read().replace("\0", " ")
     except OSError:
         return False
+    if not arguments:
+        return False  # it has ended and is not reaped yet: ps calls it `puppet <defunct>`
     return bool(re.search(r"puppet(-.*)?$", comm) or ("ruby" in comm and "puppet" in arguments))
 
 
@@ -69,6 +73,6 @@ def disabled_reason(lockfile: str) -> Optional[str]:
         return ""
     try:
         reason = json.loads(content).get("disabled_message")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
-    return reason if isinstance(reason, str) else ""
+    return reason[:MAX_REASON_CHARS] if isinstance(reason, str) else ""

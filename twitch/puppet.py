@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Optional
 
@@ -111,6 +110,8 @@ def settings(puppet: str, cache: str, environment: Mapping[str, str]) -> Setting
 
 
 def _ask(puppet: str, environment: Mapping[str, str]) -> Settings:
+    import subprocess  # which a run with cached settings does not need
+
     command = [puppet, "config", "print", "--section", "agent", *SETTINGS]
     try:
         done = subprocess.run(

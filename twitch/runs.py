@@ -31,7 +31,11 @@ ID = re.compile(r"[0-9a-f]{32}")
 
 Record = dict[str, Any]
 
+# The states of a record, and the verdicts of one that is finished.
 QUEUED, RUNNING, FINISHED = "queued", "running", "finished"
+UNCHANGED, CHANGED, FAILED = "unchanged", "changed", "failed"
+INTERRUPTED, NOT_ATTEMPTED, BUSY = "interrupted", "not attempted", "busy"
+GOOD = (UNCHANGED, CHANGED)
 
 
 class Claim(NamedTuple):

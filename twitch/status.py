@@ -7,7 +7,8 @@ from typing import Any, Optional
 
 from twitch import locks, report
 from twitch.node import Node
-from twitch.verdict import FAILED, from_summary
+from twitch.runs import FAILED
+from twitch.verdict import from_summary
 
 
 def look(node: Node) -> dict[str, Any]:

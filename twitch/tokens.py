@@ -7,11 +7,9 @@ guessed backwards, and no salt or stretching is needed.
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import hmac
 import re
-import secrets
 import time
 from typing import NamedTuple, Optional
 
@@ -76,6 +74,8 @@ def holder(tokens: tuple[Token, ...], presented: str) -> Optional[str]:
 
 def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     """Return a new token, and the line for the file; raises `UsageError`."""
+    import secrets  # which no request needs
+
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
     try:
@@ -106,6 +106,8 @@ def _token(where: str, line: str) -> Token:
 
 def _end_of(day: str) -> Optional[float]:
     """Epoch seconds of the end of a day in UTC: a token is good on the day that is written."""
+    import calendar  # 2 ms, for a file with a date in it only
+
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", day):
             return calendar.timegm(time.strptime(day, "%Y-%m-%d")) + DAY_S

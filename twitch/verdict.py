@@ -10,10 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from twitch.report import Report, Summary
-
-UNCHANGED, CHANGED, FAILED = "unchanged", "changed", "failed"
-INTERRUPTED, NOT_ATTEMPTED, BUSY = "interrupted", "not attempted", "busy"
-GOOD = (UNCHANGED, CHANGED)
+from twitch.runs import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
 
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
