@@ -17,9 +17,6 @@ ANONYMOUS = "anonymous"
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="puppet-twitch"')
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
 
-# A certname is what Puppet lets one be; anything else cannot be written in [access] either.
-CERTNAME = re.compile(r"[a-z0-9_.-]{1,253}")
-
 
 class Caller(NamedTuple):
     """Somebody with an address, a name, and the grants of that name."""
@@ -52,7 +49,7 @@ def identify(config: Config, tokens: tuple[Token, ...], address: str, shown: Cre
     grants = set(config.grants[ANONYMOUS])
     if shown.authorization is not None:
         names.append(f"token:{_token_name(config, tokens, shown)}")
-    if shown.certname is not None and CERTNAME.fullmatch(shown.certname):
+    if shown.certname is not None:
         names.append(f"cert:{shown.certname}")
     for name in names:
         grants.update(config.grants.get(most_specific(config.grants, name) or "", ()))

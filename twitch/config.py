@@ -30,7 +30,7 @@ ANONYMOUS_GRANTS = ("trigger", "status")
 EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 # Anonymous callers only: ten seconds after a run ended, a run that somebody wants at once is either
-# a loop or an attack; whoever has a name is trusted to know .
+# a loop or an attack; whoever has a name is trusted to know.
 COOLDOWN_S = 10
 COOLDOWN_MAX_S = 24 * 3600
 

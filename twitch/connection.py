@@ -140,6 +140,11 @@ class Connection(asyncio.Protocol):
     # ---- what the listener calls
 
     @property
+    def connected(self) -> bool:
+        """Whether asyncio has taken it over, and will say when it is lost."""
+        return self._connected
+
+    @property
     def dispensable(self) -> bool:
         """It is there and nothing is being answered on it."""
         return self._connected and not self._answering and not self._transport.is_closing()

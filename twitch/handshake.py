@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from typing import Callable, Optional
@@ -11,9 +10,7 @@ from typing import Callable, Optional
 from twitch.connection import Connection
 from twitch.errors import ConfigError, HTTPError
 
-log = logging.getLogger(__name__)
-
-# For the client's two flights; its request then has a time of its own.
+# From the first moment to the end of the handshake; the client's request then has a time of its own.
 HANDSHAKE_TIMEOUT_S = 10
 # The first byte of a TLS record that is a handshake (RFC 8446 section 5.1); no HTTP begins so.
 HANDSHAKE = b"\x16"
@@ -31,31 +28,41 @@ async def begin(
 
     Nobody else waits for a handshake: its rounds are events of the loop like all others.
     """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + HANDSHAKE_TIMEOUT_S
     try:
         wanted = context()
-    except ConfigError as fault:
-        log.error("%s", fault)
+    except ConfigError:
         await plain(connection, accepted)
         connection.refuse(HTTPError(503, "TLS is not set up on this node; its journal says what is missing"))
         return
     if wanted is None:
         await plain(connection, accepted)
     elif await _first_byte(accepted) == HANDSHAKE:
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: connection, accepted, ssl=wanted, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+        left_s = max(until - loop.time(), 0.1)  # asyncio takes no 0
+        await loop.connect_accepted_socket(
+            lambda: connection, accepted, ssl=wanted, ssl_handshake_timeout=left_s
         )
     else:
         await plain(connection, accepted)
         connection.refuse(HTTPError(400, "This port speaks TLS: use https://"))
 
 
-def reason(failure: ssl.SSLError) -> str:
-    """What to count a failed handshake as: `TLS certificate revoked`."""
-    return f"TLS {getattr(failure, 'verify_message', '') or failure.reason or 'handshake'}".replace("_", " ")
+def reason(failure: BaseException) -> str:
+    """What to count a failed handshake as, `TLS certificate revoked`; empty for a client that left.
+
+    These are texts of OpenSSL's, of which there are not many; none is the client's.
+    """
+    if isinstance(failure, ssl.SSLError):
+        why = getattr(failure, "verify_message", "") or failure.reason or "handshake failed"
+        return f"TLS {why.lower().replace('_', ' ')}"
+    # asyncio's own word for a handshake that is too slow is ConnectionAbortedError.
+    slow = isinstance(failure, (asyncio.TimeoutError, ConnectionAbortedError))
+    return "TLS handshake too slow" if slow else ""
 
 
 async def _first_byte(accepted: socket.socket) -> bytes:
-    """Return the first byte without taking it, once it has come."""
+    """Return the first byte without taking it, once it has come; raises `OSError` if none will."""
     loop = asyncio.get_running_loop()
     come = asyncio.Event()
     loop.add_reader(accepted, come.set)
@@ -63,4 +70,7 @@ async def _first_byte(accepted: socket.socket) -> bytes:
         await asyncio.wait_for(come.wait(), HANDSHAKE_TIMEOUT_S)
     finally:
         loop.remove_reader(accepted)
-    return accepted.recv(1, socket.MSG_PEEK)
+    first = accepted.recv(1, socket.MSG_PEEK)
+    if not first:
+        raise ConnectionResetError("left without a word")
+    return first

@@ -20,7 +20,7 @@ from typing import Callable, Optional
 from twitch import access, activation, config, handshake, tls
 from twitch.api import API
 from twitch.ask import Handler
-from twitch.connection import Connection, Service
+from twitch.connection import STOP_GRACE_S, Connection, Service
 from twitch.errors import HTTPError
 from twitch.refusals import Refusals
 from twitch.runs import Store
@@ -90,7 +90,10 @@ class Listener:
             self._loop.call_later(MAX_AGE_S, self._age)
         self._accept(on=bool(self._sockets))
         for connection in connections:
-            self._take(connection, connection.getpeername()[0])
+            try:
+                self._take(connection, connection.getpeername()[0])
+            except OSError:
+                self._rest()  # reset since systemd accepted it: there is nobody to serve
         activation.notify("READY=1")
         await self._done
 
@@ -153,8 +156,9 @@ class Listener:
         except (OSError, asyncio.TimeoutError, asyncio.CancelledError) as failure:
             # Reset before we looked at it, silent, no client that we know, or sent away to make room.
             accepted.close()
-            if isinstance(failure, ssl.SSLError):
-                self._service.dropped(connection.address, handshake.reason(failure))
+            why = handshake.reason(failure)
+            if why:
+                self._service.dropped(connection.address, why)
             self._gone(connection)
         finally:
             self._beginning.pop(connection, None)
@@ -166,15 +170,20 @@ class Listener:
             if connection.dispensable:
                 connection.abort()
                 return True
-            beginning = self._beginning.pop(connection, None)
-            if beginning:
-                beginning.cancel()
+            if self._give_up(connection):
                 return True
         return False
+
+    def _give_up(self, connection: Connection) -> bool:
+        """Cancel the making of a connection; False if it is made, or almost."""
+        beginning = None if connection.connected else self._beginning.pop(connection, None)
+        return beginning is not None and beginning.cancel()
 
     # ---- out
 
     def _gone(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return  # lost while it was being made: asyncio says so, and so does what made it
         del self._connections[connection]
         group = _group(connection.address)
         self._per_address[group] -= 1
@@ -215,7 +224,13 @@ class Listener:
         self._accept(on=False)
         for connection in list(self._connections):
             connection.stop()
+        self._loop.call_later(STOP_GRACE_S, self._give_up_all)
         self._rest()
+
+    def _give_up_all(self) -> None:
+        """Who has not come through the handshake by now has not asked for anything."""
+        for connection in list(self._beginning):
+            self._give_up(connection)
 
     def _leave(self) -> None:
         """End. Nothing is accepted from here on; what arrives stays in the backlog, and STOPPING=1

@@ -6,7 +6,9 @@ them (tls.conf, beside this program's documentation).
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -15,8 +17,14 @@ from twitch.config import Config
 from twitch.errors import ConfigError, HTTPError
 from twitch.watched import Watched
 
+log = logging.getLogger(__name__)
+
 DIRECTORY = "CREDENTIALS_DIRECTORY"
 CERT, KEY, CA, CRL = CREDENTIALS = ("cert", "key", "ca", "crl")
+
+# What Puppet lets a certname be; with `cert:` it fits into a packet. Nothing else can be written in
+# [access] either.
+CERTNAME = re.compile(r"[a-z0-9_.-]{1,250}")
 
 # What is left of TLS 1.2: forward secrecy and authenticated encryption. 1.3 has nothing else.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -45,7 +53,8 @@ def context(client: str, directory: Optional[str] = None) -> ssl.SSLContext:
     # The CRL of every CA on the way, root and intermediate: Puppet's crl.pem holds both.
     made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     try:
-        made.load_cert_chain(paths[CERT], paths[KEY])
+        # Without a password OpenSSL would ask the terminal for the one of an encrypted key.
+        made.load_cert_chain(paths[CERT], paths[KEY], password="")
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"[tls] the credentials 'cert' and 'key' do not fit: {_said(error)}") from error
     for name in (CA, CRL):
@@ -65,6 +74,7 @@ class Contexts:
     def __init__(self, settings: Watched[Config]) -> None:
         self._settings = settings
         self._made: dict[str, ssl.SSLContext] = {}
+        self._fault = ""
 
     def current(self) -> Optional[ssl.SSLContext]:
         """Return the context, or None for plain HTTP; raises `ConfigError`."""
@@ -75,7 +85,13 @@ class Contexts:
         if not settings.tls:
             return None
         if settings.tls_client not in self._made:
-            self._made[settings.tls_client] = context(settings.tls_client)
+            try:
+                self._made[settings.tls_client] = context(settings.tls_client)
+            except ConfigError as fault:
+                if str(fault) != self._fault:  # once, however many come
+                    self._fault = str(fault)
+                    log.error("%s", fault)
+                raise
         return self._made[settings.tls_client]
 
 
@@ -90,6 +106,8 @@ def certname(certificate: Mapping[str, Any]) -> Optional[str]:
     names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
     if len(names) != 1:
         raise HTTPError(403, f"A client certificate must have exactly one CN, this one has {len(names)}")
+    if not CERTNAME.fullmatch(names[0]):
+        raise HTTPError(403, "The CN of the client certificate is not a certname as Puppet has them")
     return str(names[0])
 
 

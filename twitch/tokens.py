@@ -17,7 +17,8 @@ from twitch.errors import ConfigError, UsageError
 
 TOKENS_FILE = "/etc/puppet-twitch/tokens"
 
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Not a hyphen first: `token --help` must not be a token.
+NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FORM = "NAME SHA256 [YYYY-MM-DD]"
 
@@ -79,9 +80,9 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
     try:
-        if expires is not None and (_end_of(expires) or 0) <= time.time():
-            raise ConfigError("the date has passed")
-        _token("this token", line)
+        end = _token("this token", line).expires
+        if end is not None and end <= time.time():
+            raise ConfigError(f"{expires} has passed")
     except ConfigError as error:
         raise UsageError(str(error)) from error
     return token, line
@@ -93,7 +94,7 @@ def _token(where: str, line: str) -> Token:
         raise ConfigError(f"{where}: must be {FORM}")
     name, digest, expires = (*words, None)[:3]
     if not NAME.fullmatch(name or ""):
-        raise ConfigError(f"{where}: the name must be 1 to 64 letters, digits and _.-")
+        raise ConfigError(f"{where}: the name must be 1 to 64 letters, digits and _.- (not first)")
     if not DIGEST.fullmatch(digest or ""):
         raise ConfigError(f"{where}: the second word must be a SHA-256 of 64 hexadecimal digits")
     end = None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Callable, Generic, TypeVar
 
 Content = TypeVar("Content")
+
+# The clock of files ticks every 10 ms or faster (CONFIG_HZ >= 100).
+SETTLED_NS = 50_000_000
 
 
 class Watched(Generic[Content]):
     """What `load(path)` makes of a file, as the file is now.
 
     One stat() a look. While `load` raises, every look tries again: a fault lasts no longer than it
-    stands in the file.
+    stands in the file. So does a file that has only just changed: a second change within one tick of
+    the kernel's clock could leave the same stamp (as git's index knows, Documentation/technical/racy-git).
     """
 
     def __init__(self, path: str, load: Callable[[str], Content]) -> None:
@@ -25,8 +30,18 @@ class Watched(Generic[Content]):
         stamp = self._stamp()
         if not self._known or self._known[0][0] != stamp:
             self._known = []
-            self._known = [(stamp, self._load(self._path))]
+            content = self._load(self._path)
+            if not self._fresh():
+                self._known = [(stamp, content)]
+            return content
         return self._known[0][1]
+
+    def _fresh(self) -> bool:
+        try:
+            changed_ns = os.stat(self._path).st_ctime_ns
+        except OSError:
+            return False
+        return abs(time.time_ns() - changed_ns) < SETTLED_NS
 
     def _stamp(self) -> object:
         try:
