@@ -90,6 +90,22 @@ deb:
 	cd $(DEB) && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/puppet-twitch_$(VERSION)_all.deb dist/
 
+# Built on any system with rpmbuild; --nodeps, because only EL has what the build requires as rpms.
+rpm:
+	rm -rf build/rpm
+	mkdir -p build/rpm/$(NAME) dist
+	cp -r $(SOURCE) build/rpm/$(NAME)/
+	tar --create --gzip --directory=build/rpm --file=build/rpm/$(NAME).tar.gz $(NAME)
+	sed -e 's/@VERSION@/$(VERSION)/' -e "s/@DATE@/$$(LC_ALL=C date -r NEWS.md '+%a %b %d %Y')/" \
+	    packaging/puppet-twitch.spec.in >build/rpm/puppet-twitch.spec
+	rpmbuild -bb --nodeps --define '_topdir $(CURDIR)/build/rpm/top' \
+	    --define '_sourcedir $(CURDIR)/build/rpm' build/rpm/puppet-twitch.spec
+	mv build/rpm/top/RPMS/noarch/$(NAME)-1.noarch.rpm dist/
+
+# With the distribution's setuptools and without isolation: the build needs no network.
+dist:
+	$(PYTHON) setup.py --version
+
 # ---- try it
 
 demo: | tools

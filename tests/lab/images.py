@@ -60,9 +60,11 @@ class Recipe:
 
 
 RECIPES = {
-    "debian11": Recipe("bullseye", BASE),
+    "debian11": Recipe("bullseye", (*BASE, "python3-pytest", "python3-hypothesis")),
     "debian12": Recipe("bookworm", (*BASE, "puppet-agent")),
     "debian13": Recipe("trixie", (*BASE, "puppet-agent")),
+    # With the peer that `make bench` measures beside us.
+    "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
     "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),
 }
 # Debian 11 is the floor that is looked at now and then; the others are what the tests boot.

@@ -1,0 +1,82 @@
+# @summary What differs from the package's units, as drop-ins, and what has to be restarted for it.
+# @api private
+class twitch::units {
+  $addresses = [$twitch::listen_addresses].flatten
+  if $addresses.empty {
+    $listen = $twitch::port ? {
+      2023    => [],
+      default => ['ListenStream=', "ListenStream=${twitch::port}"],
+    }
+  } else {
+    $streams = $addresses.map |$address| {
+      $address ? {
+        /:/     => "ListenStream=[${address}]:${twitch::port}",
+        default => "ListenStream=${address}:${twitch::port}",
+      }
+    }
+    # FreeBind: at boot, the addresses may come after the socket. IPv6 only: an address means itself,
+    # and `0.0.0.0` and `::` can stand side by side.
+    $listen = ['ListenStream='] + $streams + ['FreeBind=yes', 'BindIPv6Only=ipv6-only']
+  }
+  # As in per-connection.conf of the package.
+  $shape = $twitch::per_connection ? {
+    true    => ['Accept=yes', 'MaxConnections=64', 'MaxConnectionsPerSource=16'],
+    default => [],
+  }
+  # On the socket: a list of the service does not apply to sockets that it is given.
+  $wall = $twitch::allowed_addresses ? {
+    []      => [],
+    default => ['IPAddressDeny=any'] + $twitch::allowed_addresses.map |$network| { "IPAddressAllow=${network}" },
+  }
+
+  $identity = ($twitch::user == 'twitch' and $twitch::group == 'twitch') ? {
+    true    => [],
+    default => ["User=${twitch::user}", "Group=${twitch::group}"],
+  }
+  $credentials = $twitch::tls ? {
+    undef   => [],
+    default => $twitch::tls.map |$name, $path| { "LoadCredential=${name}:${path}" },
+  }
+  $listener = { 'section' => 'Service', 'lines' => $identity + $credentials }
+
+  $run_group = $twitch::group ? {
+    'twitch' => [],
+    default  => ["SocketGroup=${twitch::group}"],
+  }
+  $asker = $identity.empty ? {
+    true    => [],
+    default => ["Environment=PUPPET_TWITCH_USER=${twitch::user} PUPPET_TWITCH_GROUP=${twitch::group}"],
+  }
+  $timeout = $twitch::run_timeout ? {
+    undef   => [],
+    default => ["RuntimeMaxSec=${twitch::run_timeout}"],
+  }
+
+  twitch::drop_in {
+    default:
+      notify => Exec['twitch: daemon-reload'],
+      ;
+    'puppet-twitch.socket':
+      section => 'Socket',
+      lines   => $listen + $shape + $wall,
+      notify  => [Exec['twitch: daemon-reload'], Service['puppet-twitch.socket']],
+      ;
+    # Certificates are handed over at the start: the listener has to start anew, with its socket.
+    'puppet-twitch.service':
+      * => $listener + { 'notify' => [Exec['twitch: daemon-reload'], Service['puppet-twitch.socket']] },
+      ;
+    'puppet-twitch@.service':
+      * => $listener,
+      ;
+    'puppet-twitch-run.socket':
+      section => 'Socket',
+      lines   => $run_group,
+      notify  => [Exec['twitch: daemon-reload'], Service['puppet-twitch-run.socket']],
+      ;
+    # Nothing is restarted: a run is never ours to end, and it may be the one that applies this.
+    'puppet-twitch-run@.service':
+      section => 'Service',
+      lines   => $asker + $timeout,
+      ;
+  }
+}

@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+describe 'twitch' do
+  let(:conf) { '/etc/puppet-twitch/puppet-twitch.conf' }
+  let(:tokens) { '/etc/puppet-twitch/tokens' }
+  let(:note) { "# Written by Puppet, module twitch. See puppet-twitch.conf(5).\n" }
+  let(:digest) { 'c0067d4af4e87f00dbac63b6156828237059172d1bbeac67427345d6a9fda484' }
+
+  context 'with defaults' do
+    it { is_expected.to contain_file(conf).with_content(note) }
+    it { is_expected.to contain_file(tokens).with(content: note, show_diff: false) }
+  end
+
+  context 'with everything' do
+    let(:params) do
+      {
+        allowed_addresses: ['10.0.0.0/8', '2001:db8::1'],
+        puppet_path: '/opt/puppet',
+        access: { 'anonymous' => [], 'token:deploy' => ['trigger', 'environment=test_*'] },
+        tokens: { 'deploy' => { 'sha256' => digest.upcase, 'expires' => '2027-12-31' }, 'ci' => { 'sha256' => digest } },
+        tls: { 'certificate' => '/c', 'key' => '/k' },
+        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true }, 'tls' => { 'client' => 'required' } },
+      }
+    end
+
+    it 'writes each thing once, where the node looks for it' do
+      is_expected.to contain_file(conf).with_content(<<~CONF)
+        #{note}
+        [access]
+        from = 10.0.0.0/8 2001:db8::1
+        anonymous =#{' '}
+        token:deploy = trigger environment=test_*
+        cooldown = 0
+        plaintext_tokens = yes
+
+        [tls]
+        enabled = yes
+        client = required
+
+        [puppet]
+        path = /opt/puppet
+      CONF
+      is_expected.to contain_file(tokens).with_content("#{note}deploy #{digest} 2027-12-31\nci #{digest}\n")
+    end
+  end
+
+  context 'with a key of its own parameter in config' do
+    let(:params) { { allowed_addresses: ['10.0.0.0/8'], config: { 'access' => { 'from' => '::/0' } } } }
+
+    it { is_expected.to compile.and_raise_error(/\[access\] from: given by a parameter of its own/) }
+  end
+
+  # A level nearer to the node can take away what the level above it grants.
+  context 'with Hiera levels' do
+    let(:facts) { { level: 'site' } }
+
+    it 'merges them' do
+      is_expected.to contain_file(conf).with_content(<<~CONF)
+        #{note}
+        [access]
+        anonymous = status
+        token:deploy = trigger status logs
+        cert:puppet.example.com = noop
+        cooldown = 30
+
+        [puppet]
+        command = apply
+        manifest = /etc/puppet/site.pp
+      CONF
+      is_expected.to contain_file(tokens).with_content("#{note}deploy #{digest} 2027-12-31\n")
+    end
+  end
+end

@@ -1,0 +1,31 @@
+# frozen_string_literal: true
+
+require 'json'
+require 'rspec-puppet'
+
+MODULE = File.expand_path('..', __dir__)
+METADATA = JSON.parse(File.read(File.join(MODULE, 'metadata.json')))
+
+# What Puppet's own types and providers look at, for every system of metadata.json.
+SYSTEMS = METADATA['operatingsystem_support'].flat_map do |system|
+  name = system['operatingsystem']
+  family = %w[Debian Ubuntu].include?(name) ? 'Debian' : 'RedHat'
+  system['operatingsystemrelease'].map do |release|
+    facts = {
+      os: { 'name' => name, 'family' => family, 'release' => { 'full' => release, 'major' => release } },
+      operatingsystem: name, osfamily: family, operatingsystemrelease: release,
+      operatingsystemmajrelease: release, kernel: 'Linux', service_provider: 'systemd'
+    }
+    ["#{name} #{release}", facts]
+  end
+end.to_h
+
+RSpec.configure do |config|
+  # Alone on the module path: it depends on no other module.
+  config.module_path = File.dirname(MODULE)
+  config.default_facts = SYSTEMS.fetch('Debian 12')
+  config.hiera_config = File.join(MODULE, 'spec/fixtures/hiera.yaml')
+  config.strict_variables = true
+  # Else rspec-puppet links this directory into itself, and runs every example twice.
+  config.setup_fixtures = false
+end

@@ -1,0 +1,5 @@
+# @summary What a caller may do. In the pattern of an environment, `*` stands for anything.
+type Twitch::Grant = Variant[
+  Enum['trigger', 'noop', 'tags', 'status', 'logs'],
+  Pattern[/\Aenvironment=[A-Za-z0-9_*]+\z/]
+]

@@ -1,0 +1,133 @@
+"""puppet-twitch is replaced and restarted under a run that it was asked for, and the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from subprocess import Popen
+
+import pytest
+
+from tests.e2e import site
+from tests.e2e.site import NEXT_VERSION, VERSION, Site
+from tests.lab import curl
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.server import PuppetServer
+
+HELD, GO, END = "/root/held", "/root/go", "/root/end"
+
+# A catalog that stops in the middle, for as long as the test wants, and has something left to do then.
+HOLD = f"""
+    exec {{ 'hold':
+      command => "/bin/sh -c 'touch {HELD}; until test -e {GO}; do sleep 0.1; done'",
+    }}
+    -> file {{ '{END}': ensure => file }}
+"""
+# An operator's own resource, which knows nothing of us but the names.
+RESTART = f"""
+    exec {{ 'restart':
+      command => 'systemctl restart puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.service',
+      path    => '/usr/bin',
+    }}
+    -> file {{ '{END}': ensure => file }}
+"""
+
+
+@pytest.fixture(scope="module")
+def managed(server: PuppetServer) -> Site:
+    return Site(server)
+
+
+@pytest.fixture(scope="module", params=["debian12", "debian13"])
+def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Machine]:
+    """A machine that the module has set up."""
+    booted = lab.boot("extra", image=request.param)
+    managed.enrol(booted, request.param)
+    managed.hiera(booted)
+    site.apply(booted)
+    yield booted
+    managed.server.manifest("module", "include twitch")
+    lab.discard(booted)
+
+
+@pytest.fixture
+def caller(node: Machine, managed: Site) -> Machine:
+    """Another machine; and the node as the module leaves it, at version N."""
+    managed.server.manifest("module", "include twitch")
+    managed.hiera(node)
+    node.run("rm", "-f", HELD, GO, END)
+    site.apply(node)
+    assert node.curl("/version").body.strip() == VERSION
+    return managed.server.machine
+
+
+def ask(caller: Machine, node: Machine) -> Popen[str]:
+    url = f"http://{node.name}:2023/puppet/twitch?async=false"
+    return caller.popen("curl", "--silent", "--show-error", "--include", url)
+
+
+def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str]:
+    """Follow a run to its end, as its caller would; return its id and its verdict."""
+    said, _ = asked.communicate(timeout=120)
+    reply = curl.parse(said.replace("\n", "\r\n"))
+    run = reply.headers["puppet-run"]
+    assert run
+    if reply.status == 202:
+        assert reply.headers["location"] == f"/puppet/runs/{run}"
+        url = f"http://{node.name}:2023/puppet/runs/{run}?wait=60"
+        reply = caller.curl(url, *site.PATIENT, timeout_s=120)
+    assert reply.status == 200, reply
+    return run, reply.headers["puppet-verdict"] or ""
+
+
+def test_a_run_upgrades_what_it_was_asked_through(node: Machine, caller: Machine, managed: Site) -> None:
+    managed.hiera(node, NEXT_VERSION)
+    run, ended = verdict(caller, node, ask(caller, node))
+    assert ended == "changed"
+    assert caller.curl(f"http://{node.name}:2023/version").body.strip() == NEXT_VERSION
+    report = managed.server.reports(site.certname(node))[-1]
+    assert (report["job_id"], report["status"], report["transaction_completed"]) == (run, "changed", True)
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+    assert not site.apply(node)
+
+
+def test_an_upgrade_by_hand_in_the_middle_of_a_run(node: Machine, caller: Machine, managed: Site) -> None:
+    managed.server.manifest("module", HOLD)
+    asked = ask(caller, node)
+    node.wait(f"test -e {HELD}")
+    package = f"/root/{site.build_deb(NEXT_VERSION).name}"
+    node.copy(site.build_deb(NEXT_VERSION), package)
+    node.sh(f"dpkg --install {package} && rm {package}")
+    assert node.curl("/version").body.strip() == NEXT_VERSION
+    assert node.curl("/puppet/twitch").status == 409
+    node.run("touch", GO)
+    _, ended = verdict(caller, node, asked)
+    assert ended == "changed"
+    assert node.exists(END)
+
+
+def test_a_catalog_that_restarts_every_unit_in_its_middle(
+    node: Machine, caller: Machine, managed: Site
+) -> None:
+    managed.server.manifest("module", RESTART)
+    _, ended = verdict(caller, node, ask(caller, node))
+    assert ended == "changed"
+    assert node.exists(END)
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_the_package_and_the_shape_change_in_one_run(node: Machine, caller: Machine, managed: Site) -> None:
+    # The package's scripts restart the socket, with a listener running, before the module does.
+    managed.hiera(node, NEXT_VERSION, per_connection=True)
+    _, ended = verdict(caller, node, ask(caller, node))
+    assert ended == "changed"
+    assert caller.curl(f"http://{node.name}:2023/version").body.strip() == NEXT_VERSION
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_a_run_removes_what_it_was_asked_through(node: Machine, caller: Machine, managed: Site) -> None:
+    managed.hiera(node, ensure="absent")
+    said, _ = ask(caller, node).communicate(timeout=120)
+    assert curl.parse(said.replace("\n", "\r\n")).status in (200, 202)
+    node.wait(lambda: site.leftovers(node) == "")
+    assert managed.server.reports(site.certname(node))[-1]["status"] == "changed"

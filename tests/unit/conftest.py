@@ -1,0 +1,42 @@
+"""What every unit test can rely on: tests may be `async def`, and nothing goes wrong unseen."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+from typing import Optional
+
+import hypothesis
+import pytest
+
+from tests.unit import loops
+
+# Examples are counted, not timed: a test of ours has no opinion about the machine it runs on.
+hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("unit")
+
+
+def pytest_collection_finish() -> None:
+    """What is here now stays: the collection of garbage after each scene need not look at it."""
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    """Run a test that is a coroutine function, in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    parameters = inspect.signature(pyfuncitem.obj).parameters
+    loops.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in parameters}))
+    return True
+
+
+@pytest.fixture
+def root() -> None:
+    """Skip a test that needs root; in CI nothing may be skipped unnoticed."""
+    if os.geteuid() != 0:
+        why = "needs root: it mounts directories of its own over /run and /etc, for itself only"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)

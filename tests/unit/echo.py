@@ -1,0 +1,48 @@
+"""A service that answers with what it has understood, for tests of the connection itself."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twitch.connection import Pause
+from twitch.errors import HTTPError
+from twitch.http import Request, Response
+
+
+class Echo:
+    """`/wait` waits until there is no point in it; `/long` answers with much; the rest is at once."""
+
+    LONG = 60_000
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.pauses: list[bool] = []
+        self.drops: list[str] = []
+        self.refusal: Optional[HTTPError] = None
+
+    def admit(self, address: str) -> None:
+        if self.refusal:
+            raise self.refusal
+
+    async def respond(self, request: Request, pause: Pause) -> Response:
+        self.seen.append(request)
+        if request.target == "/wait":
+            self.pauses.append(await pause(3600))
+        if request.target == "/fault":
+            raise RuntimeError("a fault of ours")
+        if request.target == "/refuse":
+            raise HTTPError(409, "refused")
+        if request.target == "/long":
+            return Response(200, b"x" * self.LONG)
+        return Response(200, understood(request.method, request.target, request.body))
+
+    def dropped(self, address: str, why: str) -> None:
+        self.drops.append(why)
+
+    def explain(self, address: str, request: Optional[Request], error: HTTPError) -> Response:
+        return Response(error.status, str(error).encode(), error.headers, error.close)
+
+
+def understood(method: str, target: str, body: bytes = b"") -> bytes:
+    """What Echo answers to such a request."""
+    return f"{method} {target} {body!r}".encode()

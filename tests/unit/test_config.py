@@ -1,0 +1,198 @@
+"""The configuration file: what may stand there, and one clear line about anything else."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from twitch import config
+from twitch.config import Config, load
+from twitch.errors import ConfigError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "puppet-twitch.conf"
+
+
+def networks(*texts: str) -> tuple[config.Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+# ---- what may stand there
+
+
+GOOD: dict[str, tuple[str, Config]] = {
+    "empty": ("", Config()),
+    "comments": ("# a\n; b\n\n[access]\n# c\n[puppet]\n", Config()),
+    "from": (
+        "[access]\nfrom = 10.0.0.0/8 192.0.2.7 ::1",
+        Config(networks=networks("10.0.0.0/8", "192.0.2.7/32", "::1/128")),
+    ),
+    "from-on-lines": (
+        "[access]\nfrom =\n  10.0.0.0/8\n  ::1\n",
+        Config(networks=networks("10.0.0.0/8", "::1")),
+    ),
+    "anonymous": (
+        "[access]\nanonymous = noop tags environment=feature_* logs",
+        Config(grants={"anonymous": ("noop", "tags", "environment=feature_*", "logs")}),
+    ),
+    "anonymous-nothing": ("[access]\nanonymous =", Config(grants={"anonymous": ()})),
+    "callers": (
+        "[access]\ntoken:deploy.1 = trigger\ncert:*.ci.example.com = noop\n",
+        Config(
+            grants={
+                "anonymous": ("trigger", "status"),
+                "token:deploy.1": ("trigger",),
+                "cert:*.ci.example.com": ("noop",),
+            }
+        ),
+    ),
+    "plaintext-tokens": ("[access]\nplaintext_tokens = yes", Config(plaintext_tokens=True)),
+    "no-plaintext-tokens": ("[access]\nplaintext_tokens = no", Config()),
+    "tls": ("[tls]\nenabled = yes\nclient = required", Config(tls=True, tls_client="required")),
+    "cooldown": ("[access]\ncooldown = 0", Config(cooldown_s=0)),
+    "cooldown-a-day": ("[access]\ncooldown = 86400", Config(cooldown_s=86400)),
+    "agent": ("[puppet]\ncommand = agent", Config()),
+    "apply": (
+        "[puppet]\ncommand = apply\nmanifest = /etc/puppet/site.pp",
+        Config(command="apply", manifest="/etc/puppet/site.pp"),
+    ),
+    "path": ("[puppet]\npath=/opt/a b/puppet", Config(puppet_path="/opt/a b/puppet")),
+    "percent-is-no-interpolation": ("[puppet]\npath = /opt/%(x)s", Config(puppet_path="/opt/%(x)s")),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), GOOD.values(), ids=GOOD)
+def test_is_understood(path: Path, text: str, expected: Config) -> None:
+    path.write_text(text)
+    assert load(os.fspath(path)) == expected
+
+
+def test_a_missing_file_is_an_empty_one(path: Path) -> None:
+    assert load(os.fspath(path)) == Config()
+
+
+def test_the_example_that_is_installed_says_what_holds_without_it(path: Path) -> None:
+    example = Path(__file__).parents[2] / "units" / "puppet-twitch.conf"
+    assert load(os.fspath(example)) == Config()
+    # Its keys are comments; taken in, all but the two that have no default say the same.
+    text = re.sub("^#(?!manifest|path)(?=[a-z]+ = )", "", example.read_text(), flags=re.MULTILINE)
+    assert re.findall("^[a-z]+(?= = )", text, re.MULTILINE) == ["from", "anonymous", "cooldown", "command"]
+    path.write_text(text)
+    assert load(os.fspath(path)) == Config()
+
+
+# ---- what may not
+
+
+BAD: dict[str, tuple[str, tuple[str, ...]]] = {
+    "no-section": ("from = ::/0", ("line 1", "[access], [puppet] or [tls]")),
+    "unknown-section": ("[acces]\n", ("[acces]", "allowed: [access] [puppet]")),
+    "section-default": ("[DEFAULT]\nfrom = ::/0\n", ("[DEFAULT]", "allowed: [access] [puppet]")),
+    "section-nul": ("[\0]\nfrom = ::/0\n", ("unknown section", "allowed: [access] [puppet]")),
+    "section-twice": ("[access]\n[access]\n", ("line 2", "[access]", "twice")),
+    "key-twice": ("[access]\ncooldown = 1\ncooldown = 2\n", ("line 3", "[access] cooldown", "twice")),
+    "no-equals-sign": ("[access]\nfrom ::/0\n", ("line 2", "key = value")),
+    "colon-for-equals-sign": ("[access]\nfrom: ::/0\n", ("line 2", "key = value")),
+    "no-key": ("[access]\n= ::/0\n", ("line 2", "key = value")),
+    "unknown-key": ("[access]\nform = ::/0", ("[access] form", "unknown key", "from, cooldown", "anonymous")),
+    "key-in-capitals": ("[access]\nFrom = ::/0", ("[access] From", "unknown key")),
+    "key-of-the-other-section": ("[puppet]\nfrom = ::/0", ("[puppet] from", "command, manifest, path")),
+    "no-such-caller": ("[access]\nuser:deploy = trigger", ("[access] user:deploy", "unknown key")),
+    "from-empty": ("[access]\nfrom =", ("[access] from", "empty", "stop puppet-twitch.socket")),
+    "from-a-name": ("[access]\nfrom = example.com", ("[access] from", "example.com", "10.0.0.0/8")),
+    "from-host-bits": ("[access]\nfrom = 10.0.0.1/8", ("[access] from", "10.0.0.1/8", "allowed")),
+    "from-commas": ("[access]\nfrom = 10.0.0.0/8,::1", ("[access] from", "allowed")),
+    "grant-unknown": ("[access]\nanonymous = triger", ("[access] anonymous", "'triger'", "any of: trigger")),
+    "grant-all": ("[access]\nanonymous = *", ("[access] anonymous", "'*'", "allowed")),
+    "grant-environment-empty": ("[access]\nanonymous = environment=", ("[access] anonymous", "environment=")),
+    "token-without-a-name": ("[access]\ntoken: = trigger", ("[access] token:", "unknown key", "token:NAME")),
+    "token-with-a-space": ("[access]\ntoken:a b = trigger", ("[access] token:a b", "unknown key")),
+    "certname-in-capitals": ("[access]\ncert:Node = trigger", ("[access] cert:Node", "cert:CERTNAME")),
+    "token-with-a-wrong-grant": ("[access]\ntoken:a = al", ("[access] token:a", "'al'", "any of: trigger")),
+    "plaintext-tokens-true": ("[access]\nplaintext_tokens = true", ("plaintext_tokens", "'true'", "yes, no")),
+    "tls-unknown-key": ("[tls]\nport = 1", ("[tls] port", "unknown key", "enabled, client")),
+    "tls-enabled-empty": ("[tls]\nenabled =", ("[tls] enabled", "''", "yes, no")),
+    "tls-client-unknown": ("[tls]\nclient = no", ("[tls] client", "'no'", "optional, required")),
+    "grant-environment-regex": ("[access]\nanonymous = environment=a.*", ("[access] anonymous", "a.*")),
+    "cooldown-negative": ("[access]\ncooldown = -1", ("[access] cooldown", "'-1'", "from 0 to 86400")),
+    "cooldown-a-word": ("[access]\ncooldown = 10s", ("[access] cooldown", "'10s'", "from 0 to 86400")),
+    "cooldown-too-long": ("[access]\ncooldown = 86401", ("[access] cooldown", "from 0 to 86400")),
+    "cooldown-arabic": ("[access]\ncooldown = \u0661", ("[access] cooldown", "from 0 to 86400")),
+    "command-unknown": ("[puppet]\ncommand = device", ("[puppet] command", "'device'", "agent, apply")),
+    "command-with-an-option": ("[puppet]\ncommand = agent --test", ("[puppet] command", "agent, apply")),
+    "apply-alone": ("[puppet]\ncommand = apply", ("[puppet] command = apply", "manifest = /absolute/path")),
+    "manifest-alone": ("[puppet]\nmanifest = /a", ("[puppet] manifest", "command = apply")),
+    "manifest-relative": (
+        "[puppet]\ncommand = apply\nmanifest = a.pp",
+        ("[puppet] manifest", "'a.pp'", "an absolute path"),
+    ),
+    "path-relative": ("[puppet]\npath = puppet", ("[puppet] path", "'puppet'", "an absolute path")),
+    "path-empty": ("[puppet]\npath =", ("[puppet] path", "''", "an absolute path")),
+    "path-on-two-lines": ("[puppet]\npath = /a\n  b", ("[puppet] path", "/a\\nb", "an absolute path")),
+    "path-with-nul": ("[puppet]\npath = /a\0b", ("[puppet] path", "/a\\x00b", "an absolute path")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
+def test_a_fault_is_one_line_that_names_it(path: Path, text: str, named: tuple[str, ...]) -> None:
+    path.write_text(text)
+    fault = fault_in(path)
+    for words in (os.fspath(path), *named):
+        assert words in fault
+
+
+def test_a_file_that_is_not_utf_8_is_a_fault(path: Path) -> None:
+    path.write_bytes(b"[access]\n# caf\xe9\n")
+    assert "not UTF-8 at byte 14" in fault_in(path)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(path: Path) -> None:
+    path.mkdir()
+    assert "cannot be read: Is a directory" in fault_in(path)
+
+
+def fault_in(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(os.fspath(path))
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+# ---- anything
+
+
+lines = st.sampled_from(
+    [
+        "[access]",
+        "[puppet]",
+        "[tls]",
+        "[x]",
+        "from = ::/0",
+        "from",
+        "token:a = trigger",
+        "command = apply",
+        "  more",
+    ]
+) | st.text(max_size=20)
+
+
+@given(text=st.lists(lines, max_size=8).map("\n".join) | st.text(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_a_configuration_or_a_fault(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        loaded = load(os.fspath(path))
+    except ConfigError as error:
+        assert str(error).startswith(f"{path}: ")
+        assert "\n" not in str(error)
+    else:
+        assert loaded.networks
+        assert "anonymous" in loaded.grants

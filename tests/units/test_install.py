@@ -1,0 +1,57 @@
+"""`pip install .` and `make install` put the same program where each says it would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import venv
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VERSION = re.findall(r'__version__ = "(.*)"', (REPOSITORY / "twitch" / "__init__.py").read_text())[0]
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_pip_install(tmp_path: Path) -> None:
+    # The distribution's libraries satisfy setup.cfg: nothing is compiled.
+    venv.create(tmp_path, with_pip=True, system_site_packages=True)
+    run(tmp_path / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", ".")
+    assert run(tmp_path / "bin" / "puppet-twitch", "--version") == f"puppet-twitch {VERSION}\n"
+
+
+def test_make_install_into_a_directory_and_away_again(tmp_path: Path) -> None:
+    run("make", "install", f"DESTDIR={tmp_path}")
+    tree = tmp_path / "usr/lib/puppet-twitch"
+    assert run("/usr/bin/python3", "-I", tree, "--version") == f"puppet-twitch {VERSION}\n"
+    assert (tmp_path / "usr/lib/systemd/system/puppet-twitch.socket").is_file()
+    assert list(tree.glob("twitch/__pycache__/*.pyc"))
+    run("make", "uninstall", f"DESTDIR={tmp_path}")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_make_install_keeps_the_operators_configuration(tmp_path: Path) -> None:
+    run("make", "install", f"DESTDIR={tmp_path}")
+    written = tmp_path / "etc/puppet-twitch/puppet-twitch.conf"
+    written.write_text("[access]\ncooldown = 1\n")
+    run("make", "install", f"DESTDIR={tmp_path}")
+    assert written.read_text() == "[access]\ncooldown = 1\n"
+
+
+def test_the_units_name_what_make_installs(tmp_path: Path) -> None:
+    run("make", "install", f"DESTDIR={tmp_path}")
+    units = list((tmp_path / "usr/lib/systemd/system").iterdir())
+    named = {path for unit in units for path in re.findall(r"-I (/\S+)", unit.read_text())}
+    assert named == {"/usr/lib/puppet-twitch"}
