@@ -2,6 +2,7 @@
 # make demo-shell    a root shell in that machine
 # make demo-stop     throw it away
 # make test          all tests (root, on Debian 12)
+# make bench         measure it, beside a peer; five minutes, and quiet ones, please
 # make check         the quick ones: linters, units, unit tests
 # make install       onto this machine, for any distribution with systemd; DESTDIR= is honoured
 # make uninstall     and off it again
@@ -22,7 +23,7 @@ DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
 MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
 
-.PHONY: help install uninstall deb rpm dist module demo demo-shell demo-stop check test tools images
+.PHONY: help install uninstall deb rpm dist module reference demo demo-shell demo-stop bench check test tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -102,9 +103,31 @@ rpm:
 	    --define '_sourcedir $(CURDIR)/build/rpm' build/rpm/puppet-twitch.spec
 	mv build/rpm/top/RPMS/noarch/$(NAME)-1.noarch.rpm dist/
 
-# With the distribution's setuptools and without isolation: the build needs no network.
+# In a copy, which setuptools may litter. The wheel has the Python alone; units come with the sdist.
 dist:
-	$(PYTHON) setup.py --version
+	rm -rf build/dist
+	mkdir -p build/dist dist
+	cp -r $(SOURCE) puppet-module pyproject.toml setup.cfg packaging/MANIFEST.in build/dist/
+	cd build/dist && $(PYTHON) -c 'from setuptools import build_meta as build; \
+	    build.build_sdist("$(CURDIR)/dist"); build.build_wheel("$(CURDIR)/dist")'
+
+# What the Forge takes, and `puppet module install FILE`.
+MODULE = puppettwitch-twitch-$(VERSION)
+module:
+	rm -rf build/module
+	mkdir -p build/module/$(MODULE) dist
+	cd puppet-module/twitch && cp -r README.md REFERENCE.md metadata.json hiera.yaml \
+	    data manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
+	tar --create --gzip --directory=build/module --file=dist/$(MODULE).tar.gz \
+	    --owner=root:0 --group=root:0 $(MODULE)
+
+# The module's REFERENCE.md, from its comments; in a copy, which puppet-strings litters.
+reference:
+	rm -rf build/reference
+	mkdir -p build
+	cp -r puppet-module/twitch build/reference
+	cd build/reference && RUBYOPT=-W0 puppet strings generate --format markdown --out REFERENCE.md
+	cp build/reference/REFERENCE.md puppet-module/twitch/
 
 # ---- try it
 
@@ -130,7 +153,15 @@ images: | tools
 	@tests/lab/build
 
 check: $(VENV)/ready
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit tests/module
 
 test: check images
 	tests/lab/enter $(PYTEST) --durations=15 tests/e2e
+
+# ---- measure it
+
+# After `bench`, what to measure: make bench BENCH='--quick loads'
+bench: | tools
+	@tests/prepare bench
+	@tests/lab/build debian12-bench
+	@tests/lab/enter $(PYTHON) -m tests.bench $(BENCH)

@@ -36,6 +36,8 @@ def inherited() -> Inherited:
         if one.type != socket.SOCK_STREAM or one.family not in (socket.AF_INET, socket.AF_INET6):
             raise UsageError(f"{one.family.name} {one.type.name} from systemd is not a TCP socket")
     listening = tuple(one for one in sockets if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    for one in listening:
+        one.setblocking(False)  # as NonBlocking=yes does; systemd-socket-activate has no such thing
     connection = tuple(one for one in sockets if one not in listening)
     if len(connection) > 1 or (connection and listening):
         raise UsageError("systemd handed over connections and listening sockets at once")

@@ -22,6 +22,10 @@ from twitch.watched import Content, Watched
 
 log = logging.getLogger(__name__)
 
+# Callers who wait for a run hold a connection each. Of the listener's 256 these many are theirs, the
+# rest is kept for triggers; who comes later hears 202 and where to look, as without `wait`.
+MAX_WAITING = 192
+
 
 class Route(NamedTuple):
     """An endpoint: methods, parameters, and what answers."""
@@ -48,6 +52,7 @@ class API:
         self._runs = store
         self._refusals = refusals
         self._fault = ""
+        self._waiting = 0
 
     # ---- every request
 
@@ -67,7 +72,21 @@ class API:
             raise HTTPError(405, f"{path} takes {' or '.join(route.methods)}", headers=(allow,))
         given = parameters.read(request, query, route.parameters)
         caller = self._identify(request)
-        return await route.answer(Call(request, path, given, caller, pause, self._handler, self._runs))
+
+        async def bounded(seconds: float) -> bool:
+            if self._waiting >= MAX_WAITING:
+                return True
+            self._waiting += 1
+            try:
+                return await pause(seconds)
+            finally:
+                self._waiting -= 1
+
+        response = await route.answer(Call(request, path, given, caller, bounded, self._handler, self._runs))
+        if response.status == 409:
+            # For a second these come from memory, and then root has not written them down.
+            self._refusals.add(request.address, "409")
+        return response
 
     def dropped(self, address: str, why: str) -> None:
         """Note a connection that never became one."""

@@ -6,6 +6,7 @@ needs neither Puppet nor the configuration: the run may have removed both.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -116,8 +117,11 @@ def _hand_over(private: str, usual: str) -> None:
             shutil.copyfileobj(source, target)
         os.rename(temporary, usual)
         os.unlink(private)
-    except FileNotFoundError:
-        pass  # Puppet wrote none, or the run has removed Puppet's directories
+    except OSError:
+        # Puppet wrote none, or the run has removed Puppet's directories, or the disk is full: the
+        # verdict must not depend on it.
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def _create(path: str) -> int:

@@ -89,9 +89,13 @@ class Connection(asyncio.Protocol):
         self._connected = True
         self._secure = transport.get_extra_info("ssl_object") is not None
         self._certificate = transport.get_extra_info("peercert")  # None if the client has shown none
-        # pause_writing() comes for the first byte not taken. asyncio.sslproto pauses at its limit, not
-        # beyond it (Python >= 3.11): with 0 it would pause here, for ever.
-        transport.set_write_buffer_limits(high=1 if self._secure else 0, low=0)
+        # pause_writing() comes for the first byte not taken.
+        if self._secure:
+            # asyncio.sslproto pauses at its limit, not beyond it (Python >= 3.11): with 0 it would
+            # pause for ever. And it still holds the end of the handshake here.
+            self._loop.call_soon(transport.set_write_buffer_limits, 1, 0)
+        else:
+            transport.set_write_buffer_limits(high=0)
         patience_s = STOP_GRACE_S if self.last_one else REQUEST_TIMEOUT_S
         self._timer = self._loop.call_later(patience_s, self._too_slow)
 

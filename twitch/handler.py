@@ -20,7 +20,9 @@ from twitch.errors import PacketError, PuppetError, TwitchError
 from twitch.messages import Answer
 from twitch.node import Node
 
-USER = "twitch"
+# The listener's user and group; a site with other names says so in a drop-in for this unit.
+USER = os.environ.get("PUPPET_TWITCH_USER", "twitch")
+GROUP = os.environ.get("PUPPET_TWITCH_GROUP", "twitch")
 
 # The listener sends its packet right after connecting; a peer that is slower than this holds one
 # of the socket's sixteen places for nothing.
@@ -108,7 +110,7 @@ def _run(peer: socket.socket, store: runs.Store, question: messages.Run) -> None
         if not messages.RUN_ID.fullmatch(run):
             raise TwitchError("no INVOCATION_ID; the handler is started by puppet-twitch-run.socket")
         node = Node(store)
-        store.prepare(_gid(USER))
+        store.prepare(_gid(GROUP))
         command = _command(node, run, question)
         answer = turn.decide(node, run, question)
     except (TwitchError, OSError) as error:

@@ -64,12 +64,15 @@ def reason(failure: BaseException) -> str:
 async def _first_byte(accepted: socket.socket) -> bytes:
     """Return the first byte without taking it, once it has come; raises `OSError` if none will."""
     loop = asyncio.get_running_loop()
-    come = asyncio.Event()
-    loop.add_reader(accepted, come.set)
+    come = loop.create_future()
+    loop.add_reader(accepted, lambda: come.done() or come.set_result(None))
     try:
-        await asyncio.wait_for(come.wait(), HANDSHAKE_TIMEOUT_S)
+        # Not wait_for(), which before Python 3.12 can swallow a cancellation (bugs.python.org/issue37658).
+        await asyncio.wait({come}, timeout=HANDSHAKE_TIMEOUT_S)
     finally:
         loop.remove_reader(accepted)
+    if not come.done():
+        raise asyncio.TimeoutError
     first = accepted.recv(1, socket.MSG_PEEK)
     if not first:
         raise ConnectionResetError("left without a word")

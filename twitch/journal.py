@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import Union
 
+from twitch.texts import one_line
+
 ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"  # somebody asked for a run, and was answered
 ENDED = "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"  # a run has ended, with a verdict
 
@@ -22,9 +24,12 @@ WARNING, NOTICE = 4, 5
 def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Field) -> None:
     """Write one event. Fields become TWITCH_…; those that are None are left out.
 
+    Reasons and such come from elsewhere, so whatever plays with a terminal is escaped.
+
     Without the library or without journald the message goes to stderr: an event must not be the
     reason why a run fails.
     """
+    message = one_line(message)
     named = {f"TWITCH_{name.upper()}": _text(value) for name, value in fields.items() if value is not None}
     try:
         from systemd import journal
@@ -37,4 +42,4 @@ def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Fi
 
 
 def _text(value: Field) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value:.1f}" if isinstance(value, float) else one_line(str(value))

@@ -142,26 +142,33 @@ class Listener:
             refusal = f"More than {MAX_CONNECTIONS_PER_ADDRESS} connections from one address"
         elif len(self._connections) > MAX_CONNECTIONS and not self._make_room():
             refusal = "Too many connections"
-        self._beginning[connection] = self._loop.create_task(self._begin(connection, accepted, refusal))
+        beginning = self._loop.create_task(self._begin(connection, accepted, refusal))
+        self._beginning[connection] = beginning
+        beginning.add_done_callback(lambda task: self._begun(connection, accepted, task))
 
     async def _begin(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
         """Make a connection of an accepted socket, refused or not."""
-        try:
-            if refusal:
-                retry = ("Retry-After", str(RETRY_CROWDED_S))
-                await handshake.plain(connection, accepted)
-                connection.refuse(HTTPError(503, refusal, headers=(retry,)))
-            else:
-                await handshake.begin(connection, accepted, self._context)
-        except (OSError, asyncio.TimeoutError, asyncio.CancelledError) as failure:
-            # Reset before we looked at it, silent, no client that we know, or sent away to make room.
-            accepted.close()
-            why = handshake.reason(failure)
-            if why:
-                self._service.dropped(connection.address, why)
-            self._gone(connection)
-        finally:
-            self._beginning.pop(connection, None)
+        if refusal:
+            retry = ("Retry-After", str(RETRY_CROWDED_S))
+            await handshake.plain(connection, accepted)
+            connection.refuse(HTTPError(503, refusal, headers=(retry,)))
+        else:
+            await handshake.begin(connection, accepted, self._context)
+
+    def _begun(self, connection: Connection, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        """It is made, or it is nothing. As a callback, for a task may be cancelled before it runs."""
+        self._beginning.pop(connection, None)
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if failure is None:
+            return
+        # Reset before we looked at it, silent, no client that we know, or sent away to make room.
+        accepted.close()
+        if not isinstance(failure, (OSError, asyncio.TimeoutError, asyncio.CancelledError)):
+            log.error("a connection could not be made", exc_info=failure)
+        why = handshake.reason(failure)
+        if why:
+            self._service.dropped(connection.address, why)
+        self._gone(connection)
 
     def _make_room(self) -> bool:
         """The oldest that is not being answered goes, so that slow clients by the thousand cannot

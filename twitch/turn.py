@@ -20,8 +20,8 @@ QUEUE_TIMEOUT_S = 3600
 # While waiting: the end of a process that we know is told at once (pidfd); this is for a lock that
 # passes to one that we do not know yet.
 QUEUE_LOOK_S = 5
-# Conclude begins when Puppet has ended and takes a fraction of a second.
-CONCLUDE_GRACE_S = 3
+# Conclude begins when Puppet has ended and takes a fraction of a second; where it takes longer than this, it was killed.
+CONCLUDE_GRACE_S = 5
 CONCLUDE_LOOK_S = 0.1
 
 
@@ -89,7 +89,7 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
                 store.leave_queue()
                 reason = node.disabled()
                 if reason is not None:
-                    return f"Puppet disabled: {reason}"
+                    return f"Puppet disabled: {reason or 'no reason given'}"
                 asked = (store.read(run) or {}).get("asked")
                 store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
                 store.claim_current(_claim(run, question))

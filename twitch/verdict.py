@@ -56,7 +56,7 @@ def judge(facts: Facts) -> Verdict:
     if facts.other_run:
         return Verdict(BUSY, "another Puppet run was faster")
     if facts.disabled is not None:
-        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled}")
+        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled or 'no reason given'}")
     return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
 
 

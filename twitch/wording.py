@@ -8,7 +8,6 @@ failed in a run that they have waited for.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -16,6 +15,7 @@ from typing import Any, Optional
 from twitch.access import Caller
 from twitch.errors import HTTPError
 from twitch.http import REASONS, Request, Response
+from twitch.texts import escape
 
 TRIGGERED = "Triggered puppet run"
 RUNNING = "Puppet already running"
@@ -24,9 +24,6 @@ PUBLISHED = frozenset((TRIGGERED, RUNNING, COMPLETE))
 
 # Answers change from one moment to the next, and none is a page.
 ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-
-# Everything that could move a terminal's cursor or forge a second line, but newline and tab.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -71,11 +68,6 @@ def wants_json(request: Optional[Request]) -> bool:
     """Whether the caller has asked for JSON by name."""
     accept = request.headers.get("accept", "") if request else ""
     return "application/json" in accept or "application/problem+json" in accept
-
-
-def escape(text: str) -> str:
-    """Control characters as \\x1b and the like, so that no text can play with a terminal."""
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 # ---- runs

@@ -76,7 +76,7 @@ class Site:
         url = f"puppet:///modules/site/{build_deb(version).name}"
         return {"twitch::package_source": url, "twitch::package_ensure": version}
 
-    def hiera(self, node: Machine, version: str = VERSION, **parameters: object) -> None:
+    def hiera(self, node: Machine, version: str = VERSION, /, **parameters: object) -> None:
         """Set a node's data: the parameters of the class, and which version is installed."""
         own = {f"twitch::{name}": value for name, value in parameters.items()}
         path = f"{ENVIRONMENT}/data/{certname(node)}.yaml"

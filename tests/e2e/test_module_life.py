@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e import site
 from tests.e2e.site import VERSION, Site
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
@@ -132,11 +133,9 @@ def test_what_it_does_not_need_is_not_restarted(node: Machine, managed: Site) ->
     assert sockets(node) == before
 
 
-def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(
-    node: Machine, managed: Site
-) -> None:
+def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(node: Machine, managed: Site) -> None:
     managed.hiera(node, port=65536)
-    with pytest.raises(site.LabError, match="parameter 'port'"):
+    with pytest.raises(LabError, match="parameter 'port'"):
         site.apply(node)
     assert node.curl("/version").status == 200
     managed.hiera(node)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Optional
 
 import hypothesis
 import pytest
 
-from tests.unit import loops
+from tests.unit import house, loops
+from tests.unit.house import House
 
 # Examples are counted, not timed: a test of ours has no opinion about the machine it runs on.
 hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
@@ -40,3 +43,17 @@ def root() -> None:
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the code as it is installed."""
+    return house.make_tree(tmp_path_factory.mktemp("tree") / "puppet-twitch")
+
+
+@pytest.fixture
+def node(root: None, tmp_path: Path, tree: Path) -> Iterator[House]:
+    """Return a node with a Puppet that only writes down how it was run."""
+    one = House(tmp_path, tree)
+    yield one
+    one.close()

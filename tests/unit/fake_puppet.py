@@ -28,9 +28,7 @@ for number in os.listdir("/proc/self/fd"):
         links[int(number)] = os.readlink("/proc/self/fd/" + number)
     except OSError:
         pass  # the directory itself
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-seen = {"argv": sys.argv, "environment": dict(os.environ), "descriptors": links, "pid": os.getpid(),
-        "ignored_signals": int(status["SigIgn"], 16), "blocked_signals": int(status["SigBlk"], 16)}
+seen = {"argv": sys.argv, "environment": dict(os.environ), "descriptors": links, "pid": os.getpid()}
 run = here + "/run." + str(os.getpid())
 with open(run + ".new", "w") as file:
     json.dump(seen, file)

@@ -1,21 +1,18 @@
-"""The record of runs: whole or not there, no more than the last fifty, and no process mistaken for another."""
+"""The record of runs: whole or not there, for the right eyes, and no more than the last fifty."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import threading
 from pathlib import Path
-from typing import Any, Optional
 
 import pytest
 
-from tests.unit.processes import dead, live, zombie
 from twitch import runs
 from twitch.runs import Claim, Store
 
 RUN = "0123456789abcdef0123456789abcdef"
+CLAIM = Claim(RUN, 1, 1, {})
 
 
 @pytest.fixture
@@ -31,11 +28,6 @@ def run(number: int) -> str:
 
 def record(number: int, **more: object) -> runs.Record:
     return {"run": run(number), "state": runs.RUNNING, "asked": 1000.0 + number, **more}
-
-
-def claim(pid: int, start: Optional[int]) -> Claim:
-    assert start is not None
-    return Claim(RUN, pid, start, {"noop": False})
 
 
 # ---- records
@@ -54,7 +46,7 @@ def test_a_record_is_read_as_it_was_written(store: Store) -> None:
     "name", ["", "../current", "x" * 32, "A" * 32, f"{RUN}\n", RUN[:-1], f"{RUN}/", "..", "\0" * 32, "é" * 32]
 )
 def test_what_is_no_id_is_not_looked_for(store: Store, tmp_path: Path, name: str) -> None:
-    store.claim_current(claim(1, 1))
+    store.claim_current(CLAIM)
     assert store.read(name) is None
 
 
@@ -153,98 +145,9 @@ def test_the_directory_is_for_the_listeners_group_whatever_the_umask(tmp_path: P
 
 
 def test_claims_are_roots_alone(store: Store, tmp_path: Path) -> None:
-    store.claim_current(claim(1, 1))
-    store.claim_queued(claim(1, 1))
+    store.claim_current(CLAIM)
+    store.claim_queued(CLAIM)
     with store.locked():
         pass
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
     assert modes == {"current.json": 0o600, "queued.json": 0o600, "lock": 0o600}
-
-
-# ---- who runs
-
-
-def test_a_claim_is_alive_as_long_as_its_process(store: Store, tmp_path: Path) -> None:
-    with live(tmp_path, "puppet") as pid:
-        mine = claim(pid, runs.start_time(pid))
-        store.claim_current(mine)
-        assert store.current() == mine
-        assert mine.alive
-    assert not mine.alive
-    assert store.current() == mine
-
-
-def test_a_process_keeps_its_start_when_it_becomes_another(tmp_path: Path) -> None:
-    # The handler becomes Puppet by execve(); the claim that it has written must go on to name it.
-    shell = subprocess.Popen(["/bin/sh", "-c", "read line; exec cat"], stdin=subprocess.PIPE)
-    start = runs.start_time(shell.pid)
-    assert shell.stdin is not None
-    shell.stdin.write(b"\n")
-    shell.stdin.flush()
-    while Path(f"/proc/{shell.pid}/comm").read_text() != "cat\n":
-        pass
-    assert runs.start_time(shell.pid) == start is not None
-    shell.communicate()
-
-
-def test_a_recycled_pid_is_not_alive(tmp_path: Path) -> None:
-    with live(tmp_path, "puppet") as pid:
-        start = runs.start_time(pid)
-        assert start is not None
-        assert not claim(pid, start - 1).alive
-
-
-@pytest.mark.parametrize("name", ["a) Z 1 (b", ") X 0 0", "((", "x y"])
-def test_a_name_cannot_pose_as_more_fields(tmp_path: Path, name: str) -> None:
-    with live(tmp_path, "plain") as plain, live(tmp_path, name) as odd:
-        start, odd_start = runs.start_time(plain), runs.start_time(odd)
-    assert start is not None and odd_start is not None
-    assert start <= odd_start <= start + 1000
-
-
-def test_a_process_that_only_waits_to_be_reaped_has_ended(tmp_path: Path) -> None:
-    with zombie(tmp_path, "puppet") as pid:
-        assert runs.start_time(pid) is None
-
-
-def test_a_process_that_is_gone_has_no_start() -> None:
-    assert runs.start_time(dead()) is None
-
-
-def test_the_slot_is_free_when_its_process_has_died(store: Store, tmp_path: Path) -> None:
-    with live(tmp_path, "python3") as pid:
-        waiting = claim(pid, runs.start_time(pid))
-        store.claim_queued(waiting)
-        assert store.queued() == waiting
-    assert store.queued() is None
-    assert store.queue_claim() == waiting
-    store.leave_queue()
-    store.leave_queue()  # nobody is in it
-    assert store.queue_claim() is None
-
-
-@pytest.mark.parametrize(
-    "fields", [pytest.param({"run": RUN}, id="too-few"), pytest.param({"pid": 1, "more": 2}, id="unknown")]
-)
-def test_a_claim_of_another_version_is_none(store: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
-    tmp_path.joinpath("current.json").write_text(json.dumps(fields))
-    assert store.current() is None
-
-
-def test_the_lock_lets_in_one_at_a_time(store: Store) -> None:
-    inside: list[int] = []
-    most: list[int] = []
-
-    def enter() -> None:
-        for _ in range(20):
-            with store.locked():
-                inside.append(1)
-                most.append(len(inside))
-                inside.pop()
-
-    threads = [threading.Thread(target=enter) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (max(most), len(most)) == (1, 160)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from twitch import watched
 from twitch.errors import ConfigError
 from twitch.watched import Watched
 
@@ -30,13 +31,19 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "file"
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every change is taken to be an old one, but where a test says otherwise."""
+    monkeypatch.setattr(watched, "SETTLED_NS", 0)
+
+
 @pytest.fixture
 def reader() -> Reader:
     return Reader()
 
 
-def looks(watched: Watched[str]) -> set[str]:
-    return {watched.current() for _ in range(3)}
+def looks(file: Watched[str]) -> set[str]:
+    return {file.current() for _ in range(3)}
 
 
 def test_an_unchanged_file_is_read_once(path: Path, reader: Reader) -> None:
@@ -51,20 +58,20 @@ def test_a_missing_file_is_looked_for_once(path: Path, reader: Reader) -> None:
 
 
 def test_every_change_counts_at_once(path: Path, reader: Reader) -> None:
-    watched = Watched(os.fspath(path), reader)
-    assert looks(watched) == {"missing"}
+    file = Watched(os.fspath(path), reader)
+    assert looks(file) == {"missing"}
     path.write_text("written")
-    assert looks(watched) == {"written"}
+    assert looks(file) == {"written"}
     path.write_text("longer than before")
-    assert looks(watched) == {"longer than before"}
+    assert looks(file) == {"longer than before"}
     other = path.with_name("other")
     other.write_text("replaced by another")
     before = path.stat()
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.rename(path)
-    assert looks(watched) == {"replaced by another"}
+    assert looks(file) == {"replaced by another"}
     path.unlink()
-    assert looks(watched) == {"missing"}
+    assert looks(file) == {"missing"}
     assert reader.reads == 5
 
 
@@ -72,11 +79,24 @@ def test_a_fault_holds_until_it_is_mended_and_nothing_older_is_said_meanwhile(
     path: Path, reader: Reader
 ) -> None:
     path.write_text("one")
-    watched = Watched(os.fspath(path), reader)
-    assert looks(watched) == {"one"}
+    file = Watched(os.fspath(path), reader)
+    assert looks(file) == {"one"}
     path.write_text("fault")
     for _ in range(3):
         with pytest.raises(ConfigError):
-            watched.current()
+            file.current()
     path.write_text("mended")
-    assert looks(watched) == {"mended"}
+    assert looks(file) == {"mended"}
+
+
+def test_two_changes_within_one_tick_are_two(
+    path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "SETTLED_NS", 3600 * 10**9)
+    file = Watched(os.fspath(path), reader)
+    path.write_text("one")
+    stamp = file._stamp()
+    assert file.current() == "one"
+    monkeypatch.setattr(file, "_stamp", lambda: stamp)  # what a coarse clock makes of it
+    path.write_text("two")
+    assert file.current() == "two"

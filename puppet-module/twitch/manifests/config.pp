@@ -8,7 +8,7 @@ class twitch::config {
   $callers = $twitch::access.reduce({}) |$all, $one| { $all + { $one[0] => $one[1].join(' ') } }
   $tls = $twitch::tls ? {
     undef   => {},
-    default => { 'enabled' => true },
+    default => { 'enabled' => true } + $twitch::tls.filter |$name, $value| { $name == 'client' },
   }
   $puppet = $twitch::puppet_path ? {
     undef   => {},

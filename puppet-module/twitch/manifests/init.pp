@@ -55,8 +55,9 @@
 #   Tokens by name: the SHA-256 of each, in hexadecimal, and the day on which it expires.
 #   Hiera merges all levels.
 # @param tls
-#   Certificate and key of the listener, and for client certificates CA and CRL, as paths on the node.
-#   Without it, plain HTTP.
+#   Certificate and key of the listener, and for client certificates CA and CRL, as paths on the node,
+#   which root reads. `client => required` refuses clients without a certificate. Without `tls`, plain
+#   HTTP.
 # @param run_timeout
 #   How long a run may take before systemd ends it; in seconds, or with a unit: `90min`. Without it,
 #   Puppet's own `runtimeout` alone counts.

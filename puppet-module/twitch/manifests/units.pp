@@ -35,7 +35,7 @@ class twitch::units {
   }
   $credentials = $twitch::tls ? {
     undef   => [],
-    default => $twitch::tls.map |$name, $path| { "LoadCredential=${name}:${path}" },
+    default => ['cert', 'key', 'ca', 'crl'].map |$name| { "LoadCredential=${name}:${twitch::tls[$name]}" },
   }
   $listener = { 'section' => 'Service', 'lines' => $identity + $credentials }
 

@@ -1,5 +1,5 @@
 # @summary Who asks: anybody, the holder of a token, or of a client certificate (`cert:*.example.com`).
 type Twitch::Caller = Variant[
   Enum['anonymous'],
-  Pattern[/\Atoken:[A-Za-z0-9_.-]+\z/, /\Acert:[A-Za-z0-9_.*-]+\z/]
+  Pattern[/\Atoken:[A-Za-z0-9_.*-]{1,64}\z/, /\Acert:[a-z0-9_.*-]{1,253}\z/]
 ]

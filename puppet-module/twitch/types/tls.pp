@@ -1,7 +1,8 @@
-# @summary Files for TLS, as paths on the node; root reads them. CA and CRL are for client certificates.
+# @summary Files for TLS, as paths on the node, and whether a client certificate is required.
 type Twitch::Tls = Struct[{
-  'certificate'   => Twitch::Path,
-  'key'           => Twitch::Path,
-  Optional['ca']  => Twitch::Path,
-  Optional['crl'] => Twitch::Path,
+  'cert'             => Twitch::Path,
+  'key'              => Twitch::Path,
+  'ca'               => Twitch::Path,
+  'crl'              => Twitch::Path,
+  Optional['client'] => Enum['optional', 'required'],
 }]

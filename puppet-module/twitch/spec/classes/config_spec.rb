@@ -18,8 +18,8 @@ describe 'twitch' do
         puppet_path: '/opt/puppet',
         access: { 'anonymous' => [], 'token:deploy' => ['trigger', 'environment=test_*'] },
         tokens: { 'deploy' => { 'sha256' => digest.upcase, 'expires' => '2027-12-31' }, 'ci' => { 'sha256' => digest } },
-        tls: { 'certificate' => '/c', 'key' => '/k' },
-        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true }, 'tls' => { 'client' => 'required' } },
+        tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required' },
+        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true } },
       }
     end
 

@@ -48,12 +48,12 @@ describe 'twitch' do
   end
 
   context 'with tls' do
-    let(:params) { { tls: { 'certificate' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r' } } }
+    let(:params) { { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required' } } }
 
     it 'hands the files to both shapes of the listener' do
       %w[puppet-twitch.service puppet-twitch@.service].each do |unit|
         is_expected.to contain_file(drop_in(unit)).with_content(
-          settings('Service', *%w[certificate:/c key:/k ca:/a crl:/r].map { |one| "LoadCredential=#{one}" })
+          settings('Service', *%w[cert:/c key:/k ca:/a crl:/r].map { |one| "LoadCredential=#{one}" })
         )
       end
       is_expected.to contain_file(drop_in('puppet-twitch.service')).that_notifies('Service[puppet-twitch.socket]')
