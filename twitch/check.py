@@ -14,131 +14,143 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Optional
 
-from twitch import access, config, locks, puppet, runs, tokens
-from twitch.check_tls import certificates
+from twitch import check_callers, check_tls, check_units, config, locks, puppet, runs, texts, tokens
 from twitch.config import Config
 from twitch.errors import ConfigError, PuppetError
 from twitch.findings import FAULT, GOOD, NOTE, Finding
 
 USER = "twitch"
-SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
-SERVICES = ("puppet-twitch.service", "puppet-twitch@.service", "puppet-twitch-run@.service")
 
 SOON_S = 14 * 86400
 
 MARKS = {GOOD: "ok   ", NOTE: "note ", FAULT: "FAULT"}
 
+UNTIL_THEN = "until then the port answers 503"
+
 
 def main(*, as_json: bool) -> int:
     """Print what is found, and return the exit code."""
     findings = list(_all())
-    faults = [finding for finding in findings if finding.level == FAULT]
+    faults = sum(finding.level == FAULT for finding in findings)
     if as_json:
-        print(json.dumps({"faults": len(faults), "findings": [finding._asdict() for finding in findings]}))
-    else:
-        for finding in findings:
-            print(f"{MARKS[finding.level]} {finding.text}")
-            if finding.mend:
-                print(f"      mend: {finding.mend}")
-        print(f"{len(faults)} faults" if faults else "No faults found.")
+        print(json.dumps({"faults": faults, "findings": [finding._asdict() for finding in findings]}))
+        return 1 if faults else 0
+    for finding in findings:
+        print(f"{MARKS[finding.level]} {texts.one_line(finding.text)}")
+        if finding.mend:
+            print(f"      mend: {texts.one_line(finding.mend)}")
+    print(f"{faults} fault{'s' if faults > 1 else ''}." if faults else "No faults found.")
     return 1 if faults else 0
 
 
 def _all() -> Iterator[Finding]:
-    if os.geteuid() != 0:
-        yield Finding(NOTE, "not run as root: locks, tokens and keys may be unreadable here", "use sudo")
-    settings = config.Config()
+    root = os.geteuid() == 0
+    if not root:
+        text = "not run as root: tokens, Puppet and certificates are not looked at"
+        yield Finding(NOTE, text, "sudo puppet-twitch check")
+    yield from _user()
+    settings, known = None, None
     try:
         settings = config.load()
+        yield from _file(config.CONFIG_FILE, secret=False)
         yield Finding(GOOD, f"{config.CONFIG_FILE}: understood")
     except ConfigError as error:
-        yield Finding(FAULT, str(error), "until then the port answers 503")
-    known: tuple[tokens.Token, ...] = ()
-    try:
-        known = tokens.load()
-        yield from _tokens_file(known)
-    except ConfigError as error:
-        yield Finding(FAULT, str(error), "until then the port answers 503")
-    yield from _user()
-    yield from _units()
-    yield from _puppet(settings)
-    yield from certificates(settings)
-    yield from _filters(settings)
-    yield from _callers(settings, known)
+        yield Finding(FAULT, str(error), f"mend that line; {UNTIL_THEN}")
+    if root:
+        try:
+            known = tokens.load()
+            yield from _tokens(known)
+        except ConfigError as error:
+            yield from _file(tokens.TOKENS_FILE, secret=True)
+            yield Finding(FAULT, str(error), f"mend that line; {UNTIL_THEN}")
+    yield from check_units.units()
+    if root:
+        yield from _puppet(settings or Config())
+    if settings:  # a default would say what nobody has written
+        if root:
+            yield from check_tls.certificates(settings, check_units.listener())
+        yield from check_units.filters(settings)
+        yield from check_callers.callers(settings, known)
 
 
 # ---- files and users
 
 
-def _tokens_file(known: tuple[tokens.Token, ...]) -> Iterator[Finding]:
+def _user() -> Iterator[Finding]:
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError:
+        yield Finding(FAULT, f"there is no user {USER}", "systemd-sysusers")
+        return
+    if user.pw_shell.rpartition("/")[2] not in ("nologin", "false", ""):
+        mend = f"usermod -s /usr/sbin/nologin {USER}"
+        yield Finding(NOTE, f"user {USER} has the shell {user.pw_shell}", mend)
+    yield Finding(GOOD, f"user {USER} exists")
+
+
+def _tokens(known: tuple[tokens.Token, ...]) -> Iterator[Finding]:
     path = tokens.TOKENS_FILE
+    if not os.path.exists(path):
+        return
+    yield from _file(path, secret=True)
+    now = time.time()
+    for token in known:
+        if token.expires is not None and token.expires <= now:
+            text = f"{path}: a token of {token.name} has expired"
+            yield Finding(NOTE, text, "remove its line")
+        elif token.expires is not None and token.expires < now + SOON_S:
+            text = f"{path}: a token of {token.name} expires within two weeks"
+            yield Finding(NOTE, text, f"puppet-twitch token {token.name}")
+    names = sorted({token.name for token in known})
+    yield Finding(GOOD, f"{path}: {len(known)} tokens{f' of {chr(44).join(names)}' if names else ''}")
+
+
+def _file(path: str, *, secret: bool) -> Iterator[Finding]:
+    """Owner, mode, and whether the listener can read it."""
     try:
         info = os.stat(path)
     except FileNotFoundError:
         return
-    group = _group_name(info.st_gid)
-    if info.st_uid != 0 or group != USER or stat.S_IMODE(info.st_mode) & 0o037:
-        yield Finding(
-            FAULT,
-            f"{path}: owner {info.st_uid}, group {group}, mode {stat.S_IMODE(info.st_mode):o}",
-            f"chown root:{USER} {path}; chmod 640 {path}",
-        )
-    now = time.time()
-    for token in known:
-        if token.expires is not None and token.expires <= now:
-            yield Finding(NOTE, f"a token of {token.name} has expired", "remove its line")
-        elif token.expires is not None and token.expires < now + SOON_S:
-            yield Finding(NOTE, f"a token of {token.name} expires within two weeks", "puppet-twitch token")
-    yield Finding(GOOD, f"{path}: {len(known)} tokens")
+    mode, group = stat.S_IMODE(info.st_mode), _group(info.st_gid)
+    shared = mode & (0o037 if secret else 0o022) or (secret and group != USER)
+    if info.st_uid != 0 or shared:
+        what = f"{path}: owner {_owner(info.st_uid)}, group {group}, mode {mode:o}"
+        owner, wanted = (f"root:{USER}", 640) if secret else ("root", 644)
+        yield Finding(FAULT, what, f"chown {owner} {path}; chmod {wanted} {path}")
+    elif _readable(path) is False:
+        mend = f"ls -ld {os.path.dirname(path)} {path}; chmod 755 {os.path.dirname(path)}"
+        yield Finding(FAULT, f"{path}: user {USER} cannot read it", mend)
 
 
-def _user() -> Iterator[Finding]:
+def _readable(path: str) -> Optional[bool]:
+    """Whether the listener's user can read it; None if only root could tell."""
     try:
         user = pwd.getpwnam(USER)
-        shell = user.pw_shell.rpartition("/")[2]
-        if shell not in ("nologin", "false", ""):
-            yield Finding(
-                NOTE, f"user {USER} has the shell {user.pw_shell}", f"usermod -s /usr/sbin/nologin {USER}"
-            )
-        yield Finding(GOOD, f"user {USER} exists")
+        command = ["test", "-r", path]
+        return (
+            subprocess.run(
+                command, user=user.pw_uid, group=user.pw_gid, extra_groups=[], check=False
+            ).returncode
+            == 0
+        )
+    except (KeyError, OSError):
+        return None
+
+
+def _owner(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        yield Finding(FAULT, f"there is no user {USER}", "systemd-sysusers")
+        return str(uid)
 
 
-def _group_name(gid: int) -> str:
+def _group(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
-
-
-# ---- systemd
-
-
-def _units() -> Iterator[Finding]:
-    missing = [unit for unit in (*SOCKETS, *SERVICES) if _show(unit, "LoadState") == "not-found"]
-    if missing:
-        yield Finding(FAULT, f"not installed: {', '.join(missing)}", "install puppet-twitch again")
-        return
-    for unit in SOCKETS:
-        state, sub = _show(unit, "ActiveState"), _show(unit, "SubState")
-        if state != "active":
-            yield Finding(FAULT, f"{unit} is {state} ({_show(unit, 'Result')})", f"systemctl restart {unit}")
-        else:
-            yield Finding(GOOD, f"{unit} is {sub}: {_show(unit, 'Listen')}")
-    if _show(SOCKETS[0], "UnitFileState") != "enabled":
-        yield Finding(NOTE, f"{SOCKETS[0]} does not start at boot", f"systemctl enable {SOCKETS[0]}")
-
-
-def _show(unit: str, what: str) -> str:
-    # A template has no state of its own; systemd knows an instance of it.
-    unit = unit.replace("@.", "@check.")
-    try:
-        command = ["systemctl", "show", "-P", what, unit]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except FileNotFoundError:
-        return "unknown"
 
 
 # ---- Puppet
@@ -150,7 +162,7 @@ def _puppet(settings: Config) -> Iterator[Finding]:
         cache = os.path.join(runs.ROOT, "settings.json")
         found = puppet.settings(path, cache, puppet.environment(os.environ))
     except PuppetError as error:
-        yield Finding(FAULT, str(error), "[puppet] path in puppet-twitch.conf, or install Puppet")
+        yield Finding(FAULT, str(error), "install Puppet, or set [puppet] path in puppet-twitch.conf")
         return
     yield Finding(GOOD, f"Puppet is {path}; its lock is {found.agent_catalog_run_lockfile}")
     reason = locks.disabled_reason(found.agent_disabled_lockfile)
@@ -158,54 +170,8 @@ def _puppet(settings: Config) -> Iterator[Finding]:
         yield Finding(NOTE, f"Puppet is disabled: {reason or 'no reason given'}", "puppet agent --enable")
     holder = locks.run_lock_holder(found.agent_catalog_run_lockfile)
     if holder and locks.is_stuck(holder, found.runtimeout_s):
-        yield Finding(
-            FAULT, f"Puppet {holder.pid} has held its lock for {holder.age_s} s", f"kill {holder.pid}"
-        )
+        text = f"Puppet {holder.pid} has held its lock for {holder.age_s} s, longer than runtimeout lets it"
+        yield Finding(FAULT, text, f"kill {holder.pid}")
     if settings.command == "apply" and not os.path.exists(str(settings.manifest)):
-        yield Finding(FAULT, f"[puppet] manifest: {settings.manifest} does not exist", "write it")
-
-
-# ---- who may do what
-
-
-def _filters(settings: Config) -> Iterator[Finding]:
-    networks = " ".join(str(network) for network in settings.networks)
-    yield Finding(GOOD, f"requests are heard from {networks} ([access] from)")
-    denied = _show(SOCKETS[0], "IPAddressDeny")
-    if denied:
-        detect = ["systemd-detect-virt", "--container", "--quiet"]
-        if subprocess.run(detect, check=False).returncode == 0:
-            text = f"IPAddressDeny={denied} of {SOCKETS[0]} may filter nothing in this container"
-            yield Finding(NOTE, text, "rely on [access] from, or on the host's firewall")
-        else:
-            yield Finding(GOOD, f"{SOCKETS[0]} also has IPAddressDeny={denied}")
-
-
-def _callers(settings: Config, known: tuple[tokens.Token, ...]) -> Iterator[Finding]:
-    for caller, grants in settings.grants.items():
-        yield Finding(GOOD, f"{caller} may: {' '.join(grants) or 'nothing'}")
-        runs_at_all = {"trigger", "noop"} & set(grants)
-        if not runs_at_all and any(word == "tags" or word.startswith("environment=") for word in grants):
-            yield Finding(FAULT, f"{caller}: tags and environment= need trigger or noop", "grant one of them")
-        yield from _unreachable(settings, known, caller)
-    for token in known:
-        if access.most_specific(settings.grants, f"token:{token.name}") is None:
-            text = f"the token {token.name} may no more than anybody"
-            yield Finding(NOTE, text, f"token:{token.name} = … in [access]")
-    if settings.plaintext_tokens:
-        text = "plaintext_tokens = yes: whoever is on the way can read the tokens"
-        yield Finding(NOTE, text, "TLS ([tls] enabled = yes)")
-
-
-def _unreachable(settings: Config, known: tuple[tokens.Token, ...], caller: str) -> Iterator[Finding]:
-    kind = caller.partition(":")[0]
-    if kind == "cert" and not settings.tls:
-        yield Finding(FAULT, f"{caller} can never ask: there is no TLS", "[tls] enabled = yes, see tls.conf")
-    if kind == "token":
-        names = [token.name for token in known if access.matches(caller, f"token:{token.name}")]
-        if not names:
-            text = f"{caller} can never ask: {tokens.TOKENS_FILE} has no such token"
-            yield Finding(FAULT, text, "puppet-twitch token NAME")
-        elif not settings.tls and not settings.plaintext_tokens:
-            text = f"{caller} can ask from this machine only: without TLS, no token is taken from elsewhere"
-            yield Finding(NOTE, text, "[tls] enabled = yes")
+        mend = "write it, or set [puppet] manifest in puppet-twitch.conf"
+        yield Finding(FAULT, f"[puppet] manifest: {settings.manifest} does not exist", mend)

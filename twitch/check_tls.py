@@ -2,83 +2,145 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import subprocess
+import re
+import ssl
 import tempfile
 import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import Optional
 
-from twitch import tls
+from twitch import puppet, tls
 from twitch.config import Config
-from twitch.errors import ConfigError
-from twitch.findings import FAULT, GOOD, NOTE, Finding
+from twitch.errors import ConfigError, PuppetError
+from twitch.findings import FAULT, GOOD, NOTE, Finding, output
 
-LISTENER = "puppet-twitch.service"
 SOON_S = 30 * 86400
 # Puppet 8 refreshes its CRL daily; Puppet 7 only if crl_refresh_interval is set.
 CRL_OLD_S = 30 * 86400
 
-MEND = "see /usr/share/doc/puppet-twitch/tls.conf"
+SEE = "see /usr/share/doc/puppet-twitch/tls.conf"
+ON = "[tls] enabled = yes in puppet-twitch.conf"
+RENEW = "puppetserver ca generate --certname …, or puppet ssl bootstrap after puppet ssl clean"
+REFRESH = "crl_refresh_interval = 1d in [agent] of puppet.conf; the next run then fetches it"
+
+# What a verification says (X509_verify_cert_error_string(3)), and what mends it.
+MENDS = {
+    "certificate has expired": RENEW,
+    "certificate revoked": RENEW,
+    "CRL has expired": REFRESH,
+    "unable to get certificate CRL": "the credential crl must hold a CRL of every CA, intermediates too",
+}
 
 
-def certificates(settings: Config) -> Iterator[Finding]:
+def certificates(settings: Config, unit: str) -> Iterator[Finding]:
     """Look at certificate, key, CA and CRL as the listener would get them."""
-    paths = _credentials()
+    paths = _credentials(unit)
     if not settings.tls:
         if paths:
-            yield Finding(NOTE, "credentials are handed over, but TLS is off", "[tls] enabled = yes")
+            yield Finding(NOTE, "credentials are handed over, but TLS is off", ON)
         return
     missing = [name for name in tls.CREDENTIALS if not os.path.exists(paths.get(name, ""))]
     if missing:
         named = ", ".join(f"{name} ({paths.get(name, 'no LoadCredential=')})" for name in missing)
-        yield Finding(FAULT, f"TLS: missing {named}; the listener cannot start", MEND)
+        yield Finding(FAULT, f"TLS: missing {named}; {unit} cannot start, or answers 503", SEE)
         return
     with tempfile.TemporaryDirectory() as directory:
         for name in tls.CREDENTIALS:
             os.symlink(paths[name], os.path.join(directory, name))
         try:
-            tls.context(settings.tls_client, directory)
+            server = tls.context(settings.tls_client, directory)
         except ConfigError as error:
-            yield Finding(FAULT, str(error), MEND)
+            yield Finding(FAULT, f"{error} ({', '.join(paths[name] for name in tls.CREDENTIALS)})", SEE)
             return
     yield Finding(GOOD, f"TLS with {paths[tls.CERT]}; client certificates are {settings.tls_client}")
-    yield Finding(NOTE, f"the listener holds {paths[tls.KEY]}: who breaks it can be that name to the server")
-    yield from _dates("certificate", paths[tls.CERT], ["openssl", "x509", "-noout", "-enddate"])
-    yield from _dates("CA", paths[tls.CA], ["openssl", "x509", "-noout", "-enddate"])
-    yield from _dates("CRL", paths[tls.CRL], ["openssl", "crl", "-noout", "-nextupdate"])
-    age_s = time.time() - os.stat(paths[tls.CRL]).st_mtime
-    if age_s > CRL_OLD_S:
-        text = f"the CRL is {age_s / 86400:.0f} days old: who was revoked since is still let in"
-        yield Finding(NOTE, text, "crl_refresh_interval = 1d in [agent] of puppet.conf (Puppet 7 has none)")
+    key = paths[tls.KEY]
+    text = f"the listener holds {key}: who breaks into it can be that name, and fetch its catalog"
+    yield Finding(NOTE, text, "a certificate of its own: puppetserver ca generate --certname twitch.NODE")
+    yield from _verified(paths, server)
+    yield from _crl(settings, paths[tls.CRL])
 
 
-def _credentials() -> dict[str, str]:
-    command = ["systemctl", "show", "-P", "LoadCredential", LISTENER]
+def _credentials(unit: str) -> dict[str, str]:
+    """LoadCredential= as systemd understands it. `systemctl show` calls it [unprintable]."""
+    name = unit.replace("@.", "@check.")
+    escaped = re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", name)
+    path = f"/org/freedesktop/systemd1/unit/{escaped}"
+    where = ["org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Service", "LoadCredential"]
+    told = output(["busctl", "--json=short", "get-property", *where])
+    return dict(json.loads(told)["data"]) if told else {}
+
+
+def _verified(paths: dict[str, str], server: ssl.SSLContext) -> Iterator[Finding]:
+    """Shake hands with ourselves, and verify the certificate as a node of the same CA would."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    for name in (tls.CA, tls.CRL):
+        client.load_verify_locations(paths[name])
+    client.load_cert_chain(paths[tls.CERT], paths[tls.KEY], password="")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
     try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return {}
-    # systemd 252 prints `cert:/path key:/path`, and each on a line of its own in 257.
-    return {name: path for name, _, path in (word.partition(":") for word in shown.split())}
+        for end in ends * 4:  # more flights than any handshake has
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or str(error.reason)
+        mend = MENDS.get(why, SEE)
+        yield Finding(FAULT, f"TLS: {paths[tls.CERT]} does not pass with this CA and CRL: {why}", mend)
+        return
+    yield from _until(f"certificate {paths[tls.CERT]}", dict(ends[0].getpeercert() or {}).get("notAfter"))
+    for authority in client.get_ca_certs():
+        name = " ".join(tls.common_names(authority))
+        yield from _until(f"CA {name!r}", authority.get("notAfter"))
 
 
-def _dates(what: str, path: str, command: list[str]) -> Iterator[Finding]:
-    end = _date([*command, "-in", path])
-    if end is None:
-        yield Finding(NOTE, f"until when the {what} {path} is good cannot be told", "install openssl")
-    elif end < time.time():
-        yield Finding(FAULT, f"the {what} {path} has expired", "puppet ssl, or puppetserver ca")
-    elif end < time.time() + SOON_S:
-        yield Finding(NOTE, f"the {what} {path} expires within a month", "puppet ssl, or puppetserver ca")
+def _crl(settings: Config, path: str) -> Iterator[Finding]:
+    with open(path, encoding="ascii", errors="replace") as file:
+        lists = re.findall("-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", file.read(), re.DOTALL)
+    for one in lists:
+        told = output(["openssl", "crl", "-noout", "-nextupdate"], one)
+        if told is None:
+            yield Finding(NOTE, f"until when the CRL {path} is good cannot be told", "install openssl")
+            break
+        yield from _until(f"CRL {path}", told.partition("=")[2])
+    days = int((time.time() - os.stat(path).st_mtime) / 86400)
+    yield Finding(GOOD, f"the CRL {path} was fetched {days} days ago")
+    interval = _refresh_interval(settings)
+    if interval == "":
+        text = f"Puppet never refreshes {path}: who is revoked from now on is still let in here"
+        yield Finding(NOTE, text, REFRESH)
+    elif days * 86400 >= CRL_OLD_S:
+        text = f"the CRL is {days} days old: who was revoked since is still let in"
+        yield Finding(NOTE, text, REFRESH)
 
 
-def _date(command: list[str]) -> Optional[float]:
-    """Epoch seconds of `notAfter=Nov 21 02:37:18 2031 GMT`, as openssl prints it."""
+def _refresh_interval(settings: Config) -> Optional[str]:
     try:
-        printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        month, day, clock, year, _ = printed.strip().partition("=")[2].split()
-        return parsedate_to_datetime(f"{day} {month} {year} {clock} +0000").timestamp()
-    except (FileNotFoundError, ValueError):
+        command = [puppet.find(settings.puppet_path), "config", "print", "--section", "agent"]
+    except PuppetError:
         return None
+    return output([*command, "crl_refresh_interval"])
+
+
+def _until(what: str, end: object) -> Iterator[Finding]:
+    """Say until when; `end` is `Nov 21 02:37:18 2031 GMT`, as OpenSSL has it."""
+    try:
+        end_s = ssl.cert_time_to_seconds(str(end))
+    except ValueError:
+        yield Finding(NOTE, f"until when the {what} is good cannot be told: {end}", "look at it with openssl")
+        return
+    day = time.strftime("%Y-%m-%d", time.gmtime(end_s))
+    if end_s < time.time():
+        yield Finding(FAULT, f"the {what} has expired on {day}", REFRESH if "CRL" in what else RENEW)
+    elif end_s < time.time() + SOON_S:
+        text = f"the {what} expires within a month, on {day}"
+        yield Finding(NOTE, text, REFRESH if "CRL" in what else RENEW)
+    else:
+        yield Finding(GOOD, f"the {what} is good until {day}")

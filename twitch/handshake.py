@@ -64,8 +64,13 @@ def reason(failure: BaseException) -> str:
 async def _first_byte(accepted: socket.socket) -> bytes:
     """Return the first byte without taking it, once it has come; raises `OSError` if none will."""
     loop = asyncio.get_running_loop()
-    come = loop.create_future()
-    loop.add_reader(accepted, lambda: come.done() or come.set_result(None))
+    come: asyncio.Future[None] = loop.create_future()
+
+    def readable() -> None:
+        if not come.done():
+            come.set_result(None)
+
+    loop.add_reader(accepted, readable)
     try:
         # Not wait_for(), which before Python 3.12 can swallow a cancellation (bugs.python.org/issue37658).
         await asyncio.wait({come}, timeout=HANDSHAKE_TIMEOUT_S)

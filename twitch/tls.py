@@ -103,12 +103,18 @@ def certname(certificate: Mapping[str, Any]) -> Optional[str]:
     """
     if not certificate:
         return None
-    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    names = common_names(certificate)
     if len(names) != 1:
         raise HTTPError(403, f"A client certificate must have exactly one CN, this one has {len(names)}")
     if not CERTNAME.fullmatch(names[0]):
         raise HTTPError(403, "The CN of the client certificate is not a certname as Puppet has them")
-    return str(names[0])
+    return names[0]
+
+
+def common_names(certificate: Mapping[str, Any]) -> list[str]:
+    """Return the CNs of a certificate, in the form in which `ssl` has it."""
+    parts = certificate.get("subject", ())
+    return [str(value) for part in parts for key, value in part if key == "commonName"]
 
 
 def _said(error: OSError) -> str:

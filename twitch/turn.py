@@ -20,7 +20,8 @@ QUEUE_TIMEOUT_S = 3600
 # While waiting: the end of a process that we know is told at once (pidfd); this is for a lock that
 # passes to one that we do not know yet.
 QUEUE_LOOK_S = 5
-# Conclude begins when Puppet has ended and takes a fraction of a second; where it takes longer than this, it was killed.
+# Conclude begins when Puppet has ended and takes a fraction of a second; one that takes longer than
+# this was killed.
 CONCLUDE_GRACE_S = 5
 CONCLUDE_LOOK_S = 0.1
 

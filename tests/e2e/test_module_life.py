@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +132,33 @@ def test_what_it_does_not_need_is_not_restarted(node: Machine, managed: Site) ->
     shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch-run@x.service")
     assert shown.stdout.strip() == "RuntimeMaxUSec=2h"
     assert sockets(node) == before
+
+
+def test_tokens_and_tls_are_what_the_node_understands(
+    node: Machine, neighbour: Machine, managed: Site
+) -> None:
+    token = "known-to-its-holder-only"
+    name, ssl = site.certname(node), "/var/lib/puppet/ssl"
+    managed.hiera(
+        node,
+        access={"anonymous": [], "token:deploy": ["status", "environment=*"], "cert:*.example.com": ["noop"]},
+        tokens={"deploy": {"sha256": hashlib.sha256(token.encode()).hexdigest(), "expires": "2999-12-31"}},
+        tls={
+            "cert": f"{ssl}/certs/{name}.pem",
+            "key": f"{ssl}/private_keys/{name}.pem",
+            "ca": f"{ssl}/certs/ca.pem",
+            "crl": f"{ssl}/crl.pem",
+        },
+    )
+    assert site.apply(node)
+    assert not site.apply(node)
+    node.run("puppet-twitch", "check")
+    status = f"https://{node.name}:2023/puppet/status"
+    assert neighbour.curl(status, "--insecure").status == 401
+    assert neighbour.curl(status, "--insecure", "--oauth2-bearer", token).status == 200
+    managed.hiera(node)
+    assert site.apply(node)
+    assert neighbour.curl(f"http://{node.name}:2023/puppet/status").status == 200
 
 
 def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(node: Machine, managed: Site) -> None:

@@ -100,7 +100,10 @@ def assert_answers(node: Machine) -> None:
 def assert_alive(node: Machine) -> None:
     """Nothing has failed, and runs can be started."""
     for unit in ("puppet-twitch.socket", "puppet-twitch-run.socket"):
-        assert stub.state(node, unit, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+        assert stub.state(node, unit, "ActiveState", "Result") == {
+            "ActiveState": "active",
+            "Result": "success",
+        }
     assert node.sh("journalctl -b -o cat | grep limit-hit", check=False).stdout == ""
     assert node.sh("systemctl --failed --no-legend").stdout == ""
     run = stub.started(node)
@@ -183,7 +186,12 @@ with ThreadPoolExecutor(int(sys.argv[1])) as pool:
 
 def ask_as(node: Machine, user: str, count: int) -> list[str]:
     """Ask the run socket as this user; return the answers, '' for refusals."""
-    become = ("setpriv", f"--reuid={user}", "--clear-groups", f"--regid={'nogroup' if user == 'nobody' else user}")
+    become = (
+        "setpriv",
+        f"--reuid={user}",
+        "--clear-groups",
+        f"--regid={'nogroup' if user == 'nobody' else user}",
+    )
     return node.run(*become, "python3", "-c", ASK, str(count)).stdout.splitlines()
 
 

@@ -148,7 +148,9 @@ OTHERS = {
 @pytest.fixture
 def foreigner(node: Machine) -> Iterator[Machine]:
     stub.stub_puppet(node)
-    node.sh("mkdir /root/foreign; for name in puppet puppet-agent; do cp /bin/sleep /root/foreign/$name; done")
+    node.sh(
+        "mkdir /root/foreign; for name in puppet puppet-agent; do cp /bin/sleep /root/foreign/$name; done"
+    )
     yield node
     node.sh("systemctl stop foreign.service; rm -rf /root/foreign", check=False)
 

@@ -1,0 +1,120 @@
+"""A good request while a crowd that means no good holds connections: is it still answered, and when?"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+
+from tests.bench import client
+from tests.bench import node as nodes
+from tests.bench.table import Goal, Row
+from tests.lab.machine import Machine
+from tests.lab.network import Netns
+
+CROWD, GOOD = 1000, 40
+GAP_S = 0.1
+FLOOD = 200
+
+# The head without its end, and a body of which the most is missing.
+HEAD = b"GET /version HTTP/1.1\r\nHost: node\r\nX-Slow: "
+BODY = b"POST /puppet/twitch HTTP/1.1\r\nHost: node\r\nContent-Length: 10000\r\n\r\na"
+
+
+class Answers(NamedTuple):
+    """Of good requests under attack."""
+
+    ms: list[float]
+    lost: float
+
+
+def measure(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
+    """Yield a row or two for each kind of crowd; the peer is attacked in the same way."""
+    count = max(100, int(CROWD * scale))
+    for what, attack in _attacks(crowd, count).items():
+        found: list[Answers] = []
+        for port in (nodes.PORT, nodes.PEER_PORT):
+            nodes.stop_listener(node)
+            with attack(node.address, port):
+                found.append(_good(node, port, max(5, int(GOOD * scale))))
+                if port == nodes.PORT:
+                    peak = nodes.memory_mib(node, "VmHWM")
+        ours, theirs = found
+        yield Row(f"{what}: a good request", "ms", ours.ms, Goal(200, "p95"), theirs.ms)
+        yield Row(f"{what}: lost", "", [ours.lost], Goal(0), [theirs.lost])
+        yield Row(f"{what}: peak resident", "MiB", [peak], Goal(40))
+
+
+def _good(node: Machine, port: int, count: int) -> Answers:
+    """Ask from the lab's own address, which is none of the crowd's."""
+    target = "/version" if port == nodes.PORT else "/hooks/nothing"
+    answers = []
+    for _ in range(count):
+        answers.append(client.ask(node.address, port, target))
+        time.sleep(GAP_S)
+    good = [one.took_ms for one in answers if one.status in (200, 404)]
+    return Answers(good, float(len(answers) - len(good)))
+
+
+def _attacks(crowd: Netns, count: int) -> dict[str, Callable[[str, int], ExitStack]]:
+    slow = f"{count:,} connections"
+    tool = f"slowhttptest, {count:,}"
+    rate = str(max(100, count // 4))
+    common = ("-c", str(count), "-r", rate, "-l", "30", "-i", "5", "-p", "3")
+    return {
+        f"{slow}, silent": lambda a, p: _held(crowd, a, p, count, b""),
+        f"{slow}, half a head": lambda a, p: _held(crowd, a, p, count, HEAD),
+        f"{slow}, half a body": lambda a, p: _held(crowd, a, p, count, BODY),
+        f"{tool} slow heads": lambda a, p: _tool(crowd, a, p, "-H", *common),
+        f"{tool} slow bodies": lambda a, p: _tool(crowd, a, p, "-B", "-s", "10000", *common),
+        f"{tool} slow readers": lambda a, p: _tool(
+            crowd, a, p, "-X", "-w", "1", "-y", "2", "-n", "5", "-z", "1", "-k", "3", *common
+        ),
+        "hey, 200 at once without end": lambda a, p: _flood(crowd, a, p),
+    }
+
+
+def _held(crowd: Netns, address: str, port: int, count: int, said: bytes) -> ExitStack:
+    """Connections from all the crowd's addresses, that say so much and then no more."""
+    held = ExitStack()
+    for number in range(count):
+        one = held.enter_context(crowd.open_socket())
+        one.bind((crowd.addresses[number % len(crowd.addresses)], 0))
+        one.setblocking(False)
+        one.connect_ex((address, port))
+        if said:
+            one.settimeout(5)
+            with suppress(OSError):  # refused already
+                one.sendall(said)
+    return held
+
+
+def _tool(crowd: Netns, address: str, port: int, *options: str) -> ExitStack:
+    target = "/puppet/twitch" if port == nodes.PORT else nodes.PEER_TRIGGER
+    return _started(
+        crowd,
+        "slowhttptest",
+        *options,
+        "-t",
+        "POST" if "-B" in options else "GET",
+        "-u",
+        f"http://{address}:{port}{target}",
+    )
+
+
+def _flood(crowd: Netns, address: str, port: int) -> ExitStack:
+    target = "/version" if port == nodes.PORT else "/hooks/nothing"
+    url = f"http://{address}:{port}{target}"
+    return _started(crowd, "hey", "-z", "30s", "-c", str(FLOOD), "-disable-keepalive", url)
+
+
+def _started(crowd: Netns, *command: str) -> ExitStack:
+    """A tool that is under way until the stack is closed, and for half a minute at most."""
+    running = ExitStack()
+    process = subprocess.Popen(crowd.command(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running.callback(process.wait)
+    running.callback(process.kill)
+    time.sleep(2)
+    return running

@@ -1,0 +1,154 @@
+"""The machine that is measured: puppet-twitch, its peer, and a stand-in for Puppet that both run.
+
+The peer is Debian's `webhook` (adnanh/webhook), a daemon in Go that runs a command for a request.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.lab.machine import Machine
+
+PORT, PEER_PORT = 2023, 9000
+TRIGGER, PEER_TRIGGER, PEER_TRIGGER_AND_WAIT = "/puppet/twitch", "/hooks/puppet", "/hooks/puppet-and-wait"
+CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
+LISTENER = "puppet-twitch.service"
+END_WITHIN_S = 60
+
+STUB = "/run/stub"
+# What Puppet leaves behind, in a few milliseconds: it tells its settings, takes and leaves its lock, and
+# writes report and summary. `began` has a line for each run: when it was executed, plus the time that
+# sh and date take to start.
+SCRIPT = f"""\
+#!/bin/sh
+if test "$1" = config; then
+    exec cat {STUB}/settings
+fi
+date +%s.%N >>{STUB}/began
+for word; do
+    case $word in --job-id=*) run=${{word#--job-id=}} ;; esac
+done
+echo $$ >{STUB}/agent_catalog_run.lock
+while test -e {STUB}/hold; do sleep 0.05; done
+echo "--- !ruby/object:Puppet::Transaction::Report
+time: '$(date +%Y-%m-%dT%H:%M:%S.000000000+00:00)'
+status: unchanged
+transaction_completed: true
+environment: production
+job_id: ${{run:-none}}" >{STUB}/last_run_report.yaml
+rm {STUB}/agent_catalog_run.lock
+"""
+SETTINGS = f"""\
+agent_catalog_run_lockfile = {STUB}/agent_catalog_run.lock
+agent_disabled_lockfile = {STUB}/agent_disabled.lock
+config = {STUB}/puppet.conf
+lastrunfile = {STUB}/last_run_summary.yaml
+lastrunreport = {STUB}/last_run_report.yaml
+logdest = syslog
+runtimeout = 1h
+"""
+HOOKS = [
+    {"id": "puppet", "execute-command": f"{STUB}/puppet"},
+    {
+        "id": "puppet-and-wait",
+        "execute-command": f"{STUB}/puppet",
+        "include-command-output-in-response": True,
+    },
+]
+# By command line or by user; the brackets keep the question out of the answer.
+OURS = "{ pgrep -f '[/]usr/lib/puppet-twitch'; pgrep -u twitch; } | sort -u"
+PEERS = "pgrep -x webhook"
+
+
+def prepare(node: Machine) -> None:
+    """Let both run the stub, as root, as they would Puppet; the peer is started and stays."""
+    node.write(f"{STUB}/puppet", SCRIPT, 0o755)
+    node.write(f"{STUB}/settings", SETTINGS)
+    node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n")
+    node.write("/etc/webhook.conf", json.dumps(HOOKS))
+    node.run("systemctl", "start", "webhook.service")
+    node.wait(f"ss -Hltn sport = :{PEER_PORT} | grep -q .")
+
+
+def use_real_puppet(node: Machine) -> None:
+    """Let runs be `puppet apply` of an empty manifest."""
+    node.write("/root/site.pp", "")
+    node.write(CONFIG, "[access]\ncooldown = 0\n[puppet]\ncommand = apply\nmanifest = /root/site.pp\n")
+
+
+def inside(node: Machine, path: str) -> Path:
+    """A file of the machine's, without entering it: entering costs what is to be measured."""
+    return Path(f"/proc/{node.leader}/root{path}")
+
+
+def await_end(node: Machine, run: str) -> None:
+    """Return when a run has its verdict and its unit is gone."""
+    await_record(node, run)
+    await_quiet(node)
+
+
+def await_record(node: Machine, run: str) -> dict[str, Any]:
+    """Return the record of a run once it has its verdict."""
+    record = inside(node, f"/run/puppet-twitch/runs/{run}.json")
+    until = time.monotonic() + END_WITHIN_S
+    while time.monotonic() < until:
+        found: dict[str, Any] = json.loads(record.read_text())
+        if found["state"] == "finished":
+            return found
+        time.sleep(0.002)
+    raise TimeoutError(f"run {run} did not end in {END_WITHIN_S} s")
+
+
+def await_quiet(node: Machine) -> None:
+    """Return when no run and no question to root is under way."""
+    node.wait("! systemctl list-units --plain --no-legend 'puppet-twitch-run@*' | grep -q .")
+
+
+def began(node: Machine) -> list[float]:
+    """Return when each run of the stub was executed, in epoch seconds."""
+    try:
+        return [float(line) for line in inside(node, f"{STUB}/began").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def stop_listener(node: Machine) -> None:
+    """Let nothing of ours run; the socket goes on listening."""
+    node.run("systemctl", "stop", LISTENER, "puppet-twitch@*.service")
+
+
+def memory_mib(
+    node: Machine, field: str = "VmRSS", pids: str = f"systemctl show -P MainPID {LISTENER}"
+) -> float:
+    """Return resident memory of processes, or its peak (VmHWM); shared pages count in full."""
+    script = f"for pid in $({pids}); do grep -h ^{field}: /proc/$pid/status; done"
+    lines = node.sh(script, check=False).stdout.splitlines()
+    return sum(int(line.split()[1]) for line in lines) / 1024
+
+
+def count(node: Machine, pids: str) -> float:
+    """Return how many processes there are."""
+    return float(len(node.sh(f"{pids} || true").stdout.split()))
+
+
+def cpu_s(node: Machine) -> float:
+    """Return the CPU time that the whole machine has used, its systemd and journald included."""
+    statistics = inside(node, "/sys/fs/cgroup/cpu.stat").read_text().split()
+    return int(statistics[statistics.index("usage_usec") + 1]) / 1e6
+
+
+def questions(node: Machine) -> int:
+    """Return how many processes of root's have been started for questions so far."""
+    return int(node.run("systemctl", "show", "-P", "NAccepted", "puppet-twitch-run.socket").stdout)
+
+
+def set_shape(node: Machine, *, per_connection: bool) -> None:
+    """A listener for each connection, or one for all."""
+    directory = "/etc/systemd/system/puppet-twitch.socket.d"
+    example = "/usr/share/doc/puppet-twitch/per-connection.conf"
+    change = f"mkdir -p {directory} && cp {example} {directory}/" if per_connection else f"rm -rf {directory}"
+    node.sh(f"{change} && systemctl daemon-reload && systemctl stop {LISTENER}")
+    node.run("systemctl", "restart", "puppet-twitch.socket")

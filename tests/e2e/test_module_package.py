@@ -1,0 +1,73 @@
+"""The Debian package by hand: installed, upgraded, removed, and purged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import site
+from tests.e2e.site import NEXT_VERSION, VERSION
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+
+SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
+CONF = "/etc/puppet-twitch/puppet-twitch.conf"
+
+
+@pytest.fixture(params=["debian12", "debian13"])
+def node(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
+    """A machine with the package, fresh for each test: a boot takes less than a clean-up."""
+    booted = lab.boot("extra", image=request.param)
+    install(booted, VERSION)
+    yield booted
+    lab.discard(booted)
+
+
+def install(node: Machine, version: str) -> None:
+    package = f"/root/{site.build_deb(version).name}"
+    node.copy(site.build_deb(version), package)
+    node.sh(f"apt-get install --yes {package} && rm {package}")
+
+
+def enabled(node: Machine) -> list[str]:
+    return node.run("systemctl", "is-enabled", *SOCKETS, check=False).stdout.split()
+
+
+def test_installing_it_is_enough(node: Machine) -> None:
+    assert node.curl("/version").body.strip() == VERSION
+    assert enabled(node) == ["enabled", "enabled"]
+    # Compiled, with the node's own Python: a cold start is part of the answer's time.
+    assert node.exists("/usr/lib/puppet-twitch/twitch/__pycache__")
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+    node.reboot()
+    assert node.curl("/version").status == 200
+
+
+def test_an_upgrade_keeps_what_the_operator_has_changed(node: Machine) -> None:
+    node.run("sed", "--in-place", "s/^#anonymous = .*/anonymous = status/", CONF)
+    node.run("systemctl", "disable", "--now", *SOCKETS)
+    install(node, NEXT_VERSION)
+    assert enabled(node) == ["disabled", "disabled"]
+    assert not node.exists("/run/puppet-twitch/run.sock")
+    node.run("systemctl", "start", "puppet-twitch.socket")
+    assert node.curl("/version").body.strip() == NEXT_VERSION
+    assert node.curl("/puppet/twitch").status == 401
+
+
+def test_removing_keeps_the_configuration_and_purging_nothing(node: Machine) -> None:
+    node.curl("/puppet/status")
+    node.write("/etc/systemd/system/puppet-twitch.socket.d/override.conf", "[Socket]\nBacklog=16\n")
+    node.write("/etc/puppet-twitch/tokens", "")
+    node.run("apt-get", "remove", "--yes", "puppet-twitch")
+    assert node.exists(CONF)
+    assert node.sh("ss --listening --no-header --numeric '( sport = :2023 )'").stdout == ""
+    node.run("apt-get", "purge", "--yes", "puppet-twitch")
+    assert site.leftovers(node) == ""
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_purging_leaves_somebody_else_of_that_name_alone(node: Machine) -> None:
+    node.run("usermod", "--comment", "Tess Twitch", "twitch")
+    node.run("apt-get", "purge", "--yes", "puppet-twitch")
+    assert "Tess Twitch" in node.run("getent", "passwd", "twitch").stdout

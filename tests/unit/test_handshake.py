@@ -1,0 +1,304 @@
+"""TLS as a client finds it: who gets in, who does not, and that nobody waits for anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit import tlswire
+from tests.unit.echo import understood
+from tests.unit.pki import PKI
+from tests.unit.tlswire import GET
+from twitch import connection, handshake, listener
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
+    return PKI(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def credentials(pki: PKI) -> Path:
+    pki.authority.revoke(pki.certificate("revoked")[0])
+    return pki.hand_over(pki.directory / "credentials", *pki.certificate("node"))
+
+
+# ---- who gets in
+
+
+async def test_who_shows_no_certificate_is_nobody_but_private(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        answer = await node.ask()
+    assert answer.endswith(understood("GET", "/"))
+    assert (node.service.seen[0].secure, node.service.seen[0].certname) == (True, None)
+    assert node.service.drops == []
+
+
+async def test_a_certificate_names_its_holder(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        await node.ask(pki.certificate("web.example.com"))
+    assert (node.service.seen[0].secure, node.service.seen[0].certname) == (True, "web.example.com")
+
+
+REFUSED = {
+    "revoked": "TLS certificate revoked",
+    "expired": "TLS certificate has expired",
+    "foreign-with-the-same-name": "TLS unable to get local issuer certificate",
+    "self-signed": "TLS self-signed certificate",
+}
+
+
+def bad_certificate(pki: PKI, kind: str) -> tuple[Path, Path]:
+    if kind == "revoked":
+        return pki.directory / "revoked.pem", pki.directory / "revoked.key"
+    if kind == "expired":
+        return pki.certificate(kind, until="200101000000Z")
+    if kind == "self-signed":
+        return pki.self_signed(kind)
+    return pki.certificate("foreign", "/CN=web.example.com", by=pki.foreign)
+
+
+@pytest.mark.parametrize("client", ["optional", "required"])
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_a_certificate_that_is_not_good_is_not_anonymous(
+    pki: PKI, credentials: Path, kind: str, client: str
+) -> None:
+    async with tlswire.node(pki, credentials, client=client) as node:
+        # TLS 1.3: the client is done before the server has looked at its certificate.
+        with contextlib.suppress(OSError):
+            assert await node.ask(bad_certificate(pki, kind)) == b""
+        # Where there is no fault of a certificate, the texts of OpenSSL 1.1 and 3 are the same.
+        assert [text.replace("self signed", "self-signed") for text in node.service.drops] == [REFUSED[kind]]
+        assert node.service.seen == []
+        await node.ask(pki.certificate("good"))
+
+
+async def test_required_means_that_nobody_is_anonymous(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials, client="required") as node:
+        with contextlib.suppress(OSError):
+            assert await node.ask() == b""
+        assert node.service.drops == ["TLS peer did not return a certificate"]
+        assert node.service.seen == []
+        await node.ask(pki.certificate("good"))
+    assert [request.certname for request in node.service.seen] == ["good"]
+
+
+CNS = {
+    "two": ("/CN=a.example.com/CN=b.example.com", "this one has 2"),
+    "none": ("/O=a.example.com", "this one has 0"),
+    "upper-case": ("/CN=A.example.com", "is not a certname"),
+    "space": ("/CN=a anonymous", "is not a certname"),
+    "star": ("/CN=*", "is not a certname"),
+    "utf8": ("/CN=\u0430.example.com", "is not a certname"),
+    "newline": ("/CN=a\nb", "is not a certname"),
+}
+
+
+@pytest.mark.parametrize(("subject", "why"), CNS.values(), ids=CNS)
+async def test_a_name_that_could_be_mistaken_is_refused(
+    pki: PKI, credentials: Path, subject: str, why: str
+) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        answer = await node.ask(pki.certificate("odd", subject))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert why in answer.decode()
+    assert node.service.seen == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["-tls1_1"], id="tls-1.1"),
+        pytest.param(["-tls1"], id="tls-1.0"),
+        pytest.param(["-tls1_2", "-cipher", "AES128-SHA"], id="no-forward-secrecy"),
+        pytest.param(["-tls1_2", "-cipher", "AES256-GCM-SHA384"], id="rsa-key-exchange"),
+        pytest.param(["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA"], id="cbc"),
+        pytest.param(["-tls1_2", "-cipher", "NULL"], id="no-encryption"),
+        pytest.param(["-tls1_2", "-cipher", "aNULL"], id="no-authentication"),
+    ],
+)
+async def test_what_is_weak_is_not_spoken(pki: PKI, credentials: Path, options: list[str]) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        # SECLEVEL=0: the client is willing, so it is the server that is not.
+        words = [
+            word + ":@SECLEVEL=0" if before == "-cipher" else word
+            for before, word in zip(["", *options], options)
+        ]
+        if "-cipher" not in options:
+            words += ["-cipher", "ALL:@SECLEVEL=0"]
+        command = ("openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", *words)
+        done = await asyncio.to_thread(subprocess.run, command, input=GET, capture_output=True)
+        assert done.returncode != 0
+        assert b"HTTP/1.1" not in done.stdout
+        assert len(node.service.drops) == 1
+    assert node.service.seen == []
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+async def test_what_is_strong_is_spoken(pki: PKI, credentials: Path, version: str) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        command = ("openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-quiet", version)
+        done = await asyncio.to_thread(subprocess.run, command, input=GET, capture_output=True)
+        assert done.stdout.endswith(understood("GET", "/"))
+
+
+# ---- HTTP over it
+
+
+async def test_plain_http_is_told_so(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+
+        def ask() -> bytes:
+            with node.connect() as plain:
+                plain.sendall(GET)
+                return b"".join(iter(lambda: plain.recv(65536), b""))
+
+        answer = await asyncio.to_thread(ask)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"https://" in answer
+    assert node.service.seen == []
+
+
+async def test_requests_in_pieces_and_one_after_the_other(pki: PKI, credentials: Path) -> None:
+    reader, writer = None, None
+    async with tlswire.node(pki, credentials) as node:
+        context = ssl._create_unverified_context()
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port, ssl=context)
+        for number in range(3):
+            for byte in b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number:
+                writer.write(bytes((byte,)))
+                await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            expected = understood("GET", f"/{number}")
+            assert await reader.readexactly(len(expected)) == expected
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_long_answer_comes_whole(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        answer = await node.ask(request=GET.replace(b"/ ", b"/long ", 1))
+    assert answer.endswith(b"x" * node.service.LONG)
+
+
+async def test_a_client_that_leaves_ends_its_wait(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        context = ssl._create_unverified_context()
+        _, writer = await asyncio.open_connection("127.0.0.1", node.port, ssl=context)
+        writer.write(GET.replace(b"/ ", b"/wait ", 1))
+        while not node.service.seen:
+            await asyncio.sleep(0)
+        writer.close()
+        await writer.wait_closed()
+        while not node.service.pauses:
+            await asyncio.sleep(0)
+    assert node.service.pauses == [True]
+
+
+# ---- nobody waits for anybody else
+
+
+async def test_silent_and_slow_handshakes_do_not_block_others(pki: PKI, credentials: Path) -> None:
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            for number in range(300):  # more than there are places
+                one = held.enter_context(node.connect(f"127.0.1.{number % 10 + 1}"))
+                if number % 2:
+                    one.sendall(b"\x16\x03\x01")  # a handshake that goes no further
+            for _ in range(5):
+                assert (await node.ask(pki.certificate("good"))).startswith(b"HTTP/1.1 200 ")
+    assert len(node.listener._connections) == 0
+
+
+async def test_one_address_has_so_many_handshakes(pki: PKI, credentials: Path) -> None:
+    most = listener.MAX_CONNECTIONS_PER_ADDRESS
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            for _ in range(most):
+                held.enter_context(node.connect("127.0.1.1"))
+
+            def one_more() -> bytes:
+                with node.connect("127.0.1.1") as plain:
+                    plain.sendall(GET)
+                    return b"".join(iter(lambda: plain.recv(65536), b""))
+
+            assert (await asyncio.to_thread(one_more)).startswith(b"HTTP/1.1 503 ")
+            assert (await node.ask(source="127.0.1.2")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "a-byte", "a-head"]
+)
+async def test_a_handshake_that_takes_too_long_ends(
+    pki: PKI, credentials: Path, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 0.2)
+    async with tlswire.node(pki, credentials) as node:
+
+        def stay() -> bytes:
+            with node.connect() as plain:
+                plain.sendall(said)
+                return plain.recv(100)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(stay) == b""
+        assert node.service.drops == ["TLS handshake too slow"]
+
+
+async def test_stopping_does_not_wait_for_a_handshake(
+    pki: PKI, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 3600)
+    monkeypatch.setattr(listener, "STOP_GRACE_S", 0.05)
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            held.enter_context(node.connect())
+            held.enter_context(node.connect()).sendall(b"\x16\x03\x01")
+            while len(node.listener._beginning) < 2:
+                await asyncio.sleep(0)
+
+
+async def test_coming_and_going_at_every_moment_leaves_nothing_behind(pki: PKI, credentials: Path) -> None:
+    context = ssl._create_unverified_context()
+    client = context.wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    assert incoming.pending == 0
+    hello = outgoing.read()
+    async with tlswire.node(pki, credentials) as node:
+        for length in range(0, len(hello) + 1, 16):
+            for linger in (b"\0\0\0\0\0\0\0\0", b"\1\0\0\0\0\0\0\0"):  # FIN, RST
+                with node.connect() as plain:
+                    plain.sendall(hello[:length])
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                await asyncio.sleep(0)
+        while node.listener._connections:
+            await asyncio.sleep(0)
+        assert (await node.ask()).startswith(b"HTTP/1.1 200 ")
+    assert not node.listener._per_address
+    assert not node.listener._beginning
+
+
+async def test_garbage_after_the_first_byte_is_counted(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+
+        def ask() -> bytes:
+            with node.connect() as plain:
+                plain.sendall(b"\x16" + os.urandom(200))
+                with contextlib.suppress(ConnectionResetError):
+                    return b"".join(iter(lambda: plain.recv(65536), b""))
+                return b""
+
+        for _ in range(20):
+            assert b"HTTP/1.1" not in await asyncio.to_thread(ask)
+        assert node.service.seen == []
+        assert {text.split()[0] for text in node.service.drops} <= {"TLS"}
+    assert connection.LINGER_S > 0

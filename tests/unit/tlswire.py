@@ -1,0 +1,76 @@
+"""A Listener that speaks TLS with certificates like Puppet's, and clients that are not asyncio's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from tests.unit.echo import Echo
+from tests.unit.pki import PKI
+from twitch import tls
+from twitch.listener import Listener
+
+GET = b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+
+
+class Service(Echo):
+    """An Echo that notes the handshakes that failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drops: list[str] = []
+
+    def dropped(self, address: str, why: str) -> None:
+        self.drops.append(why)
+
+
+class Node(NamedTuple):
+    """A listener under way."""
+
+    service: Service
+    listener: Listener
+    port: int
+    pki: PKI
+
+    async def ask(
+        self, certificate: Optional[tuple[Path, Path]] = None, request: bytes = GET, source: str = "127.0.0.1"
+    ) -> bytes:
+        """Return all that comes back over TLS; raises what a client hears instead."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(self.pki.root.cert)
+        context.load_verify_locations(self.pki.authority.cert)
+        if certificate:
+            context.load_cert_chain(*certificate)
+        return await asyncio.to_thread(self._ask, context, request, source)
+
+    def _ask(self, context: ssl.SSLContext, request: bytes, source: str) -> bytes:
+        with self.connect(source) as plain, context.wrap_socket(plain) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        """Return a TCP connection that has said nothing yet."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(source, 0))
+
+
+@contextlib.asynccontextmanager
+async def node(pki: PKI, directory: Path, *, client: str = "optional") -> AsyncIterator[Node]:
+    """A listener with these credentials; at the end it is told to stop, and must."""
+    context = tls.context(client, os.fspath(directory))
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
+        listening.setblocking(False)
+        service = Service()
+        listener = Listener(service, lambda: context, (listening,), None)
+        running = asyncio.get_running_loop().create_task(listener.run())
+        try:
+            yield Node(service, listener, listening.getsockname()[1], pki)
+        finally:
+            listener._stop()
+            await running
