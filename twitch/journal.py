@@ -7,6 +7,7 @@ fields; what only systemd can say is _SYSTEMD_UNIT and _UID, so look for those f
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Union
 
@@ -16,6 +17,10 @@ ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"  # somebody asked for a run, and was 
 ENDED = "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"  # a run has ended, with a verdict
 
 Field = Union[str, int, float, None]
+
+# sd_journal_send(3) waits for room in journald's queue. Where journald is stopped and its socket is
+# not, that would be for ever, and a run would not begin.
+SEND_TIMEOUT_S = 2
 
 # Priorities of syslog(3).
 WARNING, NOTICE = 4, 5
@@ -31,6 +36,8 @@ def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Fi
     """
     message = one_line(message)
     named = {f"TWITCH_{name.upper()}": _text(value) for name, value in fields.items() if value is not None}
+    before = signal.signal(signal.SIGALRM, lambda *_: None)  # not ignored: it ends the waiting
+    signal.setitimer(signal.ITIMER_REAL, SEND_TIMEOUT_S)
     try:
         from systemd import journal
 
@@ -39,6 +46,9 @@ def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Fi
         )
     except (ImportError, OSError) as error:
         print(f"<{priority}>{message} (journal: {error})", file=sys.stderr)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # it would outlive exec
+        signal.signal(signal.SIGALRM, before)
 
 
 def _text(value: Field) -> str:

@@ -39,14 +39,15 @@ def name(unit: Path) -> str:
 
 
 def test_systemd_has_nothing_to_say_about_them() -> None:
-    command = ["systemd-analyze", "--man=no", "verify", *SOCKETS, *SERVICES]
+    command: list[str | Path] = ["systemd-analyze", "--man=no", "verify", *SOCKETS, *SERVICES]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("unit", LISTENERS, ids=name)
 def test_the_listener_can_do_next_to_nothing(unit: Path) -> None:
-    command = ["systemd-analyze", "--offline=true", f"--threshold={EXPOSURE_THRESHOLD}", "security", unit]
+    threshold = f"--threshold={EXPOSURE_THRESHOLD}"
+    command: list[str | Path] = ["systemd-analyze", "--offline=true", threshold, "security", unit]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
 
