@@ -101,9 +101,9 @@ async def _ask(path: str, question: Question) -> Answer:
         except asyncio.TimeoutError as error:
             raise HandlerUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
         except OSError as error:
-            raise HandlerUnavailable(
-                f"The handler cannot be reached ({error.strerror}); systemctl start puppet-twitch-run.socket"
-            ) from error
+            # `start` would do nothing where only the file is gone and the unit still says active.
+            mend = "systemctl restart puppet-twitch-run.socket"
+            raise HandlerUnavailable(f"The handler cannot be reached ({error.strerror}); {mend}") from error
     if not packet:
         # systemd's way of saying MaxConnections= (an end-of-file), or a handler that was killed.
         raise HandlerUnavailable("The handler left without an answer; try again")

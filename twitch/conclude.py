@@ -21,7 +21,7 @@ def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
     store = runs.Store()
     record = store.read(os.environ.get("INVOCATION_ID", ""))
-    if not record or record["state"] == runs.FINISHED:
+    if not record or (record["state"] == runs.FINISHED and not record.get("orphan")):
         return
     conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
 
@@ -53,7 +53,8 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
         **{key: value for key, value in record.items() if key not in ("settings", "command")},
         "state": runs.FINISHED,
         "ended": now,
-        "duration_s": round(now - record["started"], 1) if record["started"] else None,
+        # The clock may have been set back meanwhile.
+        "duration_s": max(0.0, round(now - record["started"], 1)) if record["started"] else None,
         "exit_status": exit_status,
         "verdict": judged.word,
         "reason": record.get("reason") or judged.reason,
@@ -64,6 +65,7 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
     store.write(finished)
     _let_go(store, run, now)
     _log(finished)
+    _end_orphans(store)
     store.prune()
 
 
@@ -74,6 +76,19 @@ def _let_go(store: runs.Store, run: str, ended: float) -> None:
             store.claim_current(current._replace(ended=ended))
         if queued and queued.run == run:
             store.leave_queue()
+
+
+def _end_orphans(store: runs.Store) -> None:
+    """End the records that nobody else would: handler and conclude were killed between record and claim.
+
+    Should such a run live after all (somebody has removed its claim), its own conclude has the last word.
+    """
+    with store.locked():
+        claimed = [claim.run for claim in (store.current(), store.queue_claim()) if claim]
+        for record in store.newest():
+            if record["state"] != runs.FINISHED and record["run"] not in claimed:
+                end = {"state": runs.FINISHED, "ended": time.time(), "verdict": runs.NOT_ATTEMPTED}
+                store.write({**record, **end, "reason": "killed before it began", "orphan": True})
 
 
 def _facts(
@@ -88,13 +103,15 @@ def _facts(
     summary = reports.read_summary(settings.lastrunfile)
     # The summary has whole seconds only.
     fresh = summary and summary.last_run is not None and summary.last_run >= int(started)
-    other_report = not report and reports.written_since(settings.lastrunreport, started)
+    left = not report and reports.written_since(settings.lastrunreport, started)
+    other_report = left and reports.read(settings.lastrunreport) is not None
     return verdict.Facts(
         exit_code=exit_code,
         exit_status=exit_status,
         report=report,
         summary=summary if fresh and not other_report else None,
         log_begun=os.path.exists(store.log_path(run)),
+        spoilt_report=left and not other_report,
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
         requested_environment=record["options"]["environment"],

@@ -7,6 +7,7 @@ puppet-twitch stays between them.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -28,10 +29,15 @@ GROUP = os.environ.get("PUPPET_TWITCH_GROUP", "twitch")
 # of the socket's sixteen places for nothing.
 PACKET_TIMEOUT_S = 5
 
+NO_CONNECTION = "standard input is not a connection of puppet-twitch-run.socket"
+
 
 def main() -> None:
     """Serve the connection on standard input, as the unit hands it over."""
-    peer = socket.socket(fileno=os.dup(0))
+    try:
+        peer = socket.socket(fileno=os.dup(0))
+    except OSError as error:
+        raise PacketError(NO_CONNECTION) from error
     store = runs.Store()
     try:
         question = _receive(peer)
@@ -49,7 +55,7 @@ def main() -> None:
 
 def _receive(peer: socket.socket) -> Union[messages.Run, messages.Status]:
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
-        raise PacketError("standard input is not a connection of puppet-twitch-run.socket")
+        raise PacketError(NO_CONNECTION)
     # The mode of the socket says so too; this holds when somebody has changed the mode.
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, _uid(USER)):
@@ -97,9 +103,10 @@ def _status(peer: socket.socket, store: runs.Store) -> None:
     from twitch import status  # YAML and dates, which no run needs
 
     try:
-        turn.settle(store)
+        with contextlib.suppress(OSError):  # a full disk keeps a verdict for later, not the status
+            turn.settle(store)
         answer = Answer("status", status=status.look(Node(store)))
-    except TwitchError as error:
+    except (TwitchError, OSError) as error:
         answer = Answer("cannot", reason=str(error))
     _send(peer, answer)
 

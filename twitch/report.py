@@ -58,7 +58,7 @@ def read(path: str) -> Optional[Report]:
     top: dict[str, str] = {}
     metrics: list[str] = []
     failed: list[str] = []
-    section, resource, goes_on = "", "", False
+    section, resource, goes_on, line = "", "", False, ""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -81,7 +81,7 @@ def read(path: str) -> Optional[Report]:
     except OSError:
         return None
     status = _unquoted(top.get("status"))
-    if status not in STATUSES:
+    if status not in STATUSES or not line.endswith("\n"):
         return None
     counted = _metrics(metrics)
     return Report(

@@ -89,7 +89,8 @@ class Store:
         """Return the record of a run, or None if there is none (any more)."""
         if not ID.fullmatch(run):
             return None
-        return _read(self._record_path(run))
+        record = _read(self._record_path(run))
+        return record if record and record.get("run") == run and "state" in record else None
 
     def newest(self) -> list[Record]:
         """Return all records, the run asked for last first."""

@@ -14,6 +14,7 @@ from twitch.runs import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHA
 
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
+SPOILT = "its report is missing or not whole"
 
 
 class Facts(NamedTuple):
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
     other_run: bool  # somebody else's Puppet holds the lock, or has left a report since
     disabled: Optional[str]  # why the agent is disabled, '' if nobody said
     requested_environment: Optional[str] = None
+    spoilt_report: bool = False  # a report has been written since this run began, and is not whole
 
 
 class Verdict(NamedTuple):
@@ -53,6 +55,10 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
     if facts.summary:
         return _by_summary(facts, facts.summary)
+    if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
+        return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)  # only a run exits so
+    if facts.spoilt_report:
+        return Verdict(INTERRUPTED if facts.exit_status == "0" else FAILED, SPOILT, unreported=True)
     if facts.other_run:
         return Verdict(BUSY, "another Puppet run was faster")
     if facts.disabled is not None:

@@ -119,6 +119,16 @@ def started(node: Machine, query: str = "") -> str:
     return str(reply.headers["Puppet-Run"])
 
 
+def started_when_mended(node: Machine) -> str:
+    """Ask for a run once a fault is over: an answer is remembered for a second, a refusal too."""
+
+    def granted() -> str:
+        reply = trigger(node)
+        return str(reply.headers["Puppet-Run"]) if reply.status == 202 else ""
+
+    return node.wait(granted)
+
+
 def hold(node: Machine, query: str = "") -> str:
     """Start a run that lasts until `let_go`; return its id when Puppet is in the midst of it."""
     hold_runs(node)

@@ -26,90 +26,76 @@ def tidy(node12: Machine) -> Iterator[Machine]:
 
 
 def runs_again(node: Machine) -> None:
-    """The next trigger is a run, from its beginning to its end, and nothing else is under way or has failed."""
+    """The next trigger is a run, from beginning to end; nothing else is under way or has failed."""
     before = len(stub.stub_log(node))
-    run = stub.started(node)
+    run = stub.started_when_mended(node)
     stub.end_of(node, run)
     assert stub.stub_log(node)[before:] == [f"began {run}", f"ended {run}"]
     assert node.curl("/puppet/status").body == "idle\n"
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
+@pytest.fixture
+def small(tidy: Machine) -> Iterator[Machine]:
+    """A node whose /run/puppet-twitch is a disk of its own: if /run were full, systemd would suffer too."""
+    tidy.sh(
+        f"cp -a {stub.RUNTIME} /tmp/kept && mount -t tmpfs -o size=1M,mode=755 tmpfs {stub.RUNTIME}"
+        f" && cp -a /tmp/kept/. {stub.RUNTIME}/ && rm -rf /tmp/kept"
+        " && systemctl restart puppet-twitch-run.socket"
+    )
+    yield tidy
+    stop = "systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service'"
+    tidy.wait(f"{stop}; umount {stub.RUNTIME}")
+
+
 @contextmanager
 def full(node: Machine) -> Iterator[None]:
-    """Fill what /run/puppet-twitch is on, to the last byte and the last page."""
+    """Fill /run/puppet-twitch to the last page."""
     filler = f"{stub.RUNTIME}/filler"
-    # A file system of its own, moved below the files that are there: a full /run would tell of systemd.
-    node.sh(
-        f"mkdir -p /tmp/kept && cp -a {stub.RUNTIME}/. /tmp/kept/ && mount -t tmpfs -o size=2M,mode=755 tmpfs"
-        f" {stub.RUNTIME} && cp -a /tmp/kept/. {stub.RUNTIME}/ && rm -rf /tmp/kept"
-        " && systemctl restart puppet-twitch-run.socket"
-        f" && {{ dd if=/dev/zero of={filler} bs=4096 2>/dev/null; test -e {filler}; }}"
-    )
+    node.sh(f"dd if=/dev/zero of={filler} bs=4096 2>/dev/null; test -s {filler}")
     try:
         yield
     finally:
         node.run("rm", "-f", filler)
-
-
-@pytest.fixture
-def own_mount(tidy: Machine) -> Iterator[Machine]:
-    yield tidy
-    tidy.sh(
-        "systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service';"
-        f" until ! umount -R {stub.RUNTIME} 2>/dev/null; do :; done"
-    )
 
 
 # -- no room, no right, no directory ------------------------------------------------------------
 
 
-def test_a_full_disk_refuses_runs_and_says_why(own_mount: Machine) -> None:
-    with full(own_mount):
-        reply = stub.trigger(own_mount)
+def test_a_full_disk_refuses_runs_and_says_why(small: Machine) -> None:
+    with full(small):
+        reply = stub.trigger(small)
         assert reply.status == 500
         assert reply.body.startswith("Puppet cannot be started: ")
         assert NO_SPACE in reply.body
-        assert own_mount.curl("/version").status == 200
-        assert own_mount.curl("/puppet/status").body == "idle\n"
-    assert stub.stub_log(own_mount) == []
-    runs_again(own_mount)
+        assert small.curl("/version").status == 200
+        assert small.curl("/puppet/status").body == "idle\n"
+    assert stub.stub_log(small) == []
+    runs_again(small)
 
 
-def test_a_disk_that_fills_up_during_a_run_keeps_the_verdict_for_later(own_mount: Machine) -> None:
-    run = stub.hold(own_mount)
-    with full_during(own_mount):
-        stub.let_go(own_mount)
-        own_mount.wait(lambda: not stub.unit_of(own_mount, run))
-        # No run is lost: the record still says what was last known, and status and trigger are answered.
-        assert stub.record(own_mount, run)["state"] == "running"
-        assert own_mount.curl("/puppet/status").status in (200, 500)
-        refused = stub.trigger(own_mount)
+def test_a_disk_that_fills_up_during_a_run_keeps_the_verdict_for_later(small: Machine) -> None:
+    run = stub.hold(small)
+    with full(small):
+        stub.let_go(small)
+        small.wait(lambda: not stub.unit_of(small, run))
+        assert stub.record(small, run)["state"] == "running"
+        assert small.curl("/puppet/status").body == "idle\n"
+        refused = stub.trigger(small)
         assert (refused.status, NO_SPACE in refused.body) == (500, True)
-    assert stub.stub_log(own_mount) == [f"began {run}", f"ended {run}"]
-    runs_again(own_mount)
-    assert stub.record(own_mount, run)["state"] == "finished"
+    assert stub.stub_log(small) == [f"began {run}", f"ended {run}"]
+    runs_again(small)
+    assert stub.record(small, run)["state"] == "finished"
 
 
-@contextmanager
-def full_during(node: Machine) -> Iterator[None]:
-    """Fill the disk under a run that is under way: its socket and files stay where they are."""
-    filler = "/run/filler"
-    node.sh(f"dd if=/dev/zero of={filler} bs=4096 2>/dev/null; test -s {filler}", timeout_s=120)
-    try:
-        yield
-    finally:
-        node.run("rm", "-f", filler)
-
-
-def test_a_read_only_directory_refuses_runs_and_says_why(own_mount: Machine) -> None:
-    own_mount.sh(f"mount --bind {stub.RUNTIME} {stub.RUNTIME} && mount -o remount,bind,ro {stub.RUNTIME}")
-    reply = stub.trigger(own_mount)
+def test_a_read_only_directory_refuses_runs_and_says_why(tidy: Machine) -> None:
+    tidy.sh(f"mount --bind {stub.RUNTIME} {stub.RUNTIME} && mount -o remount,bind,ro {stub.RUNTIME}")
+    reply = stub.trigger(tidy)
     assert (reply.status, READ_ONLY in reply.body) == (500, True)
-    assert own_mount.curl("/puppet/status").body == "idle\n"
-    own_mount.sh(f"umount {stub.RUNTIME}")
-    assert stub.stub_log(own_mount) == []
-    runs_again(own_mount)
+    assert tidy.curl("/puppet/status").body == "idle\n"
+    tidy.sh(f"umount {stub.RUNTIME}")
+    assert stub.stub_log(tidy) == []
+    runs_again(tidy)
 
 
 def test_without_its_directory_the_port_says_what_to_do(tidy: Machine) -> None:
@@ -148,10 +134,10 @@ def test_records_that_vanish_during_a_run_do_not_stop_it(tidy: Machine) -> None:
 GARBAGE = {"nothing": "", "no JSON": "{", "no object": "[1]", "other keys": '{"run": 1}', "bytes": "\0\1\2"}
 
 
-@pytest.mark.parametrize("name", ["current.json", "queued.json", "settings.json"])
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-def test_a_spoilt_file_is_as_good_as_none(tidy: Machine, name: str, garbage: str) -> None:
-    tidy.write(f"{stub.RUNTIME}/{name}", garbage)
+def test_a_spoilt_file_is_as_good_as_none(tidy: Machine, garbage: str) -> None:
+    for name in ("current.json", "queued.json", "settings.json"):
+        tidy.write(f"{stub.RUNTIME}/{name}", garbage)
     runs_again(tidy)
 
 

@@ -141,7 +141,11 @@ def test_tokens_and_tls_are_what_the_node_understands(
     name, ssl = site.certname(node), "/var/lib/puppet/ssl"
     managed.hiera(
         node,
-        access={"anonymous": [], "token:deploy": ["status", "environment=*"], "cert:*.example.com": ["noop"]},
+        access={
+            "anonymous": [],
+            "token:deploy": ["trigger", "environment=*", "status"],
+            "cert:*.example.com": ["noop"],
+        },
         tokens={"deploy": {"sha256": hashlib.sha256(token.encode()).hexdigest(), "expires": "2999-12-31"}},
         tls={
             "cert": f"{ssl}/certs/{name}.pem",

@@ -7,13 +7,19 @@ import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import hypothesis
 import pytest
 
 from tests.unit import house, loops
+from tests.unit.desk import Desk
+from tests.unit.fake_puppet import FakePuppet
 from tests.unit.house import House
+from twitch import config, journal
+from twitch.config import Config
+from twitch.node import Node
+from twitch.runs import Store
 
 # Examples are counted, not timed: a test of ours has no opinion about the machine it runs on.
 hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
@@ -55,5 +61,40 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def node(root: None, tmp_path: Path, tree: Path) -> Iterator[House]:
     """Return a node with a Puppet that only writes down how it was run."""
     one = House(tmp_path, tree)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def puppet(tmp_path: Path) -> FakePuppet:
+    """Return a Puppet that only writes down how it was run."""
+    return FakePuppet(tmp_path / "puppet")
+
+
+@pytest.fixture
+def here(puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """Return a node as root sees it from within, in a directory of the test."""
+    monkeypatch.setattr(config, "load", lambda: Config(puppet_path=os.fspath(puppet.path)))
+    store = Store(os.fspath(tmp_path))
+    store.prepare(os.getgid())
+    return Node(store)
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return what is written to the journal, which is not the one of this machine."""
+    events: list[dict[str, Any]] = []
+
+    def event(message_id: str, message: str, **fields: Any) -> None:
+        events.append({"message_id": message_id, "message": message, **fields})
+
+    monkeypatch.setattr(journal, "event", event)
+    return events
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Return the API, with somebody who plays root."""
+    one = Desk(tmp_path)
     yield one
     one.close()

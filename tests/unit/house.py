@@ -7,11 +7,12 @@ socket of the test. Needs root, like the handler itself.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import queue
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Optional, Union
@@ -55,9 +56,7 @@ class House:
         self.configure()
         self.store = Store(os.fspath(self.run / "puppet-twitch"))
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._journal.bind(os.fspath(self.run / "systemd/journal/socket"))
-        self._journal.setblocking(False)
+        self._journal = Journal(self.run / "systemd/journal/socket")
 
     def close(self) -> None:
         """Leave nobody behind, whatever has become of the test."""
@@ -110,12 +109,40 @@ class House:
 
     def events(self) -> list[dict[str, str]]:
         """Return the fields of what was written to the journal since the last look."""
-        events = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                lines = self._journal.recv(65536).decode().splitlines()
-                events.append(dict(line.split("=", 1) for line in lines if "=" in line))
-        return events
+        return [
+            dict(line.split("=", 1) for line in entry.splitlines() if "=" in line)
+            for entry in self._journal.entries()
+        ]
+
+
+class Journal(threading.Thread):
+    """Reads what is sent to a journal's socket, at once: a few unread datagrams block their senders."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(os.fspath(path))
+        self._path = os.fspath(path)
+        self._read: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while entry := self._socket.recv(65536):
+            self._read.put(entry.decode())
+
+    def entries(self) -> list[str]:
+        """Return what has come since the last call."""
+        self._say(b"now")
+        return list(iter(self._read.get, "now"))
+
+    def close(self) -> None:
+        self._say(b"")
+        self.join()
+        self._socket.close()
+
+    def _say(self, entry: bytes) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(entry, self._path)
 
 
 class Question:

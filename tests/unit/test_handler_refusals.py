@@ -119,7 +119,7 @@ def test_of_many_requests_in_the_same_instant_one_becomes_a_run(node: House) -> 
     node.puppet.hold()
     node.configure("[access]\ncooldown = 0\n")
     for number in range(5):
-        # All are there and wait for their packet before the first one gets it.
+        # Every process is on its way before the first one gets its packet.
         questions = [Question(node, None, run=new_run(10 * number + one)) for one in range(8)]
         for question in questions:
             question.ask(ASKED)

@@ -27,6 +27,13 @@ describe 'twitch' do
     end
   end
 
+  context 'with the old daemon' do
+    let(:params) { { ensure: 'absent', purge_gem: true } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to contain_class('twitch::gem').that_comes_before('Class[twitch::remove]') }
+  end
+
   context 'with what is not its own' do
     let(:params) { { ensure: 'absent', manage_user: false, manage_package: false } }
 
