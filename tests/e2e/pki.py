@@ -1,0 +1,99 @@
+"""Certificates of the lab's real CA, and others: what `puppetserver ca` would not issue, openssl does."""
+
+from __future__ import annotations
+
+from tests.e2e import stub
+from tests.lab.machine import Machine
+from tests.lab.server import PuppetServer
+
+SSL = "/var/lib/puppet/ssl"
+CERTS = "/root/certs"
+
+# openssl 3.5 on the server. The CA's own serial file is left alone: these numbers are far beyond it.
+ISSUE = """\
+set -e
+ca=$(puppet config print cadir --section server)
+mkdir -p {certs}
+cd {certs}
+printf 'basicConstraints=critical,CA:FALSE\\nextendedKeyUsage=serverAuth,clientAuth\\n' >ext
+openssl req -new -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj '{subject}'
+openssl x509 -req -in {name}.csr -CA {ca} -CAkey {ca_key} -extfile ext -out {name}.pem \\
+    -set_serial 0x7ffffff$(od -An -N4 -tx4 /dev/urandom | tr -d ' ') {dates}
+"""
+# That of a node: what is not in the CA's file of certificates is the root, so the first is the issuer.
+ROOT_FIRST = "$ca/ca_crt.pem", "$ca/ca_key.pem"
+FOREIGN = """\
+mkdir -p {certs}
+cd {certs}
+openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign_ca.key -out foreign_ca.pem \\
+    -subj "/CN=Puppet CA: puppet" -days 30
+"""
+
+
+def issue(server: PuppetServer, to: Machine, name: str, subject: str, *, expired: bool = False) -> None:
+    """Issue a certificate with the CA's key, into CERTS of a machine."""
+    ca, ca_key = ROOT_FIRST
+    dates = "-not_before 20200101000000Z -not_after 20200102000000Z" if expired else "-days 30"
+    script = ISSUE.format(certs=CERTS, name=name, subject=subject, ca=ca, ca_key=ca_key, dates=dates)
+    server.machine.sh(script)
+    _hand_over(server, to, name)
+
+
+def foreign(server: PuppetServer, to: Machine, name: str, subject: str) -> None:
+    """Issue a certificate by a CA that only has the same name."""
+    ca, key = f"{CERTS}/foreign_ca.pem", f"{CERTS}/foreign_ca.key"
+    server.machine.sh(FOREIGN.format(certs=CERTS))
+    server.machine.sh(
+        ISSUE.format(certs=CERTS, name=name, subject=subject, ca=ca, ca_key=key, dates="-days 30")
+    )
+    _hand_over(server, to, name)
+
+
+def self_signed(to: Machine, name: str, subject: str) -> None:
+    """Make a certificate that nobody else has signed."""
+    to.sh(
+        f"mkdir -p {CERTS}; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '{subject}'"
+        f" -keyout {CERTS}/{name}.key -out {CERTS}/{name}.pem"
+    )
+
+
+def _hand_over(server: PuppetServer, to: Machine, name: str) -> None:
+    for path in (f"{CERTS}/{name}.pem", f"{CERTS}/{name}.key"):
+        to.write(path, server.machine.read(path), 0o600)
+
+
+def shown(name: str) -> tuple[str, ...]:
+    """Return curl's arguments for a certificate of CERTS."""
+    return (
+        "--cert",
+        f"{CERTS}/{name}.pem",
+        "--key",
+        f"{CERTS}/{name}.key",
+        "--cacert",
+        f"{SSL}/certs/ca.pem",
+    )
+
+
+def own(machine: Machine) -> tuple[str, ...]:
+    """Return curl's arguments for a machine's own certificate, and for the CA and CRL that it knows."""
+    cert, key = f"{SSL}/certs/{machine.name}.pem", f"{SSL}/private_keys/{machine.name}.pem"
+    return ("--cert", cert, "--key", key, *trusting())
+
+
+def trusting() -> tuple[str, ...]:
+    """Return curl's arguments for verifying a node, without a certificate of one's own."""
+    return ("--cacert", f"{SSL}/certs/ca.pem", "--crlfile", f"{SSL}/crl.pem")
+
+
+def tls_on(node: Machine, access: str, *, client: str = "", each: bool = False) -> None:
+    """Follow the comments of tls.conf, and of per-connection.conf for a listener each."""
+    unit = "puppet-twitch@.service" if each else "puppet-twitch.service"
+    option = f"client = {client}" if client else ""
+    stub.stub_puppet(node, access=f"{access}\n[tls]\nenabled = yes\n{option}")
+    node.sh(
+        f"mkdir -p /etc/systemd/system/{unit}.d &&"
+        f" sed 's/NODE/{node.name}/' {stub.DOC}/tls.conf >/etc/systemd/system/{unit}.d/tls.conf &&"
+        " systemctl daemon-reload; systemctl stop puppet-twitch.service"
+    )
+    if each:
+        stub.per_connection(node)

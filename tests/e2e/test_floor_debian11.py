@@ -1,0 +1,68 @@
+"""The floor: Debian 11, with systemd 247 and Python 3.9. Units, unit tests, and a trigger that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import stub
+from tests.lab.install import SOURCE, install
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+
+
+@pytest.fixture(scope="module")
+def node11(lab: Lab) -> Iterator[Machine]:
+    machine = lab.boot("node11", image="debian11")
+    install(machine)
+    yield machine
+    lab.discard(machine)
+
+
+def test_it_is_the_floor(node11: Machine) -> None:
+    assert node11.run("python3", "--version").stdout.startswith("Python 3.9.")
+    assert node11.sh("systemctl --version").stdout.startswith("systemd 247 ")
+
+
+def test_unit_tests(node11: Machine) -> None:
+    done = node11.sh(
+        f"cd {SOURCE} && python3 -m pytest -q -p no:cacheprovider tests/unit 2>&1", check=False, timeout_s=300
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_units(node11: Machine) -> None:
+    # PrivateIPC= is from 248; 247 says that it does not know it, and goes on.
+    units = node11.sh(f"systemd-analyze verify {SOURCE}/units/*.socket {SOURCE}/units/*.service 2>&1").stdout
+    assert [line for line in units.splitlines() if "PrivateIPC" not in line and "puppet-twitch" in line] == []
+
+
+@pytest.fixture(params=["one listener", "a listener each"])
+def served(node11: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    stub.clear(node11)
+    stub.stub_puppet(node11)
+    if request.param == "a listener each":
+        stub.per_connection(node11)
+    yield node11
+    stub.clear(node11)
+
+
+def test_a_trigger(served: Machine) -> None:
+    assert served.curl("/puppet/status").body == "idle\n"
+    run = stub.hold(served)
+    assert stub.trigger(served).status == 409
+    waits = stub.started(served, "?queue=true")
+    stub.let_go(served)
+    stub.end_of(served, waits)
+    assert stub.stub_log(served) == [f"{word} {one}" for one in (run, waits) for word in ("began", "ended")]
+    assert served.curl(f"/puppet/runs/{run}").status == 200
+    assert served.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_installed_and_gone_again(node11: Machine) -> None:
+    stub.clear(node11)
+    node11.sh(f"make --silent --directory={SOURCE} uninstall")
+    assert node11.sh("find / -xdev -path /root -prune -o -name '*puppet-twitch*' -print").stdout == ""
+    install(node11)
+    assert node11.curl("/version").status == 200

@@ -1,0 +1,110 @@
+"""Waiting for one's turn: for the verdict of the run before, but not for ever, and not beyond an hour."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.processes import dead, live
+from twitch import runs, turn
+from twitch.messages import Run
+from twitch.node import Node
+from twitch.runs import Claim
+
+FIRST, SECOND = "1" * 32, "2" * 32
+ASKED = Run("anonymous", "192.0.2.7", queue=True)
+
+
+def record(here: Node, run: str, **more: Any) -> runs.Record:
+    """The record of a run that has begun."""
+    return {
+        "run": run,
+        "state": runs.RUNNING,
+        "asked": time.time(),
+        "started": time.time(),
+        "caller": "anonymous",
+        "client": "192.0.2.7",
+        "options": {"noop": False, "tags": [], "environment": None},
+        "command": "agent",
+        "settings": here.settings._asdict(),
+        **more,
+    }
+
+
+def test_where_nothing_is_left_open_there_is_nothing_to_settle(here: Node) -> None:
+    turn.settle(here.store)
+    here.store.claim_current(Claim(FIRST, dead(), 1, {}, ended=1.0))
+    turn.settle(here.store)
+
+
+def test_the_next_one_waits_for_the_verdict(here: Node) -> None:
+    claim = Claim(FIRST, dead(), 1, {})
+    here.store.claim_current(claim)
+    settling = threading.Thread(target=turn.settle, args=(here.store,))
+    settling.start()
+    settling.join(2 * turn.CONCLUDE_LOOK_S)
+    assert settling.is_alive()
+    here.store.claim_current(claim._replace(ended=1.0))
+    settling.join()
+
+
+@pytest.mark.parametrize("slot", ["current", "queued"])
+def test_a_run_whose_conclude_was_killed_gets_its_verdict_from_the_next(
+    here: Node, slot: str, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    state = runs.RUNNING if slot == "current" else runs.QUEUED
+    here.store.write(record(here, FIRST, state=state))
+    getattr(here.store, f"claim_{slot}")(Claim(FIRST, dead(), 1, {}))
+    turn.settle(here.store)
+    found = here.store.read(FIRST)
+    assert found is not None
+    assert (found["state"], found["verdict"]) == (
+        ("finished", "interrupted") if slot == "current" else ("finished", "not attempted")
+    )
+    assert [event["run"] for event in events] == [FIRST]
+    assert here.store.queue_claim() is None
+    turn.settle(here.store)
+    assert len(events) == 1
+
+
+def test_a_claim_without_an_open_record_is_only_let_go(
+    here: Node, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
+    turn.settle(here.store)
+    current = here.store.current()
+    assert current is not None and current.ended is not None
+    assert events == []
+
+
+def test_who_has_waited_for_an_hour_waits_no_longer(
+    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "QUEUE_TIMEOUT_S", -1)
+    with live(tmp_path, "puppet-x") as pid:
+        Path(here.settings.agent_catalog_run_lockfile).write_text(str(pid))
+        assert turn.decide(here, SECOND, ASKED).kind == "queued"
+        assert turn.wait(here, SECOND, ASKED) == "Puppet was busy for -1 s"
+    assert here.store.queue_claim() is None
+
+
+def test_a_lock_that_passes_from_one_to_another_is_followed(
+    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "QUEUE_LOOK_S", 0.01)
+    lock = Path(here.settings.agent_catalog_run_lockfile)
+    with live(tmp_path, "puppet-x") as first, live(tmp_path, "puppet-y") as second:
+        lock.write_text(str(first))
+        assert turn.decide(here, SECOND, ASKED).kind == "queued"
+        lock.write_text(str(second))
+        waiting = threading.Thread(target=turn.wait, args=(here, SECOND, ASKED))
+        waiting.start()
+        lock.unlink()
+        waiting.join()
+    assert (here.store.read(SECOND) or {})["state"] == "running"
