@@ -101,8 +101,9 @@ def _facts(
 ) -> verdict.Facts:
     run, started = record["run"], record["started"]
     summary = reports.read_summary(settings.lastrunfile)
-    # The summary has whole seconds only.
+    # It has whole seconds only: alone it could be of the run before, that ended in the same one.
     fresh = summary and summary.last_run is not None and summary.last_run >= int(started)
+    fresh = fresh and reports.written_since(settings.lastrunfile, started)
     left = not report and reports.written_since(settings.lastrunreport, started)
     other_report = left and reports.read(settings.lastrunreport) is not None
     return verdict.Facts(

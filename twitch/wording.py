@@ -141,7 +141,7 @@ def status_text(status: Mapping[str, Any], caller: Caller) -> str:
     details = []
     if status["state"] == "disabled":
         details.append(status["reason"] or "no reason given")
-    elif status["state"] != "idle":
+    elif status["run"] or status["pid"]:
         details.append(f"run {status['run']}" if status["run"] else f"started elsewhere, pid {status['pid']}")
         details += [f"since {iso(status['since'])}"] if status["since"] else []
     if status["queued"]:

