@@ -30,7 +30,10 @@ def inherited() -> Inherited:
             "no sockets from systemd; systemctl start puppet-twitch.socket, "
             "or try: puppet-twitch listen --bind 127.0.0.1 --port 2023"
         )
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    try:
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    except OSError as error:
+        raise UsageError(f"what systemd handed over cannot be used: {error.strerror}") from error
     for one in sockets:
         os.set_inheritable(one.fileno(), False)
         if one.type != socket.SOCK_STREAM or one.family not in (socket.AF_INET, socket.AF_INET6):
@@ -60,6 +63,7 @@ def opened(address: str, port: int) -> Inherited:
         )
     except OSError as error:
         hint = "; systemctl stop puppet-twitch.socket" if error.errno == errno.EADDRINUSE else ""
-        raise UsageError(f"cannot listen on {address} port {port}: {error.strerror}{hint}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # Python repeats the address after it
+        raise UsageError(f"cannot listen on {address} port {port}: {reason}{hint}") from error
     listening.setblocking(False)
     return Inherited((listening,), ())

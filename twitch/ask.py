@@ -22,6 +22,10 @@ REMEMBER_S = 1.0
 # `puppet config print` (1 s on an idle machine, measured), which a busy small one stretches.
 ANSWER_TIMEOUT_S = 30
 
+# An answer that is none: remembered like the others, because each further question could be one more
+# process of root's that dies.
+UNAVAILABLE = "unavailable"
+
 Question = Union[Run, Status]
 
 
@@ -50,9 +54,14 @@ class Handler:
         async with self._one_at_a_time:
             answer = self._recall(question)
             if answer is None:
-                answer = await _ask(self._path, question)
+                try:
+                    answer = await _ask(self._path, question)
+                except HandlerUnavailable as error:
+                    answer = Answer(UNAVAILABLE, reason=str(error))
                 self._remember(question, answer)
-            return answer
+        if answer.kind == UNAVAILABLE:
+            raise HandlerUnavailable(answer.reason)
+        return answer
 
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
@@ -79,10 +88,14 @@ class Handler:
 
 
 def _key(question: Question) -> Question:
-    """Who asks from where does not change the answer, except that anonymous has a cooldown."""
+    """What may change the answer: anonymous has a cooldown, and who waits must agree on the options.
+
+    For all others a node is free or it is not, whatever they want.
+    """
     if not isinstance(question, Run):
         return question
-    return question._replace(client="", caller=question.caller if question.caller == "anonymous" else "")
+    caller = question.caller if question.caller == "anonymous" else ""
+    return question._replace(client="", caller=caller) if question.queue else Run(caller, "")
 
 
 async def _ask(path: str, question: Question) -> Answer:

@@ -21,7 +21,7 @@ def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
     store = runs.Store()
     record = store.read(os.environ.get("INVOCATION_ID", ""))
-    if not record or (record["state"] == runs.FINISHED and not record.get("orphan")):
+    if not record or record["state"] == runs.FINISHED:
         return
     conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
 
@@ -65,7 +65,6 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
     store.write(finished)
     _let_go(store, run, now)
     _log(finished)
-    _end_orphans(store)
     store.prune()
 
 
@@ -76,19 +75,6 @@ def _let_go(store: runs.Store, run: str, ended: float) -> None:
             store.claim_current(current._replace(ended=ended))
         if queued and queued.run == run:
             store.leave_queue()
-
-
-def _end_orphans(store: runs.Store) -> None:
-    """End the records that nobody else would: handler and conclude were killed between record and claim.
-
-    Should such a run live after all (somebody has removed its claim), its own conclude has the last word.
-    """
-    with store.locked():
-        claimed = [claim.run for claim in (store.current(), store.queue_claim()) if claim]
-        for record in store.newest():
-            if record["state"] != runs.FINISHED and record["run"] not in claimed:
-                end = {"state": runs.FINISHED, "ended": time.time(), "verdict": runs.NOT_ATTEMPTED}
-                store.write({**record, **end, "reason": "killed before it began", "orphan": True})
 
 
 def _facts(

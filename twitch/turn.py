@@ -37,7 +37,7 @@ def settle(store: runs.Store) -> None:
         until = time.monotonic() + CONCLUDE_GRACE_S
         claim = claimed()
         while claim and claim.ended is None and not claim.alive:
-            if time.monotonic() > until:
+            if time.monotonic() > until or store.read(claim.run) is None:
                 from twitch import conclude  # YAML and dates, which no run needs
 
                 conclude.abandoned(store, claim)
@@ -62,14 +62,15 @@ def decide(node: Node, run: str, question: Run) -> Answer:
             if queued:
                 same = queued.options == _options(question)
                 return Answer("queued" if same else "busy", run=queued.run)
-            store.write(_record(node, run, question, runs.QUEUED))
             store.claim_queued(_claim(run, question))
+            store.write(_record(node, run, question, runs.QUEUED))
             return Answer("queued", run=run)
         wait_s = _cooldown_s(node, current, question)
         if wait_s > 0:
             return Answer("cooldown", retry_after_s=wait_s)
-        store.write(_record(node, run, question, runs.RUNNING))
+        # The claim first: killed between the two, a run has no record, and so no end to wait for.
         store.claim_current(_claim(run, question))
+        store.write(_record(node, run, question, runs.RUNNING))
         return Answer("started", run=run)
 
 
@@ -92,8 +93,8 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
                 if reason is not None:
                     return f"Puppet disabled: {reason or 'no reason given'}"
                 asked = (store.read(run) or {}).get("asked")
-                store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
                 store.claim_current(_claim(run, question))
+                store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
                 return None
             if time.monotonic() > expires:
                 store.leave_queue()

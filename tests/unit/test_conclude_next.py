@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import pytest
-
 from tests.unit.concluding import OTHER, STARTED, begin, end
 from twitch import conclude, runs
 from twitch.node import Node
@@ -38,26 +36,3 @@ def test_old_runs_go(here: Node, events: Events) -> None:
         here.store.write(done)
     end(here)
     assert len(here.store.newest()) == runs.KEPT_RUNS
-
-
-def test_a_record_that_nobody_else_would_end_is_ended(here: Node, events: Events) -> None:
-    # Handler and conclude were killed between its record and its claim.
-    orphan = {"run": OTHER, "state": runs.RUNNING, "asked": STARTED, "started": STARTED}
-    here.store.write(orphan)
-    end(here)
-    found = here.store.read(OTHER) or {}
-    assert (found["state"], found["verdict"]) == ("finished", "not attempted")
-    assert found["reason"] == "killed before it began"
-
-
-def test_a_run_that_was_taken_for_lost_has_the_last_word(
-    here: Node, events: Events, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin(here, run=OTHER)
-    end(here)
-    assert (here.store.read(OTHER) or {})["verdict"] == "not attempted"
-    monkeypatch.setattr(runs, "Store", lambda: here.store)
-    for name, value in (("INVOCATION_ID", OTHER), ("EXIT_CODE", "exited"), ("EXIT_STATUS", "2")):
-        monkeypatch.setenv(name, value)
-    conclude.main()
-    assert (here.store.read(OTHER) or {})["verdict"] == "changed"

@@ -43,6 +43,7 @@ def test_where_nothing_is_left_open_there_is_nothing_to_settle(here: Node) -> No
 
 def test_the_next_one_waits_for_the_verdict(here: Node) -> None:
     claim = Claim(FIRST, dead(), 1, {})
+    here.store.write(record(here, FIRST))
     here.store.claim_current(claim)
     settling = threading.Thread(target=turn.settle, args=(here.store,))
     settling.start()
@@ -50,6 +51,15 @@ def test_the_next_one_waits_for_the_verdict(here: Node) -> None:
     assert settling.is_alive()
     here.store.claim_current(claim._replace(ended=1.0))
     settling.join()
+
+
+def test_a_claim_without_a_record_is_nothing_to_wait_for(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Killed between the two: nobody was told of this run, and no conclude will come.
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 3600)
+    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
+    turn.settle(here.store)
+    current = here.store.current()
+    assert current is not None and current.ended is not None
 
 
 @pytest.mark.parametrize("slot", ["current", "queued"])
