@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 from tests.e2e import stub
 from tests.lab import curl
@@ -58,14 +59,20 @@ def questions(node: Machine) -> int:
 
 
 def now(node: Machine) -> str:
-    """Return this place in the journal, for `since`."""
+    """Return this place in the journal."""
     return node.sh("journalctl -b -n 0 --show-cursor -q | sed 's/^-- cursor: //'").stdout.strip()
 
 
-def since(node: Machine, place: str, *matches: str) -> list[str]:
-    """Return what has been said since."""
-    matches = matches or ("SYSLOG_IDENTIFIER=puppet-twitch",)
-    return [str(line["MESSAGE"]) for line in node.journal(f"--after-cursor={place}", *matches)]
+def entries(node: Machine, place: str) -> list[dict[str, Any]]:
+    """Return our entries since then."""
+    # No match for journalctl: before systemd 254 one with --after-cursor loses the first entry (seen).
+    found = node.journal(f"--after-cursor={place}")
+    return [entry for entry in found if entry.get("SYSLOG_IDENTIFIER") == "puppet-twitch"]
+
+
+def since(node: Machine, place: str) -> list[str]:
+    """Return what we have said since then."""
+    return [str(entry["MESSAGE"]) for entry in entries(node, place)]
 
 
 def heard(node: Machine, place: str, text: str) -> list[str]:
@@ -77,3 +84,10 @@ def refused(node: Machine, place: str, text: str) -> list[str]:
     """Let the listener write down what it has refused, with such a text; return those lines."""
     node.run("systemctl", "stop", "puppet-twitch.service", "puppet-twitch@*.service")
     return [line for line in heard(node, place, text) if line.startswith("refused ")]
+
+
+def heard_refusing(node: Machine, place: str, address: str) -> None:
+    """Wait until the listener has written down that it refused somebody there with 403."""
+    node.wait(
+        lambda: any(line.startswith(f"refused {address}:") and "x 403" in line for line in since(node, place))
+    )

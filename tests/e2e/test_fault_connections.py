@@ -56,7 +56,7 @@ def descriptors(node: Machine) -> int:
 def bounded(tidy: Machine) -> Iterator[Machine]:
     """The node, whose listener is afterwards the same as before, with no more descriptors, and small."""
     assert tidy.curl("/version").status == 200
-    tidy.wait("! ss -Htn state connected sport = :2023 | grep -q .")
+    tidy.wait("! ss -Htn state established state close-wait sport = :2023 | grep -q .")
     pid, before = listener(tidy, "echo $proc"), descriptors(tidy)
     yield tidy
     assert tidy.curl("/version").status == 200
@@ -88,10 +88,8 @@ def test_a_request_that_ends_at_every_byte(bounded: Machine) -> None:
 
 def test_an_answer_that_nobody_takes(bounded: Machine) -> None:
     # The request is whole, and its sender has gone: a run is a run.
-    connection = socket.create_connection((bounded.address, 2023), timeout=60)
-    connection.sendall(TRIGGER)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    connection.close()
+    with socket.create_connection((bounded.address, 2023), timeout=60) as connection:
+        connection.sendall(TRIGGER)
     bounded.wait(lambda: len(stub.stub_log(bounded)) == 2)
 
 

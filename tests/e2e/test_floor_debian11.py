@@ -25,17 +25,26 @@ def test_it_is_the_floor(node11: Machine) -> None:
     assert node11.sh("systemctl --version").stdout.startswith("systemd 247 ")
 
 
+# Debian 11's Hypothesis is older than one of the checks that the tests switch off.
+SHIM = """\
+from hypothesis import HealthCheck
+HealthCheck.function_scoped_fixture = HealthCheck.too_slow
+"""
+
+
 def test_unit_tests(node11: Machine) -> None:
-    done = node11.sh(
-        f"cd {SOURCE} && python3 -m pytest -q -p no:cacheprovider tests/unit 2>&1", check=False, timeout_s=300
-    )
+    node11.write("/root/shim/floor.py", SHIM)
+    command = "PYTHONPATH=/root/shim:. python3 -m pytest -q -p floor -p no:cacheprovider tests/unit"
+    done = node11.sh(f"cd {SOURCE} && {command} 2>&1", check=False, timeout_s=300)
     assert done.returncode == 0, done.stdout
 
 
 def test_units(node11: Machine) -> None:
     # PrivateIPC= is from 248; 247 says that it does not know it, and goes on.
-    units = node11.sh(f"systemd-analyze verify {SOURCE}/units/*.socket {SOURCE}/units/*.service 2>&1").stdout
-    assert [line for line in units.splitlines() if "PrivateIPC" not in line and "puppet-twitch" in line] == []
+    said = node11.sh(f"systemd-analyze --man=no verify {SOURCE}/units/*.socket {SOURCE}/units/*.service 2>&1")
+    assert [
+        line for line in said.stdout.splitlines() if "puppet-twitch" in line and "PrivateIPC" not in line
+    ] == []
 
 
 @pytest.fixture(params=["one listener", "a listener each"])

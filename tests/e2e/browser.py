@@ -1,0 +1,81 @@
+"""Real Chromium with an address of its own, and a site of somebody who means no good."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from tests.lab.network import Netns
+
+# No other sandbox than the lab's namespaces, and nothing that would ask the world outside.
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--ash-no-nudges", "--disable-default-apps",
+    "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,DialMediaRouteProvider",
+)  # fmt: skip
+
+
+class Site:
+    """Serves one page on any path, and hears what the page says on `/said/…`."""
+
+    def __init__(self, netns: Netns, address: str, port: int) -> None:
+        self.page = ""
+        self.said: queue.Queue[str] = queue.Queue()
+        self.closing = threading.Event()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listening = netns.open_socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address, port))
+        listening.listen(64)
+        self._server = HTTPServer((address, port), self._handler(), bind_and_activate=False)
+        self._server.socket.close()
+        self._server.socket = listening
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Serve no longer; whoever connects is turned away by the kernel."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(site) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path.startswith("/said/"):
+                    site.said.put(self.path[len("/said/") :])
+                body = site.page.encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Access-Control-Allow-Origin", "*")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+
+@contextmanager
+def chromium(netns: Netns, url: str, *options: str, prefix: tuple[str, ...] = ()) -> Iterator[None]:
+    """Have a page open in a browser with a fresh profile."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = (*prefix, "chromium", *FLAGS, f"--user-data-dir={profile}", *options, url)
+        browser = netns.popen(*command)
+        assert browser.stdout
+        threading.Thread(target=browser.stdout.read, daemon=True).start()
+        try:
+            yield
+        finally:
+            browser.terminate()
+            browser.wait()

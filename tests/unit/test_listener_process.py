@@ -1,0 +1,235 @@
+"""The listener, for real: what it takes over, what it says, and when it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import twitch
+from tests.unit.desk import RUN, Root
+from tests.unit.house import House
+from tests.unit.listening import GET, answer, answered, command, connect, port, said, start
+from twitch.errors import EX_USAGE
+
+VERSION = f"{twitch.__version__}\n".encode()
+KEPT = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n"
+
+
+# ---- shapes
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_listening_socket(node: House, address: str) -> None:
+    with port(address) as listening:
+        process = start(node, listening, "--idle-exit", "1")
+        with socket.create_connection(listening.getsockname()[:2]) as client:
+            client.sendall(GET)
+            assert answer(client) == (200, VERSION)
+        assert said(process) == (0, "")
+
+
+def test_one_connection(node: House) -> None:
+    with port() as listening:
+        client = connect(listening)
+        accepted, _ = listening.accept()
+    process = start(node, accepted)
+    accepted.close()
+    with client:
+        for _ in range(3):
+            client.sendall(KEPT)
+            assert answer(client) == (200, VERSION)
+        assert process.poll() is None
+    assert said(process) == (0, "")
+
+
+def test_one_connection_whose_client_has_gone(node: House) -> None:
+    with port() as listening:
+        client = connect(listening)
+        accepted, _ = listening.accept()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    with accepted:
+        process = start(node, accepted)
+    assert said(process) == (0, "")
+
+
+def test_no_sockets_at_all(node: House) -> None:
+    process = node.start(*command(node), stderr=subprocess.PIPE)
+    assert said(process) == (
+        EX_USAGE,
+        "puppet-twitch: no sockets from systemd; systemctl start puppet-twitch.socket, "
+        "or try: puppet-twitch listen --bind 127.0.0.1 --port 2023\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        pytest.param(socket.AF_UNIX, socket.SOCK_STREAM, id="unix"),
+        pytest.param(socket.AF_INET, socket.SOCK_DGRAM, id="udp"),
+        pytest.param(socket.AF_UNIX, socket.SOCK_SEQPACKET, id="seqpacket"),
+    ],
+)
+def test_a_socket_of_another_kind(node: House, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
+    with socket.socket(family, kind) as sock:
+        process = start(node, sock)
+    text = f"puppet-twitch: {family.name} {kind.name} from systemd is not a TCP socket\n"
+    assert said(process) == (EX_USAGE, text)
+
+
+def test_no_socket_but_a_pipe(node: House, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with open(os.open(tmp_path / "fifo", os.O_RDWR)) as fifo:
+        process = node.start(
+            "/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null', "sh", *command(node),
+            stdin=fifo, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    code, text = said(process)
+    assert (code, text.count("\n")) == (EX_USAGE, 1)
+
+
+def test_a_connection_and_a_listening_socket_at_once(node: House) -> None:
+    with port() as listening, connect(listening):
+        accepted, _ = listening.accept()
+        with accepted:
+            # The second one arrives as the shell's stderr and is moved on from there.
+            process = node.start(
+                "/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=2 exec "$@" 3<&0 4<&2 2>&1 </dev/null', "sh",
+                *command(node), stdin=listening.fileno(), stderr=accepted.fileno(),
+            )  # fmt: skip
+        assert process.wait() == EX_USAGE
+
+
+# ---- leaving
+
+
+def test_requests_are_not_lost_across_its_exits(node: House) -> None:
+    """Somebody starts it when the socket is readable, as systemd would; it leaves when idle for a moment.
+
+    Of the bursts of requests some come when it has left, and some whenever they happen to come.
+    """
+    results: list[tuple[int, bytes]] = []
+    exits: list[tuple[int, str]] = []
+
+    def ask_in_bursts() -> None:
+        for number in range(10):
+            before = len(exits)
+            with contextlib.ExitStack() as burst:
+                clients = [burst.enter_context(connect(listening)) for _ in range(10)]
+                for client in clients:
+                    client.sendall(GET)
+                results.extend(answer(client) for client in clients)
+            while number % 2 and len(exits) == before:
+                time.sleep(0.001)
+
+    with port() as listening:
+        asking = threading.Thread(target=ask_in_bursts)
+        asking.start()
+        while asking.is_alive():
+            if readable(listening):
+                exits.append(said(start(node, listening, "--idle-exit", "0")))
+    assert results == [(200, VERSION)] * 100
+    assert set(exits) == {(0, "")}
+    assert len(exits) >= 5
+
+
+def readable(listening: socket.socket) -> bool:
+    """Whether somebody is in the backlog, without taking anybody out of it."""
+    return bool(select.select([listening], [], [], 0.05)[0])
+
+
+def notifications(directory: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(os.fspath(directory / "notify"))
+    return sock
+
+
+def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: House, tmp_path: Path) -> None:
+    with port() as listening, notifications(tmp_path) as systemd:
+        process = start(node, listening, "--idle-exit", "0", notify=os.fspath(tmp_path / "notify"))
+        assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"STOPPING=1"]
+        assert said(process) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(
+    node: House, tmp_path: Path, number: int
+) -> None:
+    root = Root(os.fspath(node.run / "puppet-twitch/run.sock"))
+    node.store.prepare(0)
+    node.store.write({"run": RUN, "state": "running"})
+    with port() as listening, notifications(tmp_path) as systemd:
+        process = start(node, listening, notify=os.fspath(tmp_path / "notify"))
+        assert systemd.recv(100) == b"READY=1"
+        with connect(listening) as waiting, connect(listening) as kept, connect(listening) as half:
+            kept.sendall(KEPT)
+            assert answer(kept) == (200, VERSION)
+            half.sendall(KEPT[:20])
+            waiting.sendall(b"GET /puppet/twitch?async=false HTTP/1.1\r\nHost: node\r\n\r\n")
+            while not root.asked:
+                pass
+            process.send_signal(number)
+            status, headers, body = answered(waiting)
+            assert (status, body) == (202, b"Triggered puppet run")
+            assert (headers["location"], headers["connection"]) == (f"/puppet/runs/{RUN}", "close")
+            half.sendall(KEPT[20:])
+            assert answer(half) == (200, VERSION)
+            assert [client.recv(1) for client in (waiting, kept, half)] == [b""] * 3
+        assert systemd.recv(100) == b"STOPPING=1"
+        assert said(process) == (0, "")
+        assert ask_is_pending(listening)
+    root.close()
+
+
+def ask_is_pending(listening: socket.socket) -> bool:
+    """Whoever comes now waits for the next listener."""
+    with connect(listening) as late:
+        late.sendall(GET)
+        late.setblocking(False)
+        return readable(listening)
+
+
+# ---- in the foreground
+
+
+@pytest.fixture
+def foreground(node: House) -> subprocess.Popen[bytes]:
+    return node.start(*command(node, "--port", "0"), stderr=subprocess.PIPE)
+
+
+def test_in_the_foreground_it_says_where_and_stays_until_ctrl_c(foreground: subprocess.Popen[bytes]) -> None:
+    assert foreground.stderr is not None
+    line = foreground.stderr.readline().decode()
+    assert line.startswith("listening on 127.0.0.1 port ")
+    assert line.endswith("; Ctrl-C ends\n")
+    number = int(line.split()[4].rstrip(";"))
+    with socket.create_connection(("127.0.0.1", number)) as client:
+        client.sendall(GET)
+        assert answer(client) == (200, VERSION)
+    foreground.send_signal(signal.SIGINT)
+    assert said(foreground) == (0, "")
+
+
+def test_a_busy_port_is_named_with_a_mend(node: House) -> None:
+    with port() as listening:
+        number = str(listening.getsockname()[1])
+        process = node.start(*command(node, "--bind", "127.0.0.1", "--port", number), stderr=subprocess.PIPE)
+        text = f"puppet-twitch: cannot listen on 127.0.0.1 port {number}: Address already in use"
+        assert said(process) == (EX_USAGE, f"{text}; systemctl stop puppet-twitch.socket\n")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "::2", "name.invalid"])
+def test_an_address_that_is_not_ours_is_named(node: House, address: str) -> None:
+    process = node.start(*command(node, "--bind", address, "--port", "0"), stderr=subprocess.PIPE)
+    code, text = said(process)
+    assert (code, text.count("\n")) == (EX_USAGE, 1)
+    assert text.startswith(f"puppet-twitch: cannot listen on {address} port 0: ")
