@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from twitch.config import Config
 from twitch.errors import HTTPError
-from twitch.tokens import Token, holder
+
+if TYPE_CHECKING:
+    from twitch.tokens import Token
 
 ANONYMOUS = "anonymous"
 
@@ -19,16 +21,16 @@ BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
 
 
 class Caller(NamedTuple):
-    """Somebody with an address, a name, and the grants of that name."""
+    """Somebody with an address, a name, and the grants of that name.
+
+    `named` are those for whom [access] has a line. The others may bring a token or, as every node of
+    a fleet can, a certificate: they are still anonymous, and are shown states and verdicts only.
+    """
 
     name: str
     address: str
     grants: frozenset[str]
-
-    @property
-    def named(self) -> bool:
-        """Anonymous callers are shown states and verdicts; reasons and texts are for named ones."""
-        return self.name != ANONYMOUS
+    named: bool = False
 
 
 class Credentials(NamedTuple):
@@ -51,9 +53,10 @@ def identify(config: Config, tokens: tuple[Token, ...], address: str, shown: Cre
         names.append(f"token:{_token_name(config, tokens, shown)}")
     if shown.certname is not None:
         names.append(f"cert:{shown.certname}")
-    for name in names:
-        grants.update(config.grants.get(most_specific(config.grants, name) or "", ()))
-    return Caller(" ".join(names) or ANONYMOUS, address, frozenset(grants))
+    lines = [line for line in (most_specific(config.grants, name) for name in names) if line]
+    for line in lines:
+        grants.update(config.grants[line])
+    return Caller(" ".join(names) or ANONYMOUS, address, frozenset(grants), named=bool(lines))
 
 
 def most_specific(callers: Iterable[str], name: str) -> Optional[str]:
@@ -114,7 +117,11 @@ def _token_name(config: Config, tokens: tuple[Token, ...], shown: Credentials) -
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
         )
     bearer = BEARER.fullmatch(shown.authorization or "")
-    name = holder(tokens, bearer[1]) if bearer else None
+    name = None
+    if bearer and tokens:
+        from twitch.tokens import holder  # and with it OpenSSL, which nodes without tokens do not need
+
+        name = holder(tokens, bearer[1])
     if name is None:
         raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
     return name

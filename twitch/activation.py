@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 from typing import NamedTuple
 
 from twitch.errors import UsageError
+
+USER = "twitch"
 
 
 class Inherited(NamedTuple):
@@ -67,3 +70,19 @@ def opened(address: str, port: int) -> Inherited:
         raise UsageError(f"cannot listen on {address} port {port}: {reason}{hint}") from error
     listening.setblocking(False)
     return Inherited((listening,), ())
+
+
+def leave_root() -> None:
+    """Become the listener's user, if this is root: the network never meets root, not even for debugging.
+
+    Raises `UsageError` where there is no such user.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError as error:
+        raise UsageError(f"there is no user {USER}; systemd-sysusers makes it") from error
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from typing import Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
 from twitch import access, endpoints, parameters, wording
@@ -17,8 +17,10 @@ from twitch.errors import ConfigError, HTTPError
 from twitch.http import Request, Response
 from twitch.refusals import Refusals
 from twitch.runs import Store
-from twitch.tokens import Token
 from twitch.watched import Content, Watched
+
+if TYPE_CHECKING:
+    from twitch.tokens import Token
 
 log = logging.getLogger(__name__)
 

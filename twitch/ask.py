@@ -28,6 +28,8 @@ UNAVAILABLE = "unavailable"
 
 Question = Union[Run, Status]
 
+LEFT = "The handler left without an answer; try again"
+
 
 class Remembered(NamedTuple):
     """An answer, and for how long it holds."""
@@ -44,13 +46,15 @@ class Handler:
         self._store = store
         self._path = path
         self._remembered: dict[Question, Remembered] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time: Optional[asyncio.Lock] = None
 
     async def ask(self, question: Question) -> Answer:
         """Return the handler's answer, or the one of a moment ago to an equal question.
 
         Raises `HandlerUnavailable` when the run socket is down or full.
         """
+        if self._one_at_a_time is None:
+            self._one_at_a_time = asyncio.Lock()  # which Python 3.9 binds to the loop of this moment
         async with self._one_at_a_time:
             answer = self._recall(question)
             if answer is None:
@@ -88,14 +92,13 @@ class Handler:
 
 
 def _key(question: Question) -> Question:
-    """What may change the answer: anonymous has a cooldown, and who waits must agree on the options.
+    """What may change the answer: whether there is a cooldown, and who waits must agree on the options.
 
     For all others a node is free or it is not, whatever they want.
     """
     if not isinstance(question, Run):
         return question
-    caller = question.caller if question.caller == "anonymous" else ""
-    return question._replace(client="", caller=caller) if question.queue else Run(caller, "")
+    return question._replace(client="", caller="") if question.queue else Run("", "", named=question.named)
 
 
 async def _ask(path: str, question: Question) -> Answer:
@@ -113,13 +116,15 @@ async def _ask(path: str, question: Question) -> Answer:
             raise HandlerUnavailable("Too many questions at once; try again") from error
         except asyncio.TimeoutError as error:
             raise HandlerUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
+        except ConnectionResetError as error:
+            raise HandlerUnavailable(LEFT) from error  # before it had read the packet
         except OSError as error:
             # `start` would do nothing where only the file is gone and the unit still says active.
             mend = "systemctl restart puppet-twitch-run.socket"
             raise HandlerUnavailable(f"The handler cannot be reached ({error.strerror}); {mend}") from error
     if not packet:
         # systemd's way of saying MaxConnections= (an end-of-file), or a handler that was killed.
-        raise HandlerUnavailable("The handler left without an answer; try again")
+        raise HandlerUnavailable(LEFT)
     try:
         return messages.decode_answer(packet)
     except PacketError as error:

@@ -104,7 +104,7 @@ def _tokens(known: tuple[tokens.Token, ...]) -> Iterator[Finding]:
             text = f"{path}: a token of {token.name} expires within two weeks"
             yield Finding(NOTE, text, f"puppet-twitch token {token.name}")
     names = sorted({token.name for token in known})
-    yield Finding(GOOD, f"{path}: {len(known)} tokens{f' of {chr(44).join(names)}' if names else ''}")
+    yield Finding(GOOD, f"{path}: {len(known)} tokens{' of ' + ', '.join(names) if names else ''}")
 
 
 def _file(path: str, *, secret: bool) -> Iterator[Finding]:

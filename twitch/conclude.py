@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import time
+import traceback
 from typing import Any, Optional
 
 from twitch import journal, locks, puppet, runs, verdict
@@ -29,10 +30,19 @@ def main() -> None:
 def abandoned(store: runs.Store, claim: runs.Claim) -> None:
     """Conclude a run whose own conclude was killed: how its process ended is not known any more."""
     record = store.read(claim.run)
-    if record and record["state"] != runs.FINISHED:
-        conclude(store, record, "", "")
-    else:
-        _let_go(store, claim.run, time.time())
+    try:
+        if record and record["state"] != runs.FINISHED:
+            conclude(store, record, "", "")
+    except OSError:
+        raise  # a full disk, say: the verdict is kept for later
+    except Exception:
+        # This stands before every answer of the handler, so nothing that an older version has
+        # written, or somebody has spoilt, may keep it from coming to an end.
+        traceback.print_exc()
+        reason = "how it ended cannot be read; the journal says why"
+        end = {"state": runs.FINISHED, "ended": time.time(), "verdict": runs.INTERRUPTED, "reason": reason}
+        store.write({"run": claim.run, "asked": time.time(), **end})
+    _let_go(store, claim.run, time.time())
 
 
 def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status: str) -> None:
@@ -43,7 +53,8 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
     if record["state"] == runs.QUEUED:
         judged = verdict.Verdict(runs.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
     else:
-        settings = puppet.Settings(**record["settings"])
+        told = record["settings"]  # by the version that began the run
+        settings = puppet.Settings(**{name: told.get(name, "") for name in puppet.SETTINGS})
         report = _report_of(store, record, settings)
         judged = verdict.judge(_facts(store, record, settings, report, exit_code, exit_status))
         if record["command"] == "apply":
@@ -129,7 +140,9 @@ def _hand_over(private: str, usual: str) -> None:
 
 
 def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
 
 
 def _told(report: Optional[Report]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional, Union
 from twitch.errors import ConfigError
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
+TOKENS_FILE = "/etc/puppet-twitch/tokens"
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -143,6 +144,8 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
     networks = []
     for word in value.split():
         try:
+            if "%" in word:  # ipaddress takes it, and forgets it when it compares
+                raise ValueError(f"{word!r} names an interface")
             networks.append(ipaddress.ip_network(word))
         except ValueError as error:
             raise ConfigError(

@@ -79,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._begun = False  # a byte of the present request has arrived
         self._blocked = False  # the client does not take our bytes
         self._lingering = False
+        self._lost = False  # up to Python 3.10 a TLS transport does not say so itself
 
     # ---- what asyncio calls (asyncio.Protocol)
 
@@ -137,6 +138,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: D102
+        self._lost = True
         self._timer.cancel()
         self._stop_waiting()
         self._closed(self)
@@ -157,9 +159,11 @@ class Connection(asyncio.Protocol):
         """Tell who waits where to look, answer what has been asked already, and end."""
         self.last_one = True
         self._stop_waiting()
-        if not self._connected or self._answering or self._blocked or self._lingering:
+        if not self._connected or self._answering or self._lingering:
             return
-        if self._answered and not self._begun:
+        if self._blocked:
+            self._set_timer(STOP_GRACE_S, self.abort)
+        elif self._answered and not self._begun:
             self._linger()  # kept alive for nothing
         else:
             self._set_timer(STOP_GRACE_S, self._too_slow)  # its request may be in the kernel already
@@ -203,7 +207,7 @@ class Connection(asyncio.Protocol):
             text = "Internal error; journalctl -u 'puppet-twitch*' on the node says more"
             response = self._service.explain(self.address, request, HTTPError(500, text, close=True))
         self._answering, self._answered, self.waiting = None, True, False
-        if not self._transport.is_closing():
+        if not self._lost and not self._transport.is_closing():
             self._send(response)
             self._next()
 

@@ -109,7 +109,7 @@ async def runs(call: Call) -> Response:
 async def run(call: Call) -> Response:
     """`GET /puppet/runs/ID`"""
     _demand(call.caller, "status")
-    run = call.path.rpartition("/")[2]
+    run = call.path[len("/puppet/runs/") :]
     wait_s = call.parameters.seconds("wait") or 0
     record = await _finished(call, run, wait_s) if RUN_ID.fullmatch(run) else None
     if record is None:
@@ -129,7 +129,15 @@ def _question(call: Call) -> Run:
     missing = access.missing_grant(caller, noop=noop, tags=tags, environment=environment)
     if missing:
         raise _forbidden(caller, missing)
-    return Run(caller.name, caller.address, noop, tags, environment, given.flag("queue"))
+    return Run(
+        caller=caller.name,
+        client=caller.address,
+        named=caller.named,
+        noop=noop,
+        tags=tags,
+        environment=environment,
+        queue=given.flag("queue"),
+    )
 
 
 async def _ask(call: Call, question: Union[Run, Status]) -> Answer:
@@ -170,7 +178,7 @@ def _demand(caller: Caller, grant: str) -> None:
 
 
 def _forbidden(caller: Caller, grant: str) -> HTTPError:
-    if not caller.named:
+    if caller.name == access.ANONYMOUS:
         text = f"Not allowed without a token or a certificate that has the grant {grant}"
         return HTTPError(401, text, headers=(access.CHALLENGE,))
     return HTTPError(403, f"Not allowed: {caller.name} has no grant {grant}")

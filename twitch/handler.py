@@ -106,8 +106,8 @@ def _status(peer: socket.socket, store: runs.Store) -> None:
         with contextlib.suppress(OSError):  # a full disk keeps a verdict for later, not the status
             turn.settle(store)
         answer = Answer("status", status=status.look(Node(store)))
-    except (TwitchError, OSError) as error:
-        answer = Answer("cannot", reason=str(error))
+    except Exception as error:
+        answer = _cannot(error)
     _send(peer, answer)
 
 
@@ -120,18 +120,31 @@ def _run(peer: socket.socket, store: runs.Store, question: messages.Run) -> None
         store.prepare(_gid(GROUP))
         command = _command(node, run, question)
         answer = turn.decide(node, run, question)
-    except (TwitchError, OSError) as error:
-        answer = Answer("cannot", reason=str(error))
+    except Exception as error:
+        answer = _cannot(error)
     _send(peer, answer)
     _log(run, question, answer)
     if answer.run != run:
         return
     if answer.kind == "queued":
-        refused = turn.wait(node, run, question)
+        try:
+            refused = turn.wait(node, run, question)
+        except OSError as error:
+            refused = f"its turn could not be taken: {error}"
         if refused is not None:
             store.write({**(store.read(run) or {}), "reason": refused})
             return
     _become(store, run, command, node.environment)
+
+
+def _cannot(error: Exception) -> Answer:
+    """Whatever goes wrong here, the caller gets an answer; what nobody has foreseen goes to the journal."""
+    if isinstance(error, (TwitchError, OSError)):
+        return Answer("cannot", reason=str(error))
+    import traceback  # 2 ms
+
+    traceback.print_exception(type(error), error, error.__traceback__)
+    return Answer("cannot", reason="internal error; journalctl -t puppet-twitch has the traceback")
 
 
 def _command(node: Node, run: str, question: messages.Run) -> list[str]:

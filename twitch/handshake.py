@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from twitch.connection import Connection
 from twitch.errors import ConfigError, HTTPError
+
+if TYPE_CHECKING:
+    import ssl
+
+MISCONFIGURED = "The configuration of puppet-twitch on this node is at fault; its journal says where"
 
 # From the first moment to the end of the handshake; the client's request then has a time of its own.
 HANDSHAKE_TIMEOUT_S = 10
@@ -34,7 +38,8 @@ async def begin(
         wanted = context()
     except ConfigError:
         await plain(connection, accepted)
-        connection.refuse(HTTPError(503, "TLS is not set up on this node; its journal says what is missing"))
+        # Also where the file may only be about to say that there is no TLS: nobody is let in meanwhile.
+        connection.refuse(HTTPError(503, MISCONFIGURED))
         return
     if wanted is None:
         await plain(connection, accepted)
@@ -53,8 +58,10 @@ def reason(failure: BaseException) -> str:
 
     These are texts of OpenSSL's, of which there are not many; none is the client's.
     """
-    if isinstance(failure, ssl.SSLError):
-        why = getattr(failure, "verify_message", "") or failure.reason or "handshake failed"
+    if hasattr(
+        failure, "library"
+    ):  # an ssl.SSLError, by what only that has: without TLS there is no ssl here
+        why = getattr(failure, "verify_message", "") or getattr(failure, "reason", "") or "handshake failed"
         return f"TLS {why.lower().replace('_', ' ')}"
     # asyncio's own word for a handshake that is too slow is ConnectionAbortedError.
     slow = isinstance(failure, (asyncio.TimeoutError, ConnectionAbortedError))

@@ -33,6 +33,9 @@ AMBIGUOUS = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
+# RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` (RFC 3986 section 3.2.2) is answered 400.
+HOST = re.compile(rb"(\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 
 BAD_REQUEST = (400, "Not an HTTP/1.1 request as RFC 9112 has it; try curl")
@@ -164,7 +167,7 @@ class Exchange:
             raise HTTPError(*LONG_TARGET)
         if len(raw) > MAX_HEAD_BYTES:  # h11's limit is for a head that comes in pieces
             raise HTTPError(*LONG_HEAD)
-        if AMBIGUOUS.search(raw):
+        if AMBIGUOUS.search(raw) or not HOST.fullmatch(headers.get(b"host", b"")):
             raise HTTPError(*BAD_REQUEST)
         if b"transfer-encoding" in headers:
             raise HTTPError(*NO_LENGTH)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Sequence
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from twitch import access, activation, config, handshake, tls
 from twitch.api import API
@@ -24,9 +24,12 @@ from twitch.connection import STOP_GRACE_S, Connection, Service
 from twitch.errors import HTTPError
 from twitch.refusals import Refusals
 from twitch.runs import Store
-from twitch.tokens import TOKENS_FILE
-from twitch.tokens import load as load_tokens
 from twitch.watched import Watched
+
+if TYPE_CHECKING:
+    import ssl
+
+    from twitch.tokens import Token
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ RETRY_CROWDED_S = 2
 
 IDLE_EXIT_S = 30.0
 MAX_AGE_S = 600.0
+# With callers who wait for a run; Puppet's own limit for one is an hour.
+MAX_WAITED_AGE_S = 4200.0
 AGED_LOOK_S = 1.0
 
 
@@ -51,12 +56,25 @@ def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
     settings = Watched(config.CONFIG_FILE, config.load)
-    tokens = Watched(TOKENS_FILE, load_tokens)
+    tokens = Watched(config.TOKENS_FILE, _tokens)
     refusals, store = Refusals(), Store()
     service = API(settings, tokens, Handler(store), store, refusals)
     listener = Listener(service, tls.Contexts(settings).current, given.listening, idle_exit_s)
     await listener.run(given.connection)
     refusals.flush()
+
+
+def _tokens(path: str) -> tuple[Token, ...]:
+    """Load them; most nodes have none, and can do without hashing, which means OpenSSL."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return ()
+    except OSError:
+        pass  # which `load` explains
+    from twitch.tokens import load
+
+    return load(path)
 
 
 class Listener:
@@ -82,6 +100,7 @@ class Listener:
     async def run(self, connections: Sequence[socket.socket] = ()) -> None:
         """Serve until idle for long enough, too old, or told to stop by SIGTERM or SIGINT."""
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         self._done = self._loop.create_future()
         self._idle_timer = self._loop.call_later(self._idle_exit_s or 0, self._rest)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -212,21 +231,17 @@ class Listener:
     def _age(self) -> None:
         """Too old: leave at the next quiet moment, and if there is none, make one.
 
-        Callers who wait for a run are let wait, since it ends within Puppet's own limit; the others
-        are done within seconds once nobody new is accepted.
+        Callers who wait for a run are let wait, but not for ever: one after the other could keep new
+        certificates out. Nobody else is owed more than an answer to what has come already.
         """
-        if not self._connections:
-            self._leave()
-        elif any(connection.waiting for connection in self._connections):
+        waited_for = any(connection.waiting for connection in self._connections)
+        if waited_for and self._loop.time() < self._began + MAX_WAITED_AGE_S:
             self._loop.call_later(AGED_LOOK_S, self._age)
         else:
-            self._aged = True
-            self._accept(on=False)
-            for connection in self._connections:
-                connection.last_one = True
+            self._stop()
 
     def _stop(self) -> None:
-        """Told to stop: whoever waits is told where to look, at once; what has come is answered."""
+        """Told to stop, or too old: who waits is told where to look, what has come is answered."""
         self._aged = True
         self._accept(on=False)
         for connection in list(self._connections):

@@ -36,10 +36,11 @@ ANSWERS = frozenset(
 
 
 class Run(NamedTuple):
-    """Please run Puppet. `caller` and `client` are for the journal and for the cooldown."""
+    """Please run Puppet. `caller` and `client` are for the journal."""
 
     caller: str
     client: str
+    named: bool = False  # the caller has a line in [access]: no cooldown
     noop: bool = False
     tags: tuple[str, ...] = ()
     environment: Optional[str] = None
@@ -82,6 +83,7 @@ def decode_question(packet: bytes) -> Union[Run, Status]:
     return Run(
         caller=_matching(fields.get("caller"), "caller", CALLER),
         client=_matching(fields.get("client"), "client", CLIENT),
+        named=_boolean(fields.get("named", False), "named"),
         noop=_boolean(fields.get("noop", False), "noop"),
         tags=_tags(fields.get("tags", [])),
         environment=None if environment is None else _matching(environment, "environment", ENVIRONMENT),

@@ -6,10 +6,12 @@ are translated and rebranded, so none is ever parsed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Optional
 
@@ -96,7 +98,10 @@ def settings(puppet: str, cache: str, environment: Mapping[str, str]) -> Setting
             return known
     except (OSError, ValueError, TypeError, KeyError):
         pass  # none yet, or of another version: ask
+    began = time.time()
     asked = _ask(puppet, environment)
+    if _changed_since(began, puppet, asked.config):
+        return asked  # what was read may be of before
     temporary = f"{cache}.{os.getpid()}"
     try:
         with open(
@@ -135,6 +140,12 @@ def _ask(puppet: str, environment: Mapping[str, str]) -> Settings:
         raise PuppetError(
             f"{puppet} config print does not tell {error.args[0]}: {said[0] if said else 'no error text'}"
         ) from error
+
+
+def _changed_since(moment: float, *paths: str) -> bool:
+    with contextlib.suppress(OSError):
+        return any(os.stat(path).st_ctime >= moment for path in paths)
+    return False
 
 
 def _stamps(puppet: str, config: str) -> list[list[object]]:

@@ -102,10 +102,8 @@ class Store:
 
     def prepare(self, gid: int) -> None:
         """Make `runs/`, for root to write and for the group of the listener to read."""
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(self.directory, 0o750)
-        except FileExistsError:
-            return
         os.chown(self.directory, 0, gid)
         os.chmod(self.directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-import ssl
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from twitch.config import Config
 from twitch.errors import ConfigError, HTTPError
 from twitch.watched import Watched
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ def context(client: str, directory: Optional[str] = None) -> ssl.SSLContext:
             raise ConfigError(
                 f"[tls] enabled = yes, but systemd hands over no credential {name!r}; see tls.conf"
             )
+    import ssl
+
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_ciphers(CIPHERS)
@@ -80,18 +84,15 @@ class Contexts:
         """Return the context, or None for plain HTTP; raises `ConfigError`."""
         try:
             settings = self._settings.current()
-        except ConfigError:
-            return None  # nobody is heard then, and that is said in plain words
-        if not settings.tls:
-            return None
-        if settings.tls_client not in self._made:
-            try:
+            if not settings.tls:
+                return None
+            if settings.tls_client not in self._made:
                 self._made[settings.tls_client] = context(settings.tls_client)
-            except ConfigError as fault:
-                if str(fault) != self._fault:  # once, however many come
-                    self._fault = str(fault)
-                    log.error("%s", fault)
-                raise
+        except ConfigError as fault:
+            if str(fault) != self._fault:  # once, however many come
+                self._fault = str(fault)
+                log.error("%s", fault)
+            raise
         return self._made[settings.tls_client]
 
 

@@ -13,9 +13,8 @@ import re
 import time
 from typing import NamedTuple, Optional
 
+from twitch.config import TOKENS_FILE as TOKENS_FILE
 from twitch.errors import ConfigError, UsageError
-
-TOKENS_FILE = "/etc/puppet-twitch/tokens"
 
 # Not a hyphen first: `token --help` must not be a token.
 NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")

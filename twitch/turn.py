@@ -87,27 +87,33 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
             current, holder = store.current(), node.lock_holder()
             ours = current if current and current.alive else None
             pid = ours.pid if ours else holder.pid if holder else None
-            if pid is None:
-                store.leave_queue()
+            pause_s = _cooldown_s(node, current, question)
+            if pid is None and not pause_s:
                 reason = node.disabled()
-                if reason is not None:
-                    return f"Puppet disabled: {reason or 'no reason given'}"
-                asked = (store.read(run) or {}).get("asked")
-                store.claim_current(_claim(run, question))
-                store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
-                return None
+                if reason is None:
+                    asked = (store.read(run) or {}).get("asked")
+                    store.claim_current(_claim(run, question))
+                    store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
+                store.leave_queue()
+                return None if reason is None else f"Puppet disabled: {reason or 'no reason given'}"
             if time.monotonic() > expires:
                 store.leave_queue()
                 return f"Puppet was busy for {QUEUE_TIMEOUT_S} s"
-        _await_end(pid)
+        if pid is None:
+            time.sleep(min(pause_s, QUEUE_LOOK_S))
+        else:
+            _await_end(pid)
 
 
 def _await_end(pid: int) -> None:
     """Return when that process has ended, or after a while."""
     try:
         descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     except OSError:
-        return  # it has just gone
+        time.sleep(QUEUE_LOOK_S)  # a kernel before 5.3, or a filter of system calls
+        return
     try:
         select.select([descriptor], [], [], QUEUE_LOOK_S)
     finally:
@@ -115,8 +121,8 @@ def _await_end(pid: int) -> None:
 
 
 def _cooldown_s(node: Node, last: Optional[runs.Claim], question: Run) -> int:
-    """Whole seconds until an anonymous caller may start the next run; 0 for now."""
-    if question.caller != "anonymous" or not last or last.ended is None:
+    """Whole seconds until a caller without a line in [access] may have the next run; 0 for now."""
+    if question.named or not last or last.ended is None:
         return 0
     since = time.time() - last.ended
     if since < 0:

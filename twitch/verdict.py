@@ -75,6 +75,9 @@ def _by_report(facts: Facts, report: Report) -> Verdict:
     if report.status == FAILED or not report.transaction_completed:
         reason = _failed(report) or _environment(facts, report)
         return Verdict(FAILED, reason or _no_catalog(facts))
+    if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
+        # A postrun_command that fails is in no report (configurer.rb, run_internal), only here.
+        return Verdict(FAILED, f"Puppet exited with {facts.exit_status} after its catalog was applied")
     return Verdict(report.status, _environment(facts, report))
 
 

@@ -45,7 +45,7 @@ class Site:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(site) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(site) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path.startswith("/said/"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.e2e import stub
+from collections.abc import Iterator
+
+from tests.e2e import access, stub
+from tests.lab.errors import LabError
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
@@ -85,11 +88,11 @@ def trusting() -> tuple[str, ...]:
     return ("--cacert", f"{SSL}/certs/ca.pem", "--crlfile", f"{SSL}/crl.pem")
 
 
-def tls_on(node: Machine, access: str, *, client: str = "", each: bool = False) -> None:
+def tls_on(node: Machine, grants: str, *, client: str = "", each: bool = False) -> None:
     """Follow the comments of tls.conf, and of per-connection.conf for a listener each."""
     unit = "puppet-twitch@.service" if each else "puppet-twitch.service"
     option = f"client = {client}" if client else ""
-    stub.stub_puppet(node, access=f"{access}\n[tls]\nenabled = yes\n{option}")
+    stub.stub_puppet(node, access=f"{grants}\n[tls]\nenabled = yes\n{option}")
     node.sh(
         f"mkdir -p /etc/systemd/system/{unit}.d &&"
         f" sed 's/NODE/{node.name}/' {stub.DOC}/tls.conf >/etc/systemd/system/{unit}.d/tls.conf &&"
@@ -97,3 +100,26 @@ def tls_on(node: Machine, access: str, *, client: str = "", each: bool = False) 
     )
     if each:
         stub.per_connection(node)
+
+
+# What asyncio or we would say if something went wrong that we had not thought of.
+COMPLAINTS = ("Traceback", "eof_received", "never retrieved", "was destroyed", "Fatal error", "failed (")
+
+
+def watched(machine: Machine) -> Iterator[Machine]:
+    """Give a node for a test, and see that its listener did not complain."""
+    stub.clear(machine)
+    place = access.now(machine)
+    yield machine
+    stub.clear(machine)
+    lines = access.since(machine, place)
+    assert [line for line in lines if any(complaint in line for complaint in COMPLAINTS)] == []
+
+
+def ask(client: Machine, node: Machine, path: str, *arguments: str) -> tuple[int, str]:
+    """Ask from one node to the other; return status and body, or 0 and what curl says."""
+    try:
+        reply = client.curl(f"https://{node.name}:2023{path}", *arguments)
+    except LabError as error:
+        return 0, str(error)
+    return reply.status, reply.body

@@ -33,10 +33,10 @@ PAGES = {
     "fetch-with-headers": "<script>fetch('URL', {mode: 'no-cors', headers: {'Accept-Language': 'x'}})"
     f".finally(() => {DONE})</script>",
     "beacon": f"<script>navigator.sendBeacon('URL'); setTimeout(() => {DONE}, 500)</script>",
-    "form-get": f'<iframe name="f" onload="{DONE}"></iframe><form id="g" action="URL" target="f"></form>'
-    "<script>g.submit()</script>",
-    "form-post": f'<iframe name="f" onload="{DONE}"></iframe><form id="g" action="URL" method="POST"'
-    ' target="f"><input name="async" value="true"></form><script>g.submit()</script>',
+    "form-get": '<form id="g" action="URL" target="f"></form>'
+    f'<iframe name="f" onload="this.n ? {DONE} : (this.n = 1, g.submit())"></iframe>',
+    "form-post": '<form id="g" action="URL" method="POST" target="f"><input name="async" value="true"></form>'
+    f'<iframe name="f" onload="this.n ? {DONE} : (this.n = 1, g.submit())"></iframe>',
     "prefetch": f'<link rel="prefetch" href="URL" onload="{DONE}" onerror="{DONE}">',
     "navigation": "<script>location = 'URL'</script>",
 }

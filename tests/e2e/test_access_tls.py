@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
 
 from tests.e2e import access, pki, stub
-from tests.e2e.access import bearer, remote
-from tests.e2e.pki import own, shown
-from tests.lab.errors import LabError
-from tests.lab.lab import Lab
+from tests.e2e.access import bearer
+from tests.e2e.pki import ask, own, shown
 from tests.lab.machine import Machine
-from tests.lab.network import Netns
 from tests.lab.server import PuppetServer
 
 GRANTS = """\
@@ -26,47 +20,21 @@ cert:node9* = trigger status
 cert:gone-*.example.com = status
 """
 
-# What asyncio or we would say if something went wrong that we had not thought of.
-COMPLAINTS = ("Traceback", "eof_received", "never retrieved", "was destroyed", "Fatal error", "failed (")
-
 
 @pytest.fixture
 def node(agent: Machine) -> Iterator[Machine]:
-    yield from _watched(agent)
+    yield from pki.watched(agent)
 
 
 @pytest.fixture
 def tidy12(agent12: Machine) -> Iterator[Machine]:
-    yield from _watched(agent12)
-
-
-def _watched(machine: Machine) -> Iterator[Machine]:
-    stub.clear(machine)
-    place = access.now(machine)
-    yield machine
-    stub.clear(machine)
-    lines = access.since(machine, place)
-    assert [line for line in lines if any(complaint in line for complaint in COMPLAINTS)] == []
+    yield from pki.watched(agent12)
 
 
 @pytest.fixture
 def other(node: Machine, agent12: Machine, agent13: Machine) -> Machine:
     """Return the node that asks."""
     return agent13 if node is agent12 else agent12
-
-
-@pytest.fixture(scope="module")
-def elsewhere(lab: Lab) -> Netns:
-    return lab.client("10.77.0.51", *(f"10.77.0.{number}" for number in range(160, 170)))
-
-
-def ask(client: Machine, node: Machine, path: str, *arguments: str) -> tuple[int, str]:
-    """Ask from one node to the other; return status and body, or 0 and what curl says."""
-    try:
-        reply = client.curl(f"https://{node.name}:2023{path}", *arguments)
-    except LabError as error:
-        return 0, str(error)
-    return reply.status, reply.body
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["one-listener", "a-listener-each"])
@@ -190,91 +158,3 @@ def test_required_means_no_anonymous_callers(node: Machine, other: Machine) -> N
     assert ask(other, node, "/version", *pki.trusting())[0] == 0
     access.refused(node, place, "TLS peer did not return a certificate")
     assert ask(other, node, "/version", *own(other))[0] == 200
-
-
-@pytest.mark.parametrize("each", [False, True], ids=["one-listener", "a-listener-each"])
-def test_plain_http_is_told_so(node: Machine, elsewhere: Netns, each: bool) -> None:
-    pki.tls_on(node, GRANTS, each=each)
-    reply = remote(elsewhere, f"http://{node.address}:2023/version")
-    assert (reply.status, reply.body) == (400, "This port speaks TLS: use https://\n")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(("-tls1",), id="tls-1.0"),
-        pytest.param(("-tls1_1",), id="tls-1.1"),
-        pytest.param(("-tls1_2", "-cipher", "AES256-SHA:@SECLEVEL=0"), id="cbc"),
-        pytest.param(("-tls1_2", "-cipher", "AES128-GCM-SHA256:@SECLEVEL=0"), id="rsa-key-exchange"),
-        pytest.param(("-tls1_2", "-cipher", "DHE-RSA-AES256-SHA256:@SECLEVEL=0"), id="dhe-cbc"),
-        pytest.param(("-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:@SECLEVEL=0"), id="ecdhe-cbc"),
-        pytest.param(("-tls1_2", "-cipher", "eNULL:@SECLEVEL=0"), id="no-encryption"),
-        pytest.param(("-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"), id="no-authentication"),
-    ],
-)
-def test_old_protocols_and_weak_ciphers_are_refused(
-    tidy12: Machine, elsewhere: Netns, options: tuple[str, ...]
-) -> None:
-    pki.tls_on(tidy12, GRANTS)
-    if "-cipher" not in options:
-        options = (*options, "-cipher", "ALL:@SECLEVEL=0")
-    command = ("openssl", "s_client", "-connect", f"{tidy12.address}:2023", "-ign_eof", *options)
-    asked = subprocess.run(elsewhere.command(command), input=stub.VERSION, capture_output=True)
-    assert asked.returncode != 0
-    assert b"HTTP/1.1" not in asked.stdout
-    strong = ("openssl", "s_client", "-connect", f"{tidy12.address}:2023", "-ign_eof", "-tls1_2")
-    asked = subprocess.run(elsewhere.command(strong), input=stub.VERSION, capture_output=True)
-    assert b"HTTP/1.1 200 OK" in asked.stdout
-
-
-def test_hundreds_who_never_finish_their_handshake(node: Machine, other: Machine, elsewhere: Netns) -> None:
-    pki.tls_on(node, GRANTS)
-    with ExitStack() as held:
-        for number in range(400):
-            source = elsewhere.addresses[1 + number % 10]
-            one = held.enter_context(elsewhere.connect(node.address, 2023, source=source))
-            if number % 2:
-                one.sendall(b"\x16\x03\x01\x02\x00\x01")
-        for _ in range(3):
-            assert ask(other, node, "/puppet/status", *own(other))[0] == 200
-
-
-def test_one_address_has_so_many_connections(tidy12: Machine, agent13: Machine, elsewhere: Netns) -> None:
-    pki.tls_on(tidy12, GRANTS)
-    with ExitStack() as held:
-        sockets: list[socket.socket] = []
-        for _ in range(40):
-            connection = elsewhere.connect(tidy12.address, 2023, source=elsewhere.addresses[1])
-            sockets.append(held.enter_context(connection))
-            connection.sendall(b"\x16")
-        refused = sockets[-1]
-        refused.settimeout(60)
-        assert b"More than 32 connections from one address" in refused.recv(65536)
-        assert ask(agent13, tidy12, "/puppet/status", *own(agent13))[0] == 200
-
-
-def test_a_missing_file_is_found_by_check_and_heals(tidy12: Machine, agent13: Machine) -> None:
-    pki.tls_on(tidy12, GRANTS)
-    key = f"{pki.SSL}/private_keys/{tidy12.name}.pem"
-    tidy12.run("mv", key, f"{key}.away")
-    try:
-        with agent13.netns.connect(tidy12.address, 2023) as waiting:
-            waiting.sendall(b"\x16")  # somebody asks, and the start fails
-            tidy12.wait("systemctl show -P Result puppet-twitch.service | grep -v success")
-            found = tidy12.run("puppet-twitch", "check", check=False)
-        assert found.returncode == 1
-        assert f"FAULT TLS: missing key ({key}); puppet-twitch.service cannot start" in found.stdout
-        assert "mend: see /usr/share/doc/puppet-twitch/tls.conf" in found.stdout
-    finally:
-        tidy12.run("mv", f"{key}.away", key)
-    # RestartSec= heals by itself; the port was never given up.
-    assert ask(agent13, tidy12, "/puppet/status", *own(agent13))[0] == 200
-
-
-def test_without_the_drop_in_the_port_says_so(tidy12: Machine) -> None:
-    stub.stub_puppet(tidy12, access=f"{GRANTS}\n[tls]\nenabled = yes")
-    place = access.now(tidy12)
-    reply = tidy12.curl("/version")
-    assert (reply.status, "TLS is not set up on this node" in reply.body) == (503, True)
-    text = "[tls] enabled = yes, but systemd hands over no credential 'cert'; see tls.conf"
-    assert access.heard(tidy12, place, text).count(text) == 1

@@ -20,7 +20,10 @@ from tests.lab.network import Netns
 LIMIT_MIB = 40
 SEQUENTIAL = 10_000
 
-TRIGGER = b"POST /puppet/twitch HTTP/1.1\r\nHost: node\r\nContent-Length: 10\r\n\r\nasync=true"
+TRIGGER = (
+    b"POST /puppet/twitch HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 14\r\n\r\n" + b'{"async":true}'
+)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
 

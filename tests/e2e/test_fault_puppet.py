@@ -73,13 +73,8 @@ def test_a_command_that_is_exchanged_during_a_run(tidy: Machine) -> None:
     stub.end_of(tidy, run)
     second = stub.started(tidy)
     stub.end_of(tidy, second)
-    assert stub.stub_log(tidy) == [
-        f"began {run}",
-        f"ended {run}",
-        f"began {second}",
-        f"ended {second}",
-        "new",
-    ]
+    words = [f"{word} {one}" for one in (run, second) for word in ("began", "ended")]
+    assert stub.stub_log(tidy) == [*words, "new"]
 
 
 def test_a_command_that_is_removed_during_a_run(tidy: Machine) -> None:

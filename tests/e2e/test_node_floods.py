@@ -1,7 +1,7 @@
 """Floods slow the node down and never switch it off: neither the port nor the run socket, in both shapes.
 
-Left to their defaults, systemd's trigger limit and start limit fail a socket for good, and any client
-can reach them (systemd 252 and 257, seen).
+Left to their defaults, the trigger limit (systemd 252) and the start limit (252 and 257) fail a socket for
+good, and any client can reach them (seen).
 """
 
 from __future__ import annotations

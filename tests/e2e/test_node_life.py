@@ -100,7 +100,8 @@ def test_who_waits_hears_the_verdict(
 def test_what_the_run_before_has_left_is_not_taken_for_this_runs(tidy12: Machine) -> None:
     stub.stub_puppet(tidy12)
     # Of the second in which this run begins, or of a clock that was set back since.
-    tidy12.sh(f"printf 'time: {{last_run: %s}}\n' $(date -d '1 minute' +%s) >{stub.STUB}/last_run_summary.yaml")
+    summary = f"{stub.STUB}/last_run_summary.yaml"
+    tidy12.sh(f"echo \"time: {{last_run: $(date -d '1 minute' +%s)}}\" >{summary}")
     tidy12.sh(f"echo exit 1 >>{stub.STUB}/puppet")
     assert stub.end_of(tidy12, stub.started(tidy12))["verdict"] == "not attempted"
 

@@ -95,17 +95,17 @@ def test_a_client_that_leaves_does_not_end_the_run(tidy12: Machine) -> None:
     assert stub.end_of(tidy12, run)["verdict"] == "changed"
 
 
-def test_what_a_run_has_started_outlives_it(tidy: Machine) -> None:
+def test_what_a_run_has_started_outlives_it(tidy12: Machine) -> None:
     stub.real_puppet(
-        tidy,
+        tidy12,
         "exec { 'a daemon':\n"
         "  command  => 'sleep 1000 >/dev/null 2>&1 & echo $! >/root/daemon',\n"
         "  provider => shell,\n  path => '/usr/bin:/bin',\n}\n",
     )
-    stub.end_of(tidy, stub.started(tidy))
-    daemon = tidy.read("/root/daemon").strip()
-    assert tidy.read(f"/proc/{daemon}/comm") == "sleep\n"
-    tidy.run("kill", daemon)
+    stub.end_of(tidy12, stub.started(tidy12))
+    daemon = tidy12.read("/root/daemon").strip()
+    assert tidy12.read(f"/proc/{daemon}/comm") == "sleep\n"
+    tidy12.run("kill", daemon)
 
 
 def test_what_runs_have_left_behind_takes_no_place_from_the_next(tidy: Machine) -> None:
@@ -179,7 +179,7 @@ def test_a_handler_that_is_killed_before_it_answers_blocks_nothing(tidy: Machine
     tidy.run("systemctl", "kill", "--signal=KILL", "puppet-twitch-run@*.service")
     assert answer_to(client).status == 503
     stub.stub_puppet(tidy)
-    run = stub.started(tidy)
+    run = stub.started_when_mended(tidy)
     stub.end_of(tidy, run)
     assert stub.stub_log(tidy) == [f"began {run}", f"ended {run}"]
 

@@ -77,7 +77,7 @@ async def test_a_grant_that_a_token_lacks_is_named(desk: Desk, target: str, gran
 async def test_root_hears_who_asks(desk: Desk) -> None:
     desk.allow("token:ci = trigger", "plaintext_tokens = yes")
     assert (await desk.get("/puppet/twitch", desk.token("ci"))).status == 202
-    assert desk.root.asked == [Run("token:ci", ADDRESS)]
+    assert desk.root.asked == [Run("token:ci", ADDRESS, named=True)]
 
 
 @pytest.mark.parametrize("shown", ["Bearer wrong", "Basic YTpi", "Bearer", "Bearer a b", "Bearer \xe9", ""])

@@ -168,7 +168,7 @@ async def test_what_is_not_remembered_is_asked(desk: Desk, monkeypatch: pytest.M
 
 async def test_the_cooldown_is_for_anonymous_alone(desk: Desk, long_memory: None) -> None:
     def says(question: object) -> Answer:
-        cool = isinstance(question, Run) and question.caller == "anonymous"
+        cool = isinstance(question, Run) and not question.named
         return Answer("cooldown", retry_after_s=9) if cool else Answer("started", run=RUN)
 
     desk.root.says = says

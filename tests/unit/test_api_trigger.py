@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.desk import OTHER, RUN, Desk
@@ -110,7 +112,8 @@ async def test_cannot(desk: Desk, kind: str) -> None:
 async def test_every_option_reaches_root(desk: Desk) -> None:
     desk.allow("anonymous = noop tags environment=*")
     await desk.get("/puppet/twitch?noop&tags=a::b,c&environment=staging&queue=true")
-    assert desk.root.asked == [Run("anonymous", ADDRESS, True, ("a::b", "c"), "staging", True)]
+    options: dict[str, Any] = {"noop": True, "tags": ("a::b", "c"), "environment": "staging", "queue": True}
+    assert desk.root.asked == [Run("anonymous", ADDRESS, **options)]
 
 
 async def test_options_in_a_body(desk: Desk) -> None:

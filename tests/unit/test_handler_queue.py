@@ -18,6 +18,7 @@ ASKED = Run("anonymous", "192.0.2.7", tags=("a",), queue=True)
 @pytest.fixture
 def running(node: House) -> Iterator[Question]:
     """A run that lasts until it is let go."""
+    node.configure("[access]\ncooldown = 0\n")
     node.puppet.hold()
     question = Question(node, ASKED, run=FIRST)
     assert question.answer() == Answer("started", run=FIRST)

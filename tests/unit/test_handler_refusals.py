@@ -143,7 +143,7 @@ def test_anonymous_waits_after_a_run_and_others_do_not(node: House) -> None:
     answer = question.answer()
     assert (answer.kind, answer.run, question.end()) == ("cooldown", None, 0)
     assert answer.retry_after_s is not None and 0 < answer.retry_after_s <= 3600
-    named = Question(node, ASKED._replace(caller="token:deploy"), run=new_run(2))
+    named = Question(node, ASKED._replace(caller="token:deploy", named=True), run=new_run(2))
     assert named.answer().kind == "started"
     named.end()
 

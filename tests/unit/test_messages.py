@@ -30,6 +30,7 @@ runs = st.builds(
     Run,
     caller=st.from_regex(messages.CALLER, fullmatch=True),
     client=st.sampled_from(["192.0.2.7", "2001:db8::7", "::1"]),
+    named=st.booleans(),
     noop=st.booleans(),
     tags=st.lists(st.from_regex(messages.TAG, fullmatch=True), max_size=50).map(tuple),
     environment=st.none() | st.from_regex(messages.ENVIRONMENT, fullmatch=True),
@@ -57,7 +58,8 @@ def test_an_answer_arrives_as_it_was_sent(answer: Answer) -> None:
 
 def test_the_largest_question_fits() -> None:
     caller = " ".join(["c" * 256] * 8)
-    largest = Run(caller, "f" * 45, True, tuple("t" * 100 for _ in range(50)), "e" * 64, True)
+    tags = tuple("t" * 100 for _ in range(50))
+    largest = Run(caller, "f" * 45, noop=True, tags=tags, environment="e" * 64, queue=True)
     assert messages.decode_question(messages.encode(largest)) == largest
 
 
@@ -90,6 +92,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "client-final-newline": ({**RUN, "client": "::1\n"}, "'client'"),
     "noop-a-number": ({**RUN, "noop": 1}, "'noop'"),
     "noop-a-text": ({**RUN, "noop": "true"}, "'noop'"),
+    "named-a-number": ({**RUN, "named": 1}, "'named'"),
     "noop-null": ({**RUN, "noop": None}, "'noop'"),
     "queue-a-number": ({**RUN, "queue": 0}, "'queue'"),
     "tags-a-text": ({**RUN, "tags": "a"}, "'tags'"),
