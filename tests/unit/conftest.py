@@ -26,8 +26,9 @@ hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("unit")
 
 
-def pytest_collection_finish() -> None:
-    """What is here now stays: the collection of garbage after each scene need not look at it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """What is here already stays: the collection of garbage after each scene need not look at it."""
     gc.freeze()
 
 

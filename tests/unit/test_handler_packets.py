@@ -207,7 +207,7 @@ def forks(node: House) -> Iterator[Forks]:
 odd = st.sampled_from(["-x", "--server=x", "a\n", "a\tb", "a\0", "é", "x" * 101, "", "../x", " ", "a,b"])
 words = st.sampled_from(["a", "A::b", "production"]) | odd
 scalars: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats() | words
-near = st.fixed_dictionaries(
+near: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"ask": st.sampled_from(["run", "run", "status"]), "caller": st.just("anonymous") | words},
     optional={
         "client": st.sampled_from(["192.0.2.7", "::1", "::1"]) | words,
