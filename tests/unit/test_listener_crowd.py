@@ -72,7 +72,7 @@ def test_out_of_descriptors_it_makes_room_and_goes_on(node: House) -> None:
     with port() as listening:
         process = start(node, listening, before="ulimit -n 32;")
         assert ask(listening) == GOOD
-        with crowd(listening, 60):
+        with crowd(listening, 35):
             assert ask(listening, source="127.1.2.3") == GOOD
         code, text = stopped(process)
         assert (code, "cannot accept: Too many open files" in text) == (0, True)

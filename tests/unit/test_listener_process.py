@@ -27,10 +27,10 @@ KEPT = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n"
 # ---- shapes
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_listening_socket(node: House, address: str) -> None:
+@pytest.mark.parametrize(("address", "idle_exit_s"), [("127.0.0.1", "1"), ("::1", "0")])
+def test_a_listening_socket(node: House, address: str, idle_exit_s: str) -> None:
     with port(address) as listening:
-        process = start(node, listening, "--idle-exit", "1")
+        process = start(node, listening, "--idle-exit", idle_exit_s)
         with socket.create_connection(listening.getsockname()[:2]) as client:
             client.sendall(GET)
             assert answer(client) == (200, VERSION)
