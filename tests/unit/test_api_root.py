@@ -87,6 +87,14 @@ async def test_an_answer_that_is_none_is_a_503(
     assert (reply.status, reply.headers["retry-after"], reply.text) == (503, "2", f"{text}\n")
 
 
+async def test_a_root_that_leaves_before_it_has_listened_is_a_503(desk: Desk) -> None:
+    # As systemd does beyond MaxConnections=: what was sent is thrown away unread.
+    desk.root.deaf = True
+    reply = await desk.get("/puppet/twitch")
+    assert (reply.status, reply.headers["retry-after"]) == (503, "2")
+    assert reply.text == "The handler left without an answer; try again\n"
+
+
 async def test_a_root_that_says_nothing_is_not_waited_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

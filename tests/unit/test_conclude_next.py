@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.unit.concluding import OTHER, STARTED, begin, end
+import pytest
+
+from tests.unit.concluding import OTHER, RUN, STARTED, begin, end
 from twitch import conclude, runs
 from twitch.node import Node
 from twitch.runs import Claim
@@ -36,3 +38,18 @@ def test_old_runs_go(here: Node, events: Events) -> None:
         here.store.write(done)
     end(here)
     assert len(here.store.newest()) == runs.KEPT_RUNS
+
+
+def test_a_record_that_cannot_be_understood_comes_to_an_end_all_the_same(
+    here: Node, events: Events, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.store.write({"run": RUN, "state": runs.RUNNING, "asked": STARTED, "settings": "of another version"})
+    claim = Claim(RUN, 1, 1, {})
+    here.store.claim_current(claim)
+    conclude.abandoned(here.store, claim)
+    found = here.store.read(RUN) or {}
+    assert (found["state"], found["verdict"]) == ("finished", "interrupted")
+    assert found["reason"] == "how it ended cannot be read; the journal says why"
+    assert "Traceback" in capsys.readouterr().err
+    current = here.store.current()
+    assert current is not None and current.ended is not None

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.echo import Echo, understood
 from tests.unit.wire import ADDRESS, visit
+from twitch.http import Exchange, Response
 
 LONGEST_HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n"
 LONGEST_HEAD %= b"x" * (16384 - len(LONGEST_HEAD) + 2)
@@ -85,6 +86,14 @@ async def test_the_service_hears_headers_by_lower_case_names_and_repeated_ones_j
         await client.ask(b"GET / HTTP/1.1\r\nHOST: a\r\nX-One: 1\r\nx-one:  2 \r\nLatin: \xe9\r\n\r\n")
     assert echo.seen[0].headers == {"host": "a", "x-one": "1, 2", "latin": "é"}
     assert echo.seen[0].address == ADDRESS
+
+
+def test_an_answer_that_nobody_can_read_any_more_is_no_bytes() -> None:
+    exchange = Exchange(ADDRESS, lambda: None)
+    exchange.receive(b"GET / HTTP/1.0\r\n\r\n")
+    assert exchange.next_request()
+    assert exchange.send(Response(200, b"once"), last=True).endswith(b"once")
+    assert exchange.send(Response(200, b"twice"), last=True) == b""
 
 
 class TestExpect:

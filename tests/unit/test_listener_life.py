@@ -135,3 +135,21 @@ async def test_a_client_that_is_gone_before_it_is_looked_at_is_nobody() -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
         await running
+
+
+async def test_where_everybody_is_being_answered_the_next_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 1)
+    echo = Echo()
+    async with serving(service=echo) as (listening, _):
+        first = await visitor(listening)
+        first[1].write(WAIT)
+        while not echo.seen:
+            await asyncio.sleep(0)
+        reader, writer = await visitor(listening)
+        refused = await reader.read()
+        assert refused.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 2\r\n" in refused
+        assert refused.endswith(b"Too many connections")
+        for connection in (first[1], writer):
+            connection.close()

@@ -150,7 +150,7 @@ def test_what_is_no_answer_is_refused(sent: object) -> None:
 
 
 leaves: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner))
+values = leaves | st.lists(leaves, max_size=3) | st.dictionaries(texts, leaves, max_size=2)
 keys = st.sampled_from(["ask", *Run._fields, *Answer._fields]) | texts
 objects = st.dictionaries(keys, values | st.sampled_from(["run", "status", "busy", ID]), max_size=8)
 packets = st.binary(max_size=100) | objects.map(packet)

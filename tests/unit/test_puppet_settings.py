@@ -114,6 +114,13 @@ def test_it_is_asked_again_when_something_has_changed(
     assert len(fake.asked()) == 2
 
 
+def test_what_is_told_while_something_changes_is_not_kept(fake: FakePuppet, cache: Path) -> None:
+    edits = f"open({os.fspath(fake.conf)!r}, 'a').write('# changed')\n"
+    fake.path.write_text(fake.path.read_text().replace("if sys.argv[1]", f"{edits}if sys.argv[1]"))
+    assert [ask(fake, cache) for _ in range(2)] == [fake.settings] * 2
+    assert len(fake.asked()) == 2
+
+
 def test_another_command_is_asked_for_itself(fake: FakePuppet, cache: Path, tmp_path: Path) -> None:
     second = FakePuppet(tmp_path / "second")
     ask(fake, cache)

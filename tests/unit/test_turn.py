@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -102,6 +104,33 @@ def test_who_has_waited_for_an_hour_waits_no_longer(
         assert turn.decide(here, SECOND, ASKED).kind == "queued"
         assert turn.wait(here, SECOND, ASKED) == "Puppet was busy for -1 s"
     assert here.store.queue_claim() is None
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an-old-kernel", "a-filter"])
+def test_where_the_end_of_a_process_is_not_told_it_is_looked_for(
+    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(pid: int) -> int:
+        lock.unlink()
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(turn, "QUEUE_LOOK_S", 0.01)
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    lock = Path(here.settings.agent_catalog_run_lockfile)
+    with live(tmp_path, "puppet-x") as pid:
+        lock.write_text(str(pid))
+        assert turn.decide(here, SECOND, ASKED).kind == "queued"
+        assert turn.wait(here, SECOND, ASKED) is None
+    assert (here.store.read(SECOND) or {})["state"] == "running"
+
+
+def test_who_waits_waits_for_the_cooldown_as_well(here: Node) -> None:
+    here.config = here.config._replace(cooldown_s=1)
+    ended = time.time()
+    here.store.claim_current(Claim(FIRST, dead(), 1, {}, ended=ended))
+    here.store.write(record(here, SECOND, state=runs.QUEUED))
+    assert turn.wait(here, SECOND, ASKED) is None
+    assert (here.store.read(SECOND) or {})["started"] >= ended + 0.99
 
 
 def test_a_lock_that_passes_from_one_to_another_is_followed(
