@@ -40,7 +40,7 @@ def other(node: Machine, agent12: Machine, agent13: Machine) -> Machine:
 
 @pytest.fixture(scope="module")
 def elsewhere(lab: Lab) -> Netns:
-    return lab.client("10.77.0.51", *(f"10.77.0.{number}" for number in range(160, 170)))
+    return lab.client("10.77.0.54", *(f"10.77.0.{number}" for number in range(180, 190)))
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["one-listener", "a-listener-each"])

@@ -42,7 +42,7 @@ def tokens(closed: Closed) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def elsewhere(lab: Lab) -> Netns:
-    return lab.client("10.77.0.50", "fd77::50")
+    return lab.client("10.77.0.52", "fd77::52")
 
 
 # ---- the file

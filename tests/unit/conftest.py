@@ -77,7 +77,7 @@ def here(puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Return a node as root sees it from within, in a directory of the test."""
     monkeypatch.setattr(config, "load", lambda: Config(puppet_path=os.fspath(puppet.path)))
     store = Store(os.fspath(tmp_path))
-    store.prepare(os.getgid())
+    os.mkdir(store.directory)
     return Node(store)
 
 

@@ -72,7 +72,7 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.store = Store(os.fspath(directory))
-        self.store.prepare(os.getgid())
+        os.mkdir(self.store.directory)
         self.socket = os.fspath(directory / "run.sock")
         self.root = Root(self.socket)
         self.conf, self.tokens = directory / "conf", directory / "tokens"

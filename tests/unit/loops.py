@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # Far beyond any scene: this only ends one that hangs, and says that it did.
-HANG_S = 15
+HANG_S = 60
 
 
 def run(scene: Coroutine[Any, Any, T]) -> T:

@@ -132,7 +132,7 @@ def logs(store: Store) -> list[int]:
 # ---- who may read
 
 
-def test_the_directory_is_for_the_listeners_group_whatever_the_umask(tmp_path: Path) -> None:
+def test_the_directory_is_for_the_listeners_group_whatever_the_umask(root: None, tmp_path: Path) -> None:
     store = Store(os.fspath(tmp_path))
     before = os.umask(0o077)
     try:
