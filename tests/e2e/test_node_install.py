@@ -143,3 +143,16 @@ def test_the_journal_explains_our_events(tidy: Machine) -> None:
     ):
         assert sentence in explained
     assert explained.count(f"journalctl _SYSTEMD_INVOCATION_ID={run}") == 2
+
+
+def test_user_and_group_may_have_other_names(bare: Machine) -> None:
+    # As the Puppet module's parameters `user` and `group` write it.
+    bare.sh(f"{MAKE} install && useradd --system --user-group --shell /usr/sbin/nologin other")
+    stub.drop_in(bare, "puppet-twitch.service", "[Service]\nUser=other\nGroup=other\n")
+    stub.drop_in(bare, "puppet-twitch-run.socket", "[Socket]\nSocketGroup=other\n")
+    names = "Environment=PUPPET_TWITCH_USER=other PUPPET_TWITCH_GROUP=other"
+    stub.drop_in(bare, "puppet-twitch-run@.service", f"[Service]\n{names}\n")
+    bare.sh("systemctl daemon-reload && systemctl start puppet-twitch.socket")
+    stub.stub_puppet(bare)
+    assert stub.end_of(bare, stub.started(bare))["state"] == "finished"
+    assert bare.sh("stat -c %G /run/puppet-twitch/runs").stdout == "other\n"
