@@ -175,6 +175,8 @@ class Inner:
             text=True,
             cwd=ROOT,
             start_new_session=True,
+            # A shell in the background has it ignored, and hands that on to all it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdout
         said = self.process.stdout.readline()
