@@ -50,12 +50,12 @@ def tidy(node12: Machine) -> Iterator[Machine]:
     stub.clear(node12)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def evil(lab: Lab) -> Netns:
     return lab.client(EVIL, EVIL6)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def victim(lab: Lab) -> Netns:
     netns = lab.client(VICTIM, "fd77::61")
     # Chromium uses IPv6 only where it looks as if it led somewhere.

@@ -38,7 +38,7 @@ def other(node: Machine, agent12: Machine, agent13: Machine) -> Machine:
     return agent13 if node is agent12 else agent12
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def elsewhere(lab: Lab) -> Netns:
     return lab.client("10.77.0.54", *(f"10.77.0.{number}" for number in range(180, 190)))
 

@@ -40,7 +40,7 @@ def tokens(closed: Closed) -> dict[str, str]:
     return closed.tokens
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def elsewhere(lab: Lab) -> Netns:
     return lab.client("10.77.0.50", "fd77::50")
 

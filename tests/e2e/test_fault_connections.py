@@ -37,7 +37,7 @@ def tidy(node12: Machine) -> Iterator[Machine]:
     stub.clear(node12)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crowd(lab: Lab) -> Netns:
     return lab.client(*(f"10.77.0.{number}" for number in range(230, 246)))
 

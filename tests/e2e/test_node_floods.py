@@ -34,7 +34,7 @@ def descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crowd(lab: Lab) -> Netns:
     """Return sixteen addresses that mean no good."""
     return lab.client(*(f"10.77.0.{number}" for number in range(210, 226)))

@@ -57,7 +57,11 @@ class Lab:
         del self._machines[machine.name]
 
     def client(self, *addresses: str) -> network.Netns:
-        """Return a new network namespace on the bridge with these addresses and no machine."""
+        """Return a new network namespace on the bridge with these addresses and no machine.
+
+        It stays as long as the lab: a fixture of a smaller scope would be made again, since pytest
+        sorts by machine, and its addresses would be there twice.
+        """
         self._clients += 1
         client = network.Netns(f"client{self._clients}", addresses)
         network.plug_in(client.name, addresses)

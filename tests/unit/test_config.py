@@ -101,6 +101,7 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "key-twice": ("[access]\ncooldown = 1\ncooldown = 2\n", ("line 3", "[access] cooldown", "twice")),
     "no-equals-sign": ("[access]\nfrom ::/0\n", ("line 2", "key = value")),
     "colon-for-equals-sign": ("[access]\nfrom: ::/0\n", ("line 2", "key = value")),
+    "continued-after-an-empty-line": ("[access]\nfrom = ::1\n\n  ::/0\n", ("line 4", "key = value")),
     "no-key": ("[access]\n= ::/0\n", ("line 2", "key = value")),
     "unknown-key": ("[access]\nform = ::/0", ("[access] form", "unknown key", "from, cooldown", "anonymous")),
     "key-in-capitals": ("[access]\nFrom = ::/0", ("[access] From", "unknown key")),

@@ -67,6 +67,15 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             assert (await client.answer()).body == understood("GET", f"/{number}")
 
 
+async def test_more_pipelined_requests_than_are_held_at_once_are_all_answered() -> None:
+    requests = [get(f"/{number}", f"X: {'x' * 1000}") for number in range(1000)]
+    async with visit(Echo()) as client:
+        sending = asyncio.ensure_future(client.send(b"".join(requests)))
+        for number in range(len(requests)):
+            assert (await client.answer()).body == understood("GET", f"/{number}")
+        await sending
+
+
 async def test_a_request_that_comes_while_another_is_answered_waits_for_its_turn() -> None:
     echo = Echo()
     async with visit(echo) as client:

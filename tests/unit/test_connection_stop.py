@@ -17,7 +17,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the grace of stop() is short: what ends here was not ended by another limit."""
-    for limit in ("REQUEST_TIMEOUT_S", "KEEP_ALIVE_S", "LINGER_S"):
+    for limit in ("REQUEST_TIMEOUT_S", "KEEP_ALIVE_S", "LINGER_S", "WRITE_TIMEOUT_S"):
         monkeypatch.setattr(connection, limit, 3600)
     monkeypatch.setattr(connection, "STOP_GRACE_S", 0.05)
 
@@ -89,6 +89,15 @@ async def test_stop_leaves_an_answer_alone_that_blocks_a_kept_connection() -> No
         client.connection.stop()
         assert len((await client.answer()).body) == Echo.LONG
         await client.end()
+
+
+async def test_a_client_that_does_not_take_its_answer_is_given_no_more_than_a_moment() -> None:
+    async with visit(Echo(), small_buffers=True) as client:
+        await client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        while not client.connection._blocked:
+            await asyncio.sleep(0)
+        client.connection.stop()
+        await client.gone
 
 
 async def test_abort_ends_at_once() -> None:

@@ -60,6 +60,12 @@ WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
         FAILED,
         "Exec[0], Exec[1], Exec[2], Exec[3], Exec[4] and 37 more",
     ),
+    "one-more-failed-resource": (
+        "4",
+        report(FAILED, **{**MANY, "counts": counted(total=99, failed=6)}),
+        FAILED,
+        "Exec[0], Exec[1], Exec[2], Exec[3], Exec[4] and 1 more",
+    ),
     "noop-with-pending-changes": ("0", report(noop=True, noop_pending=True), UNCHANGED, None),
     "a-tag-that-matches-nothing": ("0", report(), UNCHANGED, None),
     "compile-error": ("1", report(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
