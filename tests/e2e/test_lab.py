@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import cgroups
+from tests.lab import cgroups, network
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -69,6 +69,23 @@ def test_machines_reach_each_other_by_name(machine: Machine, neighbour: Machine,
     reply = machine.curl("http://node11:8000/hostname", f"-{family}")
     assert (reply.status, reply.body) == (200, "node11\n")
     assert reply.headers["CONTENT-length"] == "7"
+
+
+def test_a_name_is_free_as_soon_as_its_machine_is_gone(lab: Lab) -> None:
+    network.plug_in("gone", ["10.77.0.90"])
+    # An open socket keeps the deleted namespace alive, as the kernel itself does for a while.
+    with network.Netns("gone", ["10.77.0.90"]).open_socket():
+        network.unplug("gone")
+        network.plug_in("gone", ["10.77.0.90"])
+    network.unplug("gone")
+
+
+def test_a_machine_that_cannot_boot_leaves_its_name_free(lab: Lab) -> None:
+    network.plug_in("demo", ["10.77.0.91"])
+    with pytest.raises(LabError, match="exists"):
+        lab.boot("demo", image="debian12")
+    network.unplug("demo")
+    lab.discard(lab.boot("demo", image="debian12"))
 
 
 def test_keeps_files_and_journal_across_a_reboot(machine: Machine) -> None:

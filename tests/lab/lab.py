@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import uuid
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -38,23 +39,22 @@ class Lab:
         if name in self._machines:
             raise LabError(f"{name} is there already")
         machine = machine_named(name)
+        # What fails halfway is put away again, so that only the test that asked for it fails.
+        with ExitStack() as held:
+            held.enter_context(_disk(machine, held.enter_context(images.in_use(image))))
+            _christen(machine)
+            network.plug_in(name, machine.netns.addresses)
+            held.callback(network.unplug, name)
+            held.callback(_end, machine)
+            machine.start()
+            self._held[name] = held.pop_all()
         self._machines[name] = machine
-        self._held[name] = ExitStack()
-        self._mount_disk(machine, self._held[name].enter_context(images.in_use(image)))
-        _christen(machine)
-        network.plug_in(name, machine.netns.addresses)
-        machine.start()
         return machine
 
     def discard(self, machine: Machine) -> None:
         """Shut a machine down and throw its disk away; its name is free again."""
-        if machine.is_up:
-            machine.poweroff()
-        network.unplug(machine.name)
-        subprocess.run(["umount", machine.root], check=True)
-        shutil.rmtree(machine.own)
-        self._held.pop(machine.name).close()
         del self._machines[machine.name]
+        self._held.pop(machine.name).close()
 
     def client(self, *addresses: str) -> network.Netns:
         """Return a new network namespace on the bridge with these addresses and no machine.
@@ -70,17 +70,7 @@ class Lab:
     def close(self) -> None:
         """Shut the machines down in order. Without this the namespaces end them by force."""
         for machine in self._machines.values():
-            if machine.is_up:
-                machine.poweroff()
-
-    def _mount_disk(self, machine: Machine, image: Path) -> None:
-        # Mounted by the lab, not by nspawn's --volatile=, so that a reboot keeps the disk.
-        upper, work = machine.own / "upper", machine.own / "work"
-        for directory in (machine.root, upper, work):
-            directory.mkdir(parents=True)
-        options = f"lowerdir={image},upperdir={upper},workdir={work}"
-        mount = ("mount", "-t", "overlay", "-o", options, "overlay", os.fspath(machine.root))
-        subprocess.run(mount, check=True)
+            _end(machine)
 
     def __enter__(self) -> Lab:
         return self
@@ -99,6 +89,30 @@ def machine_named(name: str) -> Machine:
     if name not in NUMBERS:
         raise LabError(f"no machine is called {name!r}, there are: {', '.join(NUMBERS)}")
     return Machine(name, NUMBERS[name], DISKS / name)
+
+
+@contextmanager
+def _disk(machine: Machine, image: Path) -> Iterator[None]:
+    """Give a machine a disk of its own, on top of the image."""
+    # Mounted by the lab, not by nspawn's --volatile=, so that a reboot keeps the disk.
+    upper, work = machine.own / "upper", machine.own / "work"
+    for directory in (machine.root, upper, work):
+        directory.mkdir(parents=True)
+    try:
+        options = f"lowerdir={image},upperdir={upper},workdir={work}"
+        mount = ("mount", "-t", "overlay", "-o", options, "overlay", os.fspath(machine.root))
+        subprocess.run(mount, check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", machine.root], check=True)
+    finally:
+        shutil.rmtree(machine.own)
+
+
+def _end(machine: Machine) -> None:
+    if machine.is_up:
+        machine.poweroff()
 
 
 def _christen(machine: Machine) -> None:

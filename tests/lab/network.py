@@ -64,8 +64,10 @@ def plug_in(name: str, owned: Sequence[str]) -> None:
 
 
 def unplug(name: str) -> None:
-    """Take the namespace away; its end of the cable goes with it."""
-    _ip(f"netns delete {name}")
+    """Take the cable and the namespace away; both names are free again on return."""
+    # The cable by itself: the kernel ends a deleted namespace some time later, and its end of the
+    # cable with it, so that a machine of the same name would sometimes find it there still.
+    _ip(f"link delete {name}", f"netns delete {name}")
 
 
 def _ip(*lines: str, namespace: str | None = None) -> None:
