@@ -103,6 +103,18 @@ async def test_what_is_open_to_all_takes_no_wrong_token_either(desk: Desk) -> No
     assert (await desk.get("/version", "Authorization: Bearer wrong")).status == 401
 
 
+async def test_refusals_are_summed_up_in_the_journal(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.says("busy")
+    async with desk.visit() as client:
+        for target in ("/nothing", "/version", "/puppet/twitch", "/puppet/twitch", "/version?x"):
+            await client.ask(request("GET", target))
+        desk.api.dropped("192.0.2.99", "TLS certificate revoked")
+    assert caplog.messages == [
+        f"refused {ADDRESS}: 1 x 400, 1 x 404, 2 x 409",
+        "refused 192.0.2.99: 1 x TLS certificate revoked",
+    ]
+
+
 # ---- what is written counts at once
 
 

@@ -58,9 +58,14 @@ async def test_a_request_that_is_never_complete_gets_408(only: Only, start: byte
     assert (answer.status, answer.headers["connection"], echo.seen) == (408, "close", [])
 
 
-async def test_the_time_for_a_request_counts_from_its_start_not_from_its_last_byte(only: Only) -> None:
+@pytest.mark.parametrize("before", [b"", GET], ids=["the-first", "the-second"])
+async def test_the_time_for_a_request_counts_from_its_start_not_from_its_last_byte(
+    only: Only, before: bytes
+) -> None:
     only("REQUEST_TIMEOUT_S")
     async with visit(Echo()) as client:
+        if before:
+            await client.ask(before)
         await client.send(b"GET / HTTP/1.1\r\nX: ")
         answer = asyncio.ensure_future(client.answer())
         while not answer.done():
@@ -84,6 +89,19 @@ async def test_a_second_request_that_is_never_complete_gets_408(only: Only, toge
         await client.send(b"GET")
         assert (await client.answer()).status == 408
         await client.end()
+
+
+async def test_a_next_request_that_has_begun_has_the_time_of_a_request(
+    only: Only, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only()
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.5)
+    async with visit(Echo()) as client:
+        await client.ask(GET)
+        await client.send(GET[:9])
+        await asyncio.sleep(0.6)  # nothing happens in this time, and that is the point
+        await client.send(GET[9:])
+        assert (await client.answer()).status == 200
 
 
 async def test_a_kept_connection_without_a_next_request_ends_without_a_word(only: Only) -> None:

@@ -81,7 +81,10 @@ async def test_stop_leaves_an_answer_alone_that_is_on_its_way() -> None:
         await client.end()
 
 
-async def test_stop_leaves_an_answer_alone_that_blocks_a_kept_connection() -> None:
+async def test_stop_leaves_an_answer_alone_that_blocks_a_kept_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "STOP_GRACE_S", 3600)
     async with visit(Echo(), small_buffers=True) as client:
         await client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
         while not client.connection._blocked:

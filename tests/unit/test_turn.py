@@ -84,6 +84,17 @@ def test_a_run_whose_conclude_was_killed_gets_its_verdict_from_the_next(
     assert len(events) == 1
 
 
+def test_who_comes_next_ends_what_was_left_open_before_anything_is_decided(
+    here: Node, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    here.config = here.config._replace(cooldown_s=0)
+    here.store.write(record(here, FIRST))
+    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
+    assert turn.decide(here, SECOND, ASKED).kind == "started"
+    assert (here.store.read(FIRST) or {})["state"] == "finished"
+
+
 def test_a_claim_without_an_open_record_is_only_let_go(
     here: Node, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
