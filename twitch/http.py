@@ -22,16 +22,21 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_TARGET_BYTES = 2 * 1024
 MAX_BODY_BYTES = 16 * 1024
 
-# What RFC 9112 lets a recipient repair (sections 2.2, 5.2 and 6.3), and h11 does. Somebody on the
-# way who repairs it differently sees another request than we do, which is how one is smuggled.
+# What the RFCs let a recipient repair (RFC 9112 sections 2.2, 5.2 and 6.3, RFC 9110 section 5.5), and
+# h11 does. Somebody on the way who repairs it differently sees another request than we do, which is
+# how one is smuggled.
 AMBIGUOUS = re.compile(
     rb"""
     (?<!\r)\n                                     # a line that ends in LF alone
     | \n[ \t]                                     # a line that goes on with the one before
     | \ncontent-length: ([^\r]*, | .*\ncontent-length:)  # two lengths, even if they are equal
+    | [\x00-\x08\x0b\x0c\x0e-\x1f\x7f]            # a control character in a value
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
+
+# RFC 9112 section 3.2: a path, a URL as proxies are asked for one, or what OPTIONS alone may name.
+TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|https?://[^/]).*", re.IGNORECASE)
 
 # RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` (RFC 3986 section 3.2.2) is answered 400.
 HOST = re.compile(rb"(\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
@@ -167,6 +172,8 @@ class Exchange:
             raise HTTPError(*LONG_TARGET)
         if len(raw) > MAX_HEAD_BYTES:  # h11's limit is for a head that comes in pieces
             raise HTTPError(*LONG_HEAD)
+        if not TARGET.fullmatch(b"%b %b" % (head.method, head.target)):
+            raise HTTPError(*BAD_REQUEST)
         if AMBIGUOUS.search(raw) or not HOST.fullmatch(headers.get(b"host", b"")):
             raise HTTPError(*BAD_REQUEST)
         if b"transfer-encoding" in headers:

@@ -18,6 +18,11 @@ VALID = {
     "http-1.0-without-host": (b"GET / HTTP/1.0\r\n\r\n", understood("GET", "/")),
     "a-later-http-1": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", understood("GET", "/")),
     "absolute-form": (b"GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", understood("GET", "http://a/b")),
+    "absolute-form-in-capitals": (
+        b"GET HTTPS://A HTTP/1.1\r\nHost: a\r\n\r\n",
+        understood("GET", "HTTPS://A"),
+    ),
+    "tab-and-letters-of-old": (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\tb\xe4\r\n\r\n", understood("GET", "/")),
     "asterisk-form": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", understood("OPTIONS", "*")),
     "unknown-method": (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", understood("BREW", "/")),
     "upgrade-is-ignored": (

@@ -68,6 +68,16 @@ ATTACKS = {
     "no-name": b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n" + SECOND,
     "two-spaces": b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "a-second-version": b"GET / HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "bell-in-a-value": b"GET / HTTP/1.1\r\nHost: a\r\nX: y\x07\r\n\r\n" + SECOND,
+    "escape-in-a-value": b"GET / HTTP/1.1\r\nHost: a\r\nX: \x1b[2J\r\n\r\n" + SECOND,
+    "delete-in-a-value": b"GET / HTTP/1.1\r\nHost: a\r\nX: y\x7f\r\n\r\n" + SECOND,
+    # targets
+    "target-without-its-slash": b"GET smuggled HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-of-connect": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-of-connect-with-get": b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-of-options": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-of-another-scheme": b"GET file:///smuggled HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-without-a-host": b"GET http:/smuggled HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "two-hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + SECOND,
 }
 attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)

@@ -1,12 +1,7 @@
 """Requests that two readers could read differently, against the real listener behind its real socket.
 
-We found no public suite of HTTP/1.1 in Debian, PyPI or npm that runs against a port: h2spec is for HTTP/2,
-wapiti and schemathesis test applications and not the bytes below them, and scanners for smuggling look for
-two servers, a proxy and the one behind it. So each vector is followed by a request that must never be
-answered: a reader who disagrees about where the first one ends would answer it.
-
-h1spec (github.com/dropseed/h1spec, in no registry) was run by hand: what it found is `host` below; that a
-body with Transfer-Encoding is answered 411 instead of 400 is ours.
+Each vector is followed by a request that must never be answered: a reader who disagrees about where
+the first one ends would answer it. What others have collected is in test_public_suites.py.
 """
 
 from __future__ import annotations
