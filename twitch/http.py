@@ -36,10 +36,10 @@ AMBIGUOUS = re.compile(
 )
 
 # RFC 9112 section 3.2: a path, a URL as proxies are asked for one, or what OPTIONS alone may name.
-TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|https?://[^/]).*", re.IGNORECASE)
+TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|https?://[^/])[^#\\]*", re.IGNORECASE)
 
 # RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` (RFC 3986 section 3.2.2) is answered 400.
-HOST = re.compile(rb"(\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?")
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 

@@ -77,7 +77,8 @@ def test_thirty_thousand_refusals_hide_no_trigger(tidy: Machine, crowd: Netns) -
     events = {event["TWITCH_RUN"]: event for event in reversed(asked(tidy, place))}  # the first of each
     for run, caller in runs.items():
         assert events[run]["TWITCH_CALLER"] == caller
-        assert events[run]["_SYSTEMD_UNIT"].startswith("puppet-twitch-run@")
+        # Of a process that is gone before journald gets to it, journald knows what the kernel says only.
+        assert events[run]["_UID"] == "0"
     # Summed up, per address, and all of them.
     lines = access.refused(tidy, place, " x 401")
     counts: Counter[str] = Counter()

@@ -155,10 +155,11 @@ def _in_lab(enter: int, *arguments: str) -> list[str]:
 
 def _keep() -> int:
     """Boot the machine, say `up`, and stay until it is powered off; it may reboot."""
-    machine = Lab().boot(NAME, image=IMAGE)
-    print("up", flush=True)
-    while machine.await_end() == REBOOTED:
-        machine.start()
+    with Lab() as lab:
+        machine = lab.boot(NAME, image=IMAGE)
+        print("up", flush=True)
+        while machine.await_end() == REBOOTED:
+            machine.start()
     return 0
 
 

@@ -22,8 +22,10 @@ def live(directory: Path, name: str, *words: str, shown_as: str = "") -> Iterato
     arguments = [shown_as or os.fspath(command), "-c", "read line", *words]
     process = subprocess.Popen(arguments, executable=os.fspath(command), stdin=subprocess.PIPE)
     try:
-        # Popen returns when the old program is gone, which is a moment before the new name is there.
-        while Path(f"/proc/{process.pid}/comm").read_text().strip() != name[:15]:
+        # Popen returns when the old program is gone, which is a moment before the new one's name is
+        # there, and the kernel sets its arguments another moment later.
+        proc = Path(f"/proc/{process.pid}")
+        while (proc / "comm").read_text().strip() != name[:15] or not (proc / "cmdline").read_bytes():
             pass
         yield process.pid
     finally:

@@ -67,10 +67,8 @@ async def test_the_query_of_an_absolute_form_is_a_query(desk: Desk, target: str)
         "/puppet/../version",
         "/version%00",
         "/%ff",
-        "*",
         "http://node",
         "http://node?async",
-        "version",
         "/puppet/runs/",
         "/puppet/runs/x",
         f"/puppet/runs/{RUN}/",
@@ -116,8 +114,17 @@ async def test_head_triggers_nothing(desk: Desk) -> None:
     assert desk.root.asked == []
 
 
-async def test_connect_is_no_proxy(desk: Desk) -> None:
-    assert (await desk.ask("CONNECT", "example.com:443")).status == 404
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("CONNECT", "example.com:443", 400),
+        ("GET", "http://example.com/", 404),
+        ("OPTIONS", "*", 404),
+        ("GET", "version", 400),
+    ],
+)
+async def test_it_is_no_proxy(desk: Desk, method: str, target: str, status: int) -> None:
+    assert (await desk.ask(method, target)).status == status
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ REFUSED = {
     "no-http": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"),  # the first bytes of TLS
     "http-0.9": (400, b"GET /\r\n\r\n"),
     "no-host": (400, b"GET / HTTP/1.1\r\n\r\n"),
+    "host-with-a-broken-escape": (400, b"GET / HTTP/1.1\r\nHost: a%zz\r\n\r\n"),
+    "host-with-a-future-address": (400, b"GET / HTTP/1.1\r\nHost: [v1.a]\r\n\r\n"),
     "two-hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     "blank-line-first": (400, b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "space-in-target": (400, b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -76,6 +76,8 @@ ATTACKS = {
     "target-of-connect": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "target-of-connect-with-get": b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "target-of-options": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-with-a-fragment": b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
+    "target-with-a-backslash": b"GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "target-of-another-scheme": b"GET file:///smuggled HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "target-without-a-host": b"GET http:/smuggled HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
     "two-hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + SECOND,
