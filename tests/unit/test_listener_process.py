@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -16,11 +17,23 @@ import pytest
 
 import twitch
 from tests.unit.desk import RUN, Root
-from tests.unit.house import House
-from tests.unit.listening import GET, answer, answered, command, connect, port, said, start
+from tests.unit.house import TWITCH_GID, House
+from tests.unit.listening import (
+    GET,
+    answer,
+    answered,
+    ask,
+    command,
+    connect,
+    port,
+    said,
+    start,
+    stopped,
+)
 from twitch.errors import EX_USAGE
 
 VERSION = f"{twitch.__version__}\n".encode()
+TOKEN = GET.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer secret\r\n\r\n")
 KEPT = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n"
 
 
@@ -35,6 +48,24 @@ def test_a_listening_socket(node: House, address: str, idle_exit_s: str) -> None
             client.sendall(GET)
             assert answer(client) == (200, VERSION)
         assert said(process) == (0, "")
+
+
+def test_openssl_is_mapped_for_tokens_only(node: House) -> None:
+    def maps() -> str:
+        return Path(f"/proc/{process.pid}/maps").read_text()
+
+    with port() as listening:
+        process = start(node, listening, "--idle-exit", "60")
+        assert ask(listening) == (200, VERSION)
+        assert ask(listening, TOKEN)[0] == 401
+        assert "libcrypto" not in maps()
+        assert "libssl" not in maps()
+        tokens = node.etc / "puppet-twitch" / "tokens"
+        tokens.write_text(f"deploy {hashlib.sha256(b'secret').hexdigest()}\n")
+        os.chown(tokens, 0, TWITCH_GID)
+        assert ask(listening, TOKEN) == (200, VERSION)
+        assert "libcrypto" in maps()
+        assert stopped(process) == (0, "<4>refused 127.0.0.1: 1 x 401\n")
 
 
 def test_one_connection(node: House) -> None:
