@@ -56,9 +56,10 @@ def certificates(settings: Config, unit: str) -> Iterator[Finding]:
             yield Finding(FAULT, f"{error} ({', '.join(paths[name] for name in tls.CREDENTIALS)})", SEE)
             return
     yield Finding(GOOD, f"TLS with {paths[tls.CERT]}; client certificates are {settings.tls_client}")
-    key = paths[tls.KEY]
-    text = f"the listener holds {key}: who breaks into it can be that name, and fetch its catalog"
-    yield Finding(NOTE, text, "a certificate of its own: puppetserver ca generate --certname twitch.NODE")
+    key, own = paths[tls.KEY], _puppet_setting(settings, "hostprivkey")
+    if own is None or os.path.realpath(key) == os.path.realpath(own):
+        text = f"the listener holds {key}: who breaks into it can be this node, and fetch its catalog"
+        yield Finding(NOTE, text, "a certificate of its own: puppetserver ca generate --certname twitch.NODE")
     yield from _verified(paths, server)
     yield from _crl(settings, paths[tls.CRL])
 
@@ -112,7 +113,7 @@ def _crl(settings: Config, path: str) -> Iterator[Finding]:
         yield from _until(f"CRL {path}", told.partition("=")[2])
     days = int((time.time() - os.stat(path).st_mtime) / 86400)
     yield Finding(GOOD, f"the CRL {path} was fetched {days} days ago")
-    interval = _refresh_interval(settings)
+    interval = _puppet_setting(settings, "crl_refresh_interval")
     if interval == "":
         text = f"Puppet never refreshes {path}: who is revoked from now on is still let in here"
         yield Finding(NOTE, text, REFRESH)
@@ -121,12 +122,12 @@ def _crl(settings: Config, path: str) -> Iterator[Finding]:
         yield Finding(NOTE, text, REFRESH)
 
 
-def _refresh_interval(settings: Config) -> Optional[str]:
+def _puppet_setting(settings: Config, name: str) -> Optional[str]:
     try:
         command = [puppet.find(settings.puppet_path), "config", "print", "--section", "agent"]
     except PuppetError:
         return None
-    return output([*command, "crl_refresh_interval"])
+    return output([*command, name])
 
 
 def _until(what: str, end: object) -> Iterator[Finding]:

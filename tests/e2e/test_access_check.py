@@ -46,7 +46,7 @@ def test_a_healthy_node_is_told_about_and_has_no_faults(node: Machine) -> None:
     # The one thing that somebody should know about a node in order.
     notes = [line for line in done.stdout.splitlines() if line.startswith("note ")]
     assert notes == [
-        f"note  the listener holds {pki.SSL}/private_keys/node12.pem: who breaks into it can be that name,"
+        f"note  the listener holds {pki.SSL}/private_keys/node12.pem: who breaks into it can be this node,"
         " and fetch its catalog"
     ]
 

@@ -53,6 +53,30 @@ def test_a_node_triggers_another_by_its_certificate(node: Machine, other: Machin
     assert ask(other, node, "/version", *pki.trusting())[0] == 200
 
 
+def test_the_listener_may_have_a_certificate_of_its_own(
+    tidy12: Machine, agent13: Machine, server: PuppetServer
+) -> None:
+    name = f"twitch.{tidy12.name}"
+    server.machine.run("puppetserver", "ca", "generate", "--certname", name)
+    ssl = server.machine.run("puppet", "config", "print", "ssldir", "--section", "agent").stdout.strip()
+    for kind in ("certs", "private_keys"):
+        tidy12.write(
+            f"/etc/twitch-ssl/{kind}/{name}.pem", server.machine.read(f"{ssl}/{kind}/{name}.pem"), 0o600
+        )
+    pki.tls_on(tidy12, f"anonymous =\ncert:{agent13.name} = trigger")
+    dropin = "/etc/systemd/system/puppet-twitch.service.d/tls.conf"
+    for kind in ("certs", "private_keys"):
+        tidy12.run("sed", "-i", f"s|:.*/{kind}/.*|:/etc/twitch-ssl/{kind}/{name}.pem|", dropin)
+    tidy12.run("systemctl", "daemon-reload")
+    url = f"https://{name}:2023/puppet/twitch"
+    reply = agent13.curl(url, "--resolve", f"{name}:2023:{tidy12.address}", *own(agent13))
+    assert (reply.status, reply.body) == (202, "Triggered puppet run"), reply
+    assert ask(agent13, tidy12, "/version", *own(agent13))[0] == 0  # not by the node's own name
+    assert "the listener holds" not in tidy12.run("puppet-twitch", "check").stdout
+    tidy12.run("rm", "-r", "/etc/twitch-ssl")
+    server.machine.run("puppetserver", "ca", "clean", "--certname", name)
+
+
 def test_a_token_is_taken_over_tls(node: Machine, other: Machine) -> None:
     token, line = access.new_token(node, "deploy")
     access.write_tokens(node, line)

@@ -45,6 +45,11 @@ def elsewhere(lab: Lab) -> Netns:
     return lab.client("10.77.0.50", "fd77::50")
 
 
+def test_a_token_may_come_from_a_file_as_readme_says(tidy: Machine, tokens: dict[str, str]) -> None:
+    tidy.write("/root/token", f"Authorization: Bearer {tokens['deploy']}\n", 0o600)
+    assert tidy.curl("/puppet/twitch", "-H", "@/root/token").status == 202
+
+
 REFUSED = {
     "nobody": ("", None, 401, "has the grant trigger"),
     "nobody-status": ("status", None, 401, "has the grant status"),
