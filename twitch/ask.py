@@ -26,6 +26,9 @@ ANSWER_TIMEOUT_S = 30
 # process of root's that dies.
 UNAVAILABLE = "unavailable"
 
+# What a node that is idle does not say to a request for a run.
+NOT_IDLE = ("busy", "queued", "disabled")
+
 Question = Union[Run, Status]
 
 LEFT = "The handler left without an answer; try again"
@@ -70,21 +73,36 @@ class Handler:
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
         self._remembered = {asked: kept for asked, kept in self._remembered.items() if kept.until > now}
-        kept = self._remembered.get(_key(question))
+        kept = self._remembered.get(_key(question)) or self._taken(question)
         return kept.answer if kept and kept.state == self._state(kept.answer) else None
+
+    def _taken(self, question: Question) -> Optional[Remembered]:
+        """The answer to somebody else who found another request in the waiting slot."""
+        if not isinstance(question, Run) or not question.queue:
+            return None
+        kept = self._remembered.get(_slot(question))
+        waits = self._store.read(kept.answer.run) if kept and kept.answer.run else None
+        return kept if waits and waits.get("options") != question.options() else None
 
     def _remember(self, question: Question, answer: Answer) -> None:
         until = asyncio.get_running_loop().time() + REMEMBER_S
+        key = _key(question)
         if isinstance(question, Run):
-            # What a run changes is the status; and who asks next finds Puppet busy with this run.
-            self._remembered.pop(Status(), None)
+            if answer.kind in ("started", "queued"):
+                self._remembered.pop(Status(), None)
             if answer.kind == "started":
                 if question.queue:
                     return  # the next one may wait for this run: that is for the handler to say
-                answer = Answer("busy", run=answer.run)
+                answer = Answer("busy", run=answer.run)  # with this very run
+            elif question.queue and answer.kind == "busy":
+                key = _slot(question)
         elif answer.status and answer.status.get("state") == "idle":
-            self._remembered.clear()  # or who has just read "idle" would hear of a run that is over
-        self._remembered[_key(question)] = Remembered(until, self._state(answer), answer)
+            # Or who has just read "idle" would hear of a run that is over. Only what "idle" denies:
+            # who alternates between two questions must not wake root for each.
+            self._remembered = {
+                asked: kept for asked, kept in self._remembered.items() if kept.answer.kind not in NOT_IDLE
+            }
+        self._remembered[key] = Remembered(until, self._state(answer), answer)
 
     def _state(self, answer: Answer) -> Optional[str]:
         record = self._store.read(answer.run) if answer.run else None
@@ -92,13 +110,19 @@ class Handler:
 
 
 def _key(question: Question) -> Question:
-    """What may change the answer: whether there is a cooldown, and who waits must agree on the options.
+    """What may change the answer: whether there is a cooldown, and for who waits, everything, because
+    root is to write down everybody who joins a waiting run.
 
     For all others a node is free or it is not, whatever they want.
     """
-    if not isinstance(question, Run):
+    if not isinstance(question, Run) or question.queue:
         return question
-    return question._replace(client="", caller="") if question.queue else Run("", "", named=question.named)
+    return Run("", "", named=question.named)
+
+
+def _slot(question: Run) -> Run:
+    """For whoever cannot wait because somebody else does."""
+    return Run("", "", named=question.named, queue=True)
 
 
 async def _ask(path: str, question: Question) -> Answer:

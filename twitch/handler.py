@@ -132,7 +132,7 @@ def _run(peer: socket.socket, store: runs.Store, question: messages.Run) -> None
         except OSError as error:
             refused = f"its turn could not be taken: {error}"
         if refused is not None:
-            store.write({**(store.read(run) or {}), "reason": refused})
+            store.write({"run": run, **(store.read(run) or {}), "reason": refused})
             return
     _become(store, run, command, node.environment)
 
@@ -172,7 +172,7 @@ def _become(store: runs.Store, run: str, command: list[str], environment: dict[s
         os.execve(command[0], command, environment)
     except OSError as error:
         reason = f"{command[0]} cannot be executed: {error.strerror}"
-        store.write({**(store.read(run) or {}), "reason": reason})
+        store.write({"run": run, **(store.read(run) or {}), "reason": reason})
         raise PuppetError(reason) from error
 
 
@@ -189,7 +189,7 @@ def _log(run: str, question: messages.Run, answer: Answer) -> None:
     journal.event(
         journal.ASKED,
         f"{question.caller} at {question.client} asked for a run{f' ({options})' if options else ''}: {said}",
-        run=run if answer.run == run else answer.run,
+        run=answer.run,
         caller=question.caller,
         client=question.client,
         options=options or None,

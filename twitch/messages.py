@@ -46,6 +46,10 @@ class Run(NamedTuple):
     environment: Optional[str] = None
     queue: bool = False
 
+    def options(self) -> dict[str, object]:
+        """What the caller has chosen about the run, as records and claims hold it."""
+        return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
+
 
 class Status(NamedTuple):
     """What is Puppet doing, and what became of its last run?"""

@@ -50,6 +50,7 @@ class Claim(NamedTuple):
     start: int
     options: dict[str, Any]
     ended: Optional[float] = None  # epoch seconds; None while nobody has concluded the run
+    named: bool = True  # whoever asked has a line in [access]
 
     @property
     def alive(self) -> bool:
@@ -96,7 +97,7 @@ class Store:
         """Return all records, the run asked for last first."""
         records = (self.read(run) for run in self._ids())
         known = [record for record in records if record is not None]
-        return sorted(known, key=lambda record: float(record.get("asked", 0)), reverse=True)
+        return sorted(known, key=_asked, reverse=True)
 
     # ---- records: written by root
 
@@ -175,6 +176,11 @@ class Store:
         except OSError:
             return []
         return [stem for stem, ending in map(os.path.splitext, names) if ending == ".json"]
+
+
+def _asked(record: Record) -> float:
+    asked = record.get("asked")
+    return asked if isinstance(asked, (int, float)) else 0
 
 
 def _claim(path: str) -> Optional[Claim]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import Any, Optional
+from typing import Optional
 
 from twitch import runs
 from twitch.messages import Answer, Run
@@ -56,12 +56,15 @@ def decide(node: Node, run: str, question: Run) -> Answer:
             return Answer("disabled", reason=reason)
         current, queued = store.current(), store.queued()
         ours = current if current and current.alive else None
-        if ours or queued or node.lock_holder():
+        # Strangers can wait again and again; that must not keep out those with a name.
+        outranked = queued and question.named and not queued.named
+        if ours or node.lock_holder() or (queued and not outranked):
             if not question.queue:
                 return Answer("busy", run=ours.run if ours else None)
-            if queued:
-                same = queued.options == _options(question)
-                return Answer("queued" if same else "busy", run=queued.run)
+            if queued and queued.options == question.options():
+                return Answer("queued", run=queued.run)
+            if queued and not outranked:
+                return Answer("busy", run=queued.run)
             store.claim_queued(_claim(run, question))
             store.write(_record(node, run, question, runs.QUEUED))
             return Answer("queued", run=run)
@@ -79,11 +82,17 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
 
     Returns None when it is this run's turn, or why it will never be.
     """
+    from twitch import conclude  # noqa: F401  # for `settle`; in an hour it could be of another version
+
     store = node.store
+    asked = (store.read(run) or {}).get("asked", time.time())
     expires = time.monotonic() + QUEUE_TIMEOUT_S
     while True:
         settle(store)
         with store.locked():
+            slot = store.queue_claim()
+            if slot and slot.run != run:
+                return "a caller with a name took its place"
             current, holder = store.current(), node.lock_holder()
             ours = current if current and current.alive else None
             pid = ours.pid if ours else holder.pid if holder else None
@@ -91,7 +100,6 @@ def wait(node: Node, run: str, question: Run) -> Optional[str]:
             if pid is None and not pause_s:
                 reason = node.disabled()
                 if reason is None:
-                    asked = (store.read(run) or {}).get("asked")
                     store.claim_current(_claim(run, question))
                     store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
                 store.leave_queue()
@@ -130,14 +138,10 @@ def _cooldown_s(node: Node, last: Optional[runs.Claim], question: Run) -> int:
     return max(0, int(node.config.cooldown_s - since + 0.999))
 
 
-def _options(question: Run) -> dict[str, Any]:
-    return {"noop": question.noop, "tags": list(question.tags), "environment": question.environment}
-
-
 def _claim(run: str, question: Run) -> runs.Claim:
     start = runs.start_time(os.getpid())
     assert start is not None  # it is our own
-    return runs.Claim(run, os.getpid(), start, _options(question))
+    return runs.Claim(run, os.getpid(), start, question.options(), named=question.named)
 
 
 def _record(node: Node, run: str, question: Run, state: str) -> runs.Record:
@@ -149,7 +153,7 @@ def _record(node: Node, run: str, question: Run, state: str) -> runs.Record:
         "started": now if state == runs.RUNNING else None,
         "caller": question.caller,
         "client": question.client,
-        "options": _options(question),
+        "options": question.options(),
         # For conclude, which must not need Puppet or a configuration: the run may have removed both.
         "command": node.config.command,
         "settings": node.settings._asdict(),

@@ -164,6 +164,34 @@ async def test_a_flood_of_requests_that_wait_is_two_questions(desk: Desk, long_m
     assert (set(statuses), len(desk.root.asked)) == ({202}, 2)
 
 
+@pytest.mark.parametrize("kind", ["cooldown", "cannot", "invalid"])
+async def test_a_flood_that_alternates_is_two_questions(desk: Desk, long_memory: None, kind: str) -> None:
+    def says(question: object) -> Answer:
+        return Answer(kind, reason="x", retry_after_s=9) if isinstance(question, Run) else idle
+
+    idle = Answer("status", status=look())
+    desk.root.says = says
+    for target in TARGETS * 10:
+        await desk.get(target)
+    assert len(desk.root.asked) == 2
+
+
+async def test_a_flood_of_requests_that_cannot_even_wait_is_one_question(
+    desk: Desk, long_memory: None
+) -> None:
+    desk.allow("anonymous = trigger tags")
+    desk.record(state="queued", options={"noop": False, "tags": ["mine"], "environment": None})
+    desk.says("busy", run=RUN)
+    assert set(await flood(desk, *(f"/puppet/twitch?queue&tags=t{number}" for number in range(20)))) == {409}
+    assert len(desk.root.asked) == 1
+    # Who wants the same may join, and when the slot is free, anybody may have it.
+    desk.says("queued", run=RUN)
+    assert (await desk.get("/puppet/twitch?queue&tags=mine")).status == 202
+    desk.record(state="running")
+    assert (await desk.get("/puppet/twitch?queue&tags=t1")).status == 202
+    assert len(desk.root.asked) == 3
+
+
 async def test_what_is_not_remembered_is_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     # The control of the tests above: without the memory every request is a question.
     monkeypatch.setattr(ask, "REMEMBER_S", 0)
@@ -211,3 +239,12 @@ async def test_what_was_said_of_a_run_holds_as_long_as_its_state(desk: Desk, lon
     desk.record(state="running")
     desk.says("queued", run=OTHER)
     assert (await desk.get("/puppet/twitch?queue")).headers["puppet-run"] == OTHER
+
+
+async def test_root_hears_of_everybody_who_joins_a_waiting_run(desk: Desk, long_memory: None) -> None:
+    desk.allow("token:a = trigger", "token:b = trigger", "plaintext_tokens = yes")
+    desk.says("queued", run=RUN)
+    for name in ("a", "b", "a"):
+        assert (await desk.get("/puppet/twitch?queue", desk.token(name))).status == 202
+    callers = [question.caller for question in desk.root.asked if isinstance(question, Run)]
+    assert callers == ["token:a", "token:b"]

@@ -65,6 +65,14 @@ def test_the_newest_is_the_run_that_was_asked_for_last(store: Store) -> None:
     assert [found["run"] for found in store.newest()] == [run(3), run(2), run(1)]
 
 
+@pytest.mark.parametrize("asked", [None, "yesterday", {}])
+def test_a_record_that_says_nonsense_does_not_hide_the_others(store: Store, asked: object) -> None:
+    store.write(record(1, asked=asked))
+    store.write(record(2))
+    assert [found["run"] for found in store.newest()] == [run(2), run(1)]
+    store.prune()
+
+
 def test_without_a_directory_there_are_no_runs(tmp_path: Path) -> None:
     assert Store(os.fspath(tmp_path / "missing")).newest() == []
 

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 
 from tests.unit.processes import dead, live
 from twitch import runs, turn
-from twitch.messages import Run
+from twitch.messages import Answer, Run
 from twitch.node import Node
 from twitch.runs import Claim
 
-FIRST, SECOND = "1" * 32, "2" * 32
+FIRST, SECOND, THIRD = "1" * 32, "2" * 32, "3" * 32
 ASKED = Run("anonymous", "192.0.2.7", queue=True)
 
 
@@ -158,3 +159,58 @@ def test_a_lock_that_passes_from_one_to_another_is_followed(
         lock.unlink()
         waiting.join()
     assert (here.store.read(SECOND) or {})["state"] == "running"
+
+
+# ---- strangers in the waiting slot
+
+
+NAMED = Run("token:deploy", "192.0.2.8", named=True, tags=("a",))
+
+
+@pytest.fixture
+def stranger(here: Node, tmp_path: Path) -> Iterator[int]:
+    """Somebody without a name waits, in a process of its own."""
+    with live(tmp_path, "waiting") as pid:
+        start = runs.start_time(pid)
+        assert start is not None
+        here.store.claim_queued(Claim(FIRST, pid, start, ASKED.options(), named=False))
+        here.store.write(record(here, FIRST, state=runs.QUEUED))
+        yield pid
+
+
+@pytest.mark.parametrize("question", [NAMED, NAMED._replace(queue=True)], ids=["now", "queue"])
+def test_who_has_a_name_need_not_wait_for_a_strangers_cooldown(
+    here: Node, stranger: int, question: Run
+) -> None:
+    here.store.claim_current(Claim(SECOND, dead(), 1, {}, ended=time.time()))
+    assert turn.decide(here, THIRD, ASKED._replace(noop=True)).kind == "busy"
+    assert turn.decide(here, THIRD, question) == Answer("started", run=THIRD)
+    waiting = here.store.queued()
+    assert waiting is not None and waiting.run == FIRST
+
+
+def test_who_has_a_name_takes_a_strangers_place(here: Node, stranger: int, tmp_path: Path) -> None:
+    lock = Path(here.settings.agent_catalog_run_lockfile)
+    with live(tmp_path, "puppet-x") as pid:
+        lock.write_text(str(pid))
+        assert turn.decide(here, THIRD, NAMED).kind == "busy"
+        assert turn.decide(here, THIRD, NAMED._replace(queue=True)) == Answer("queued", run=THIRD)
+        assert turn.wait(here, FIRST, ASKED) == "a caller with a name took its place"
+        # Nobody takes it from somebody who has a name as well.
+        fourth = NAMED._replace(queue=True, noop=True)
+        assert turn.decide(here, FIRST, fourth) == Answer("busy", run=THIRD)
+    waiting = here.store.queue_claim()
+    assert waiting is not None and waiting.run == THIRD
+
+
+def test_who_has_a_name_and_wants_the_same_joins(here: Node, stranger: int, tmp_path: Path) -> None:
+    with live(tmp_path, "puppet-x") as pid:
+        Path(here.settings.agent_catalog_run_lockfile).write_text(str(pid))
+        same = NAMED._replace(queue=True, tags=())
+        assert turn.decide(here, THIRD, same) == Answer("queued", run=FIRST)
+
+
+def test_a_record_that_is_lost_while_it_waits_is_made_anew(here: Node) -> None:
+    assert turn.wait(here, SECOND, ASKED) is None
+    assert isinstance((here.store.read(SECOND) or {})["asked"], float)
+    assert [record["run"] for record in here.store.newest()] == [SECOND]
