@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256
 # Honest callers behind a proxy fit; one address cannot take all places.
 MAX_CONNECTIONS_PER_ADDRESS = 32
+# Of those beyond, so many at a time are told so. That takes up to LINGER_S each, so the others are closed
+# without a word: told all, 250 a second from one address would take every descriptor.
+MAX_TOLD_PER_ADDRESS = 8
 # At one wake-up of the loop; the rest waits in the backlog until these have been looked at.
 ACCEPT_AT_ONCE = 64
 ACCEPT_AGAIN_S = 0.1
@@ -148,12 +151,17 @@ class Listener:
 
     def _take(self, accepted: socket.socket, peer: str) -> None:
         """Count a connection at once, so that no exit can overlook it, and see whether it fits in."""
+        address = access.normalise(peer)
+        group = access.group(address)
+        if self._per_address[group] >= MAX_CONNECTIONS_PER_ADDRESS + MAX_TOLD_PER_ADDRESS:
+            accepted.close()
+            self._service.dropped(address, "too many connections")
+            return
         accepted.setblocking(False)
         self._idle_timer.cancel()
-        address, ours = access.normalise(peer), access.normalise(accepted.getsockname()[0])
+        ours = access.normalise(accepted.getsockname()[0])
         local = address == ours or ipaddress.ip_address(address).is_loopback
         connection = Connection(address, self._service, self._gone, local=local)
-        group = _group(connection.address)
         self._connections[connection] = None
         self._per_address[group] += 1
         refusal = ""
@@ -211,7 +219,7 @@ class Listener:
         if connection not in self._connections:
             return  # lost while it was being made: asyncio says so, and so does what made it
         del self._connections[connection]
-        group = _group(connection.address)
+        group = access.group(connection.address)
         self._per_address[group] -= 1
         if not self._per_address[group]:
             del self._per_address[group]
@@ -261,13 +269,3 @@ class Listener:
             self._accept(on=False)
             activation.notify("STOPPING=1")
             self._done.set_result(None)
-
-
-def _group(address: str) -> str:
-    """Whoever holds an IPv6 address usually holds its /64, so that counts as one."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.ip_network(f"{address}/64", strict=False))
-    except ValueError:
-        return address

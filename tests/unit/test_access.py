@@ -76,6 +76,21 @@ def test_an_address_has_one_spelling(spelt: str, normal: str) -> None:
     assert access.normalise(spelt) == normal
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param("192.0.2.1", "192.0.2.1", True, id="ipv4"),
+        pytest.param("192.0.2.1", "192.0.2.2", False, id="ipv4-neighbours"),
+        pytest.param("2001:db8::1", "2001:db8::ffff:2", True, id="ipv6-of-one-net"),
+        pytest.param("2001:db8::1", "2001:db8:0:1::1", False, id="ipv6-of-two-nets"),
+        pytest.param("fe80::1", "fe80::2", True, id="link-local"),
+        pytest.param("not:an:address", "not:an:address", True, id="no-address"),
+    ],
+)
+def test_who_holds_one_ipv6_address_holds_its_whole_net(one: str, other: str, same: bool) -> None:
+    assert (access.group(one) == access.group(other)) is same
+
+
 @given(address=st.ip_addresses())
 def test_every_address_that_is_heard_fits_into_a_packet(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
