@@ -32,12 +32,42 @@ async def test_the_loudest_come_first_and_the_rest_together(caplog: pytest.LogCa
 
 
 async def test_thousands_of_addresses_take_no_more_room(caplog: pytest.LogCaptureFixture) -> None:
+    counts, many = Refusals(), 3 * refusals.MAX_ADDRESSES
+    for number in range(many):
+        counts.add(f"2001:db8:0:{number:x}::1", "503")
+        assert len(counts._counts) <= refusals.MAX_ADDRESSES
+    counts.flush()
+    assert caplog.messages[0].startswith("refused other addresses: ")
+    assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
+
+
+async def test_who_holds_one_ipv6_address_is_counted_with_its_whole_net(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     counts = Refusals()
+    counts.add("192.0.2.7", "403")
     for number in range(3 * refusals.MAX_ADDRESSES):
         counts.add(f"2001:db8::{number:x}", "503")
-    assert len(counts._counts) <= refusals.MAX_ADDRESSES + 1
+    counts.add("192.0.2.8", "403")
     counts.flush()
-    assert caplog.messages[0] == f"refused other addresses: {2 * refusals.MAX_ADDRESSES} x 503"
+    assert caplog.messages == [
+        f"refused 2001:db8::/64: {3 * refusals.MAX_ADDRESSES} x 503",
+        "refused 192.0.2.7: 1 x 403",
+        "refused 192.0.2.8: 1 x 403",
+    ]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+async def test_many_quiet_addresses_do_not_hide_a_loud_one(
+    caplog: pytest.LogCaptureFixture, late: bool
+) -> None:
+    counts = Refusals()
+    quiet = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusals.MAX_ADDRESSES)]
+    loud = ["192.0.2.7"] * 20
+    for address in quiet + loud if late else loud + quiet:
+        counts.add(address, "401")
+    counts.flush()
+    assert "refused 192.0.2.7: 20 x 401" in caplog.messages[:2]
 
 
 async def test_they_are_written_down_by_themselves_after_a_while(
