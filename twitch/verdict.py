@@ -29,6 +29,7 @@ class Facts(NamedTuple):
     disabled: Optional[str]  # why the agent is disabled, '' if nobody said
     requested_environment: Optional[str] = None
     spoilt_report: bool = False  # a report has been written since this run began, and is not whole
+    masterless: bool = False  # `puppet apply`
 
 
 class Verdict(NamedTuple):
@@ -67,18 +68,32 @@ def judge(facts: Facts) -> Verdict:
 
 
 def _by_report(facts: Facts, report: Report) -> Verdict:
-    # A run that was stopped exits 0, or dies of the signal; one that could not get its catalog exits 1.
-    # So does `puppet apply` that was stopped, but then it had begun with its resources.
-    stopped = facts.exit_code != "exited" or facts.exit_status == "0" or report.counts.get("total", 0) > 0
-    if not report.transaction_completed and stopped:
-        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
-    if report.status == FAILED or not report.transaction_completed:
+    if not report.transaction_completed:
+        return _incomplete(facts, report)
+    if report.status == FAILED:
         reason = _failed(report) or _environment(facts, report)
-        return Verdict(FAILED, reason or _no_catalog(facts))
+        return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'nobody knows what'}")
     if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
         # A postrun_command that fails is in no report (configurer.rb, run_internal), only here.
         return Verdict(FAILED, f"Puppet exited with {facts.exit_status} after its catalog was applied")
     return Verdict(report.status, _environment(facts, report))
+
+
+def _incomplete(facts: Facts, report: Report) -> Verdict:
+    """Told to stop, or given up: no catalog, a cycle in it, `runtimeout`.
+
+    An agent that is told to stop exits 0, or dies of the signal; one that gives up exits 1. `puppet
+    apply` exits 1 for both, but what it gave up has failed resources (a cycle: all that are in it).
+    """
+    failed, begun = _failed(report), report.counts.get("total", 0) > 0
+    told = facts.exit_code != "exited" or facts.exit_status == "0"
+    if told or (facts.masterless and begun and not failed):
+        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
+    if failed or begun:
+        return Verdict(
+            FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
+        )
+    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts))
 
 
 def _by_summary(facts: Facts, summary: Summary) -> Verdict:
@@ -87,7 +102,9 @@ def _by_summary(facts: Facts, summary: Summary) -> Verdict:
     if word == UNCHANGED and not summary.completed:
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
     if word == FAILED:
-        reason = "resources failed" if summary.completed else _no_catalog(facts)
+        reason = (
+            "resources failed" if summary.completed or summary.counts.get("failed") else _no_catalog(facts)
+        )
         return Verdict(FAILED, reason, unreported=True)
     return Verdict(word, unreported=True)
 

@@ -41,6 +41,7 @@ def report(status: str = UNCHANGED, completed: bool = True, **more: Any) -> Repo
 
 NO_CATALOG = counted()
 TOLD_TO_STOP = "Puppet was told to stop before it was done"
+GAVE_UP = "Puppet gave up before the end of its catalog"
 TWO: dict[str, Any] = {"failed_resources": ("Exec[a]", "File[b]"), "counts": counted(total=12, failed=2)}
 MANY: dict[str, Any] = {
     "failed_resources": tuple(f"Exec[{i}]" for i in range(20)),
@@ -76,7 +77,9 @@ WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
         None,
     ),
     "sigterm-in-the-middle": ("0", report(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
-    "sigterm-in-the-middle-of-apply": ("1", report(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
+    "runtimeout-in-the-middle": ("1", report(FAILED, False), FAILED, GAVE_UP),
+    "a-cycle": ("1", report(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
+    "sigterm-when-some-had-failed": ("0", report(FAILED, False, **TWO), INTERRUPTED, TOLD_TO_STOP),
     "sigterm-before-the-catalog": ("0", report(FAILED, False, counts=NO_CATALOG), INTERRUPTED, TOLD_TO_STOP),
     "changed-but-not-to-the-end": ("0", report(CHANGED, False), INTERRUPTED, TOLD_TO_STOP),
 }
@@ -85,6 +88,18 @@ WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
 @pytest.mark.parametrize(("status", "told", "word", "reason"), WITH_REPORT.values(), ids=WITH_REPORT)
 def test_with_a_report(status: str, told: Report, word: str, reason: Optional[str]) -> None:
     assert judge(facts(status, report=told)) == Verdict(word, reason)
+
+
+MASTERLESS: dict[str, tuple[str, Report, str, Optional[str]]] = {
+    "sigterm-in-the-middle": ("1", report(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
+    "a-cycle": ("1", report(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
+    "nothing-begun": ("1", report(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
+}
+
+
+@pytest.mark.parametrize(("status", "told", "word", "reason"), MASTERLESS.values(), ids=MASTERLESS)
+def test_without_a_server(status: str, told: Report, word: str, reason: Optional[str]) -> None:
+    assert judge(facts(status, report=told, masterless=True)) == Verdict(word, reason)
 
 
 ENVIRONMENT: dict[str, tuple[str, Report, str, Optional[str]]] = {
@@ -176,6 +191,7 @@ UNREPORTED: dict[str, tuple[str, Summary, str, Optional[str]]] = {
     "failed": ("4", SUMMARY, FAILED, "resources failed"),
     "failed-and-changed": ("6", SUMMARY, FAILED, "resources failed"),
     "no-catalog": ("1", STOPPED, FAILED, "no catalog was applied"),
+    "a-cycle": ("1", STOPPED._replace(counts=counted(total=2, failed=2)), FAILED, "resources failed"),
     "stopped": ("0", STOPPED, INTERRUPTED, TOLD_TO_STOP),
 }
 
@@ -213,6 +229,7 @@ WORDS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
         disabled=st.sampled_from([None, "", "x"]),
         requested_environment=st.sampled_from([None, "production", "staging"]),
         spoilt_report=st.booleans(),
+        masterless=st.booleans(),
     )
 )
 def test_nothing_is_called_good_that_nobody_has_said_was_done(known: Facts) -> None:
