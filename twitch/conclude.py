@@ -20,43 +20,51 @@ from twitch.report import Report
 
 def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
-    store = runs.Store()
-    record = store.read(os.environ.get("INVOCATION_ID", ""))
-    if not record or record["state"] == runs.FINISHED:
+    store, run = runs.Store(), os.environ.get("INVOCATION_ID", "")
+    if not store.read(run):
         return
-    conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
+    with store.concluding():
+        record = store.read(run)
+        if record and record["state"] != runs.FINISHED:
+            conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
 
 
 def abandoned(store: runs.Store, claim: runs.Claim) -> None:
     """Conclude a run whose own conclude was killed: how its process ended is not known any more."""
-    record = store.read(claim.run)
-    try:
-        if record and record["state"] != runs.FINISHED:
-            conclude(store, record, "", "")
-    except OSError:
-        raise  # a full disk, say: the verdict is kept for later
-    except Exception:
-        # This stands before every answer of the handler, so nothing that an older version has
-        # written, or somebody has spoilt, may keep it from coming to an end.
-        traceback.print_exc()
-        reason = "how it ended cannot be read; the journal says why"
-        end = {"state": runs.FINISHED, "ended": time.time(), "verdict": runs.INTERRUPTED, "reason": reason}
-        store.write({"run": claim.run, "asked": time.time(), **end})
-    _let_go(store, claim.run, time.time())
+    with store.concluding():
+        record = store.read(claim.run)
+        try:
+            if record and record["state"] != runs.FINISHED:
+                conclude(store, record, "", "")
+        except OSError:
+            raise  # a full disk, say: the verdict is kept for later
+        except Exception:
+            # This stands before every answer of the handler, so nothing that an older version has
+            # written, or somebody has spoilt, may keep it from coming to an end.
+            traceback.print_exc()
+            reason = "how it ended cannot be read; the journal says why"
+            end = {
+                "state": runs.FINISHED,
+                "ended": time.time(),
+                "verdict": runs.INTERRUPTED,
+                "reason": reason,
+            }
+            store.write({"run": claim.run, "asked": time.time(), **end})
+        _let_go(store, claim.run, time.time())
 
 
 def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status: str) -> None:
     """Write the verdict into the record, the end into current.json, one event into the journal."""
     run = record["run"]
     now = time.time()
-    report = None
+    facts = None
     if record["state"] == runs.QUEUED:
         judged = verdict.Verdict(runs.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
     else:
         told = record["settings"]  # by the version that began the run
         settings = puppet.Settings(**{name: told.get(name, "") for name in puppet.SETTINGS})
-        report = _report_of(store, record, settings)
-        judged = verdict.judge(_facts(store, record, settings, report, exit_code, exit_status))
+        facts = _facts(store, record, settings, exit_code, exit_status)
+        judged = verdict.judge(facts)
         if record["command"] == "apply":
             _hand_over(store.report_path(run), settings.lastrunreport)
     good = judged.word in runs.GOOD
@@ -71,7 +79,7 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
         "reason": record.get("reason") or judged.reason,
         "error": None if good else reports.first_error(store.log_path(run)),
         "unreported": judged.unreported,
-        **_told(report),
+        **(_told(record, facts) if facts else {}),
     }
     store.write(finished)
     _let_go(store, run, now)
@@ -82,7 +90,7 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
 def _let_go(store: runs.Store, run: str, ended: float) -> None:
     with store.locked():
         current, queued = store.current(), store.queue_claim()
-        if current and current.run == run:
+        if current and current.run == run and current.ended is None:
             store.claim_current(current._replace(ended=ended))
         if queued and queued.run == run:
             store.leave_queue()
@@ -92,11 +100,11 @@ def _facts(
     store: runs.Store,
     record: runs.Record,
     settings: puppet.Settings,
-    report: Optional[Report],
     exit_code: str,
     exit_status: str,
 ) -> verdict.Facts:
     run, started = record["run"], record["started"]
+    report = _report_of(store, record, settings)
     summary = reports.read_summary(settings.lastrunfile)
     # It has whole seconds only: alone it could be of the run before, that ended in the same one.
     fresh = summary and summary.last_run is not None and summary.last_run >= int(started)
@@ -113,6 +121,7 @@ def _facts(
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
         requested_environment=record["options"]["environment"],
+        masterless=record["command"] == "apply",
     )
 
 
@@ -145,9 +154,13 @@ def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
 
 
-def _told(report: Optional[Report]) -> dict[str, Any]:
+def _told(record: runs.Record, facts: verdict.Facts) -> dict[str, Any]:
+    """What Puppet says about the run, in its report, or in its summary where a site keeps no reports."""
+    report, summary = facts.report, facts.summary
     if not report:
-        return {}
+        noop = {"noop": True} if record["options"]["noop"] else {}
+        counted = {"counts": summary.counts, "environment": summary.environment} if summary else {}
+        return {**noop, **counted}
     return {
         "noop": report.noop,
         "noop_pending": report.noop_pending,

@@ -1,6 +1,7 @@
 """`/run/puppet-twitch/`: the record of runs. What a record is, reading and writing it.
 
     lock                held (flock) while current.json or queued.json are read and written
+    concluding          held (flock) while a verdict is found and written
     current.json        the run that is under way, or was the last one of ours
     queued.json         the run that waits for its turn
     runs/ID.json        one run: its state, then its verdict
@@ -18,6 +19,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
@@ -26,6 +28,7 @@ ROOT = "/run/puppet-twitch"
 KEPT_RUNS = 50
 # Puppet's log of a run with --debug in PUPPET_EXTRA_OPTS can be tens of megabytes, and /run is memory.
 KEPT_LOG_BYTES = 64 * 1024 * 1024
+STRAY_S = 86400
 
 ID = re.compile(r"[0-9a-f]{32}")
 
@@ -113,10 +116,10 @@ class Store:
         _write(self._record_path(record["run"]), record, mode=0o644)  # runs/ decides who may look
 
     def prune(self) -> None:
-        """Keep the last runs; drop the logs of the older ones when they are large."""
+        """Keep the last runs; drop the logs of the older ones when they are large, and old strays."""
         newest = [record["run"] for record in self.newest()]
         for run in newest[KEPT_RUNS:]:
-            for path in (self._record_path(run), self.log_path(run), self.report_path(run)):
+            for path in self._paths(run):
                 _remove(path)
         room = KEPT_LOG_BYTES
         for run in newest[:KEPT_RUNS]:
@@ -124,18 +127,26 @@ class Store:
                 room -= os.path.getsize(self.log_path(run))
                 if room < 0 and run != newest[0]:
                     _remove(self.log_path(run))
+        self._prune_strays({path for run in newest for path in self._paths(run)})
+
+    def _prune_strays(self, known: set[str]) -> None:
+        """Of a record that was spoilt, or of a writer that was killed. A young one may be somebody's yet."""
+        old = time.time() - STRAY_S
+        for name in os.listdir(self.directory):
+            path = os.path.join(self.directory, name)
+            with contextlib.suppress(OSError):
+                if path not in known and os.stat(path).st_mtime < old:
+                    os.unlink(path)
 
     # ---- who runs, who waits
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Hold the lock on current.json and queued.json: for moments, never across an exec."""
-        descriptor = os.open(os.path.join(self.root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return _flock(self._path("lock"))
+
+    def concluding(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the right to write verdicts, so that a run has one, however slow its own conclude is."""
+        return _flock(self._path("concluding"))
 
     def current(self) -> Optional[Claim]:
         """Return the run that is under way, or was the last of ours."""
@@ -167,6 +178,9 @@ class Store:
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
 
+    def _paths(self, run: str) -> tuple[str, ...]:
+        return self._record_path(run), self.log_path(run), self.report_path(run)
+
     def _record_path(self, run: str) -> str:
         return os.path.join(self.directory, f"{run}.json")
 
@@ -181,6 +195,16 @@ class Store:
 def _asked(record: Record) -> float:
     asked = record.get("asked")
     return asked if isinstance(asked, (int, float)) else 0
+
+
+@contextlib.contextmanager
+def _flock(path: str) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _claim(path: str) -> Optional[Claim]:

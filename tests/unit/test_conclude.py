@@ -61,6 +61,11 @@ def test_the_summary_tells_where_no_reports_are_kept(here: Node, puppet: FakePup
     puppet.summary.write_text(SUMMARY)
     found = end(here, "2")
     assert (found["verdict"], found["unreported"]) == ("changed", True)
+    assert found["counts"]["changed"] == 1
+    assert "noop" not in found
+    assert events[-1]["changed"] == 1
+    chosen = {"noop": True, "tags": [], "environment": None}
+    assert end(here, "0", options=chosen)["noop"] is True
 
 
 def test_a_summary_of_before_does_not(here: Node, puppet: FakePuppet, events: Events) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -30,6 +31,20 @@ def test_the_claim_of_a_later_run_is_left_alone(here: Node, events: Events) -> N
     here.store.claim_current(Claim(OTHER, 1, 1, {}))
     conclude.conclude(here.store, record, "exited", "0")
     assert here.store.current() == Claim(OTHER, 1, 1, {})
+
+
+def test_a_conclude_that_is_slow_is_waited_for(here: Node, events: Events) -> None:
+    begin(here)
+    claim = here.store.current()
+    assert claim is not None
+    with here.store.concluding():
+        next_one = threading.Thread(target=conclude.abandoned, args=(here.store, claim))
+        next_one.start()
+        conclude.conclude(here.store, here.store.read(RUN) or {}, "exited", "1")
+        ended = here.store.current()
+    next_one.join()
+    assert (here.store.read(RUN) or {})["verdict"] == "not attempted"
+    assert (here.store.current(), len(events)) == (ended, 1)
 
 
 def test_old_runs_go(here: Node, events: Events) -> None:

@@ -132,6 +132,20 @@ def test_large_logs_go_oldest_first_and_the_last_stays_whatever_its_size(
     assert len(store.newest()) == 5
 
 
+def test_what_belongs_to_no_run_goes_when_it_is_old(store: Store) -> None:
+    store.write(record(1))
+    Path(store.log_path(run(1))).touch()
+    strays = [f"{run(1)}.json.4711", f"{run(2)}.json", f"{run(2)}.jsonl", f"{run(2)}.yaml"]
+    for path in (Path(store.directory, name) for name in strays):
+        path.write_text("{")
+    store.prune()
+    assert set(strays) < set(os.listdir(store.directory))
+    for path in Path(store.directory).iterdir():
+        os.utime(path, (1, 1))
+    store.prune()
+    assert sorted(os.listdir(store.directory)) == [f"{run(1)}.json", f"{run(1)}.jsonl"]
+
+
 def logs(store: Store) -> list[int]:
     names = os.listdir(store.directory)
     return sorted(int(name.partition(".")[0], 16) for name in names if name.endswith(".jsonl"))
