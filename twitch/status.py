@@ -7,8 +7,14 @@ from typing import Any, Optional
 
 from twitch import locks, report
 from twitch.node import Node
-from twitch.runs import FAILED
+from twitch.runs import BUSY, FAILED, FINISHED
 from twitch.verdict import from_summary
+
+# Of a record, what a status says about the last run.
+TOLD = (
+    *("verdict", "reason", "ended", "duration_s", "counts", "environment", "cached_catalog_status"),
+    *("noop", "noop_pending", "unreported"),
+)
 
 
 def look(node: Node) -> dict[str, Any]:
@@ -36,6 +42,8 @@ def look(node: Node) -> dict[str, Any]:
         found["state"] = "running"
     if queued:
         found["state"] = "queued"
+    if record and not holder:  # not yet, or never: `puppet apply` locks nothing
+        holder = locks.Holder(found["pid"], max(0, int(time.time() - (record.get("started") or 0))))
     if holder and locks.is_stuck(holder, node.settings.runtimeout_s):
         found.update(state="stuck", age_s=holder.age_s)
     if reason is not None:
@@ -44,6 +52,17 @@ def look(node: Node) -> dict[str, Any]:
 
 
 def _last(node: Node) -> Optional[dict[str, Any]]:
+    """The last run, whoever started it: of one of ours our verdict, which knows more than a report."""
+    found = _by_puppet(node)
+    ended_runs = (one for one in node.store.newest() if one["state"] == FINISHED and one.get("started"))
+    ours = next((one for one in ended_runs if one.get("verdict") != BUSY), None)
+    if ours is None or (found and (found["ended"] or 0) > (ours.get("ended") or 0)):
+        return found
+    told = {name: ours[name] for name in TOLD if name in ours}
+    return {"ended": None, "duration_s": None, "counts": {}, "environment": None, **told}
+
+
+def _by_puppet(node: Node) -> Optional[dict[str, Any]]:
     """The last run by Puppet's report, or by its summary where a site keeps no reports."""
     told = report.read(node.settings.lastrunreport)
     brief = report.read_summary(node.settings.lastrunfile)

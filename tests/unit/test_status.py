@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.unit.fake_puppet import FakePuppet
 from tests.unit.house import House, Question, new_run
 from tests.unit.processes import dead, live
 from tests.unit.reports import BEGAN, SUMMARY, report
-from twitch import runs, status
+from twitch import locks, runs, status
 from twitch.messages import Status
 from twitch.node import Node
 from twitch.runs import Claim
@@ -36,15 +37,27 @@ def claim(pid: int) -> Claim:
 # ---- what it does
 
 
+def test_a_run_of_ours_that_holds_no_lock_can_be_stuck_as_well(here: Node, tmp_path: Path) -> None:
+    # `puppet apply` locks nothing; an agent may wait for its certificate before it does.
+    assert here.settings.runtimeout_s
+    long_s = here.settings.runtimeout_s + locks.STUCK_GRACE_S
+    with live(tmp_path, "puppet-x") as pid:
+        here.store.claim_current(claim(pid))
+        for age_s, state in ((long_s - 60, "running"), (long_s + 60, "stuck")):
+            here.store.write({"run": RUN, "state": "running", "started": time.time() - age_s})
+            assert status.look(here)["state"] == state
+
+
 def test_idle(here: Node) -> None:
     assert status.look(here) == NOTHING
 
 
 def test_a_run_of_ours(here: Node, tmp_path: Path) -> None:
+    started = time.time() - 7
     with live(tmp_path, "puppet-x") as pid:
-        here.store.write({"run": RUN, "state": "running", "started": 7.0})
+        here.store.write({"run": RUN, "state": "running", "started": started})
         here.store.claim_current(claim(pid))
-        assert status.look(here) == {**NOTHING, "state": "running", "run": RUN, "pid": pid, "since": 7.0}
+        assert status.look(here) == {**NOTHING, "state": "running", "run": RUN, "pid": pid, "since": started}
     assert status.look(here) == NOTHING
 
 
@@ -116,6 +129,28 @@ def test_the_last_run_by_its_report(here: Node, puppet: FakePuppet) -> None:
 def test_a_last_run_that_was_not_completed_is_failed(here: Node, puppet: FakePuppet) -> None:
     puppet.report.write_text(report(status="unchanged", completed=False))
     assert status.look(here)["last"]["verdict"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        pytest.param({"verdict": "not attempted", "ended": BEGAN + 99}, "not attempted", id="ours-is-newer"),
+        pytest.param({"verdict": "failed", "ended": BEGAN + 99, "counts": {}}, "failed", id="knows-more"),
+        pytest.param({"verdict": "failed", "ended": BEGAN - 99}, "unchanged", id="ours-is-older"),
+        pytest.param({"verdict": "busy", "ended": BEGAN + 99}, "unchanged", id="was-no-run"),
+        pytest.param(
+            {"verdict": "not attempted", "ended": BEGAN + 99, "started": None}, "unchanged", id="never-begun"
+        ),
+    ],
+)
+def test_of_a_run_of_ours_our_verdict_counts(
+    here: Node, puppet: FakePuppet, ours: dict[str, Any], verdict: str
+) -> None:
+    puppet.report.write_text(report(status="unchanged"))
+    here.store.write({"run": RUN, "state": "finished", "asked": BEGAN, "started": BEGAN, **ours})
+    last = status.look(here)["last"]
+    assert last["verdict"] == verdict
+    assert {"ended", "duration_s", "counts", "environment"} <= set(last)
 
 
 def test_where_no_reports_are_kept_the_summary_tells(here: Node, puppet: FakePuppet) -> None:
