@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from twitch.errors import PuppetError
@@ -28,6 +28,11 @@ SETTINGS = (
     "lastrunreport",
     "logdest",
     "runtimeout",
+)
+# Options of a run by which a site can move the files that these settings name.
+MOVING = re.compile(
+    "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
+    "|agent_catalog_run_lockfile|agent_disabled_lockfile)"
 )
 # 1.0 s measured on an idle machine; a small one that is busy can be much slower.
 SETTINGS_TIMEOUT_S = 25
@@ -90,16 +95,17 @@ def settings(puppet: str, cache: str, environment: Mapping[str, str]) -> Setting
 
     Asking Puppet takes a second; reading the cache takes none. Raises `PuppetError`.
     """
+    moved = _moved(site_options(environment))
     try:
         with open(cache, encoding="utf-8") as file:
             stored = json.load(file)
         known = Settings(**stored["settings"])
-        if stored["stamps"] == _stamps(puppet, known.config):
+        if stored["stamps"] == _stamps(puppet, known.config) and stored["moved"] == moved:
             return known
     except (OSError, ValueError, TypeError, KeyError):
         pass  # none yet, or of another version: ask
     began = time.time()
-    asked = _ask(puppet, environment)
+    asked = _ask(puppet, moved, environment)
     if _changed_since(began, puppet, asked.config):
         return asked  # what was read may be of before
     temporary = f"{cache}.{os.getpid()}"
@@ -107,17 +113,30 @@ def settings(puppet: str, cache: str, environment: Mapping[str, str]) -> Setting
         with open(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
         ) as file:
-            json.dump({"settings": asked._asdict(), "stamps": _stamps(puppet, asked.config)}, file)
+            stamps = _stamps(puppet, asked.config)
+            json.dump({"settings": asked._asdict(), "stamps": stamps, "moved": moved}, file)
         os.rename(temporary, cache)
     except OSError:
-        pass  # a full /run costs the next question a second, not the run
+        # A full /run costs the next question a second, not the run.
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
     return asked
 
 
-def _ask(puppet: str, environment: Mapping[str, str]) -> Settings:
+def _moved(site: Sequence[str]) -> list[str]:
+    """Those of the site's own options that change SETTINGS, each with its value as one word."""
+    pairs = zip(site, [*site[1:], ""])
+    return [
+        word if "=" in word else f"{word}={following}"
+        for word, following in pairs
+        if MOVING.fullmatch(word.partition("=")[0])
+    ]
+
+
+def _ask(puppet: str, moved: Sequence[str], environment: Mapping[str, str]) -> Settings:
     import subprocess  # which a run with cached settings does not need
 
-    command = [puppet, "config", "print", "--section", "agent", *SETTINGS]
+    command = [puppet, "config", "print", "--section", "agent", *moved, *SETTINGS]
     try:
         done = subprocess.run(
             command,
@@ -229,13 +248,14 @@ def apply_command(
 
 
 def _common(log: str, *, logdest: str, options: Options) -> list[str]:
-    # Never to a pipe, and not to the console: when the reader of Puppet's output goes away, Puppet
-    # aborts in the middle of its catalog.
+    # Never to a pipe, and not to the console, whatever the site says: when the reader of Puppet's
+    # output goes away, Puppet aborts in the middle of its catalog.
+    usual = [where.strip() for where in logdest.split(",") if where.strip() not in ("", "console")]
     arguments = [
         "--detailed-exitcodes",  # or failed resources exit 0
         "--color=false",
         "--no-show_diff",
-        f"--logdest={logdest or 'syslog'},{log}",
+        f"--logdest={','.join([*(usual or ['syslog']), log])}",
     ]
     if options.noop:
         arguments.append("--noop")

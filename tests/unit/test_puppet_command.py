@@ -59,6 +59,18 @@ def test_a_sites_own_log_destination_stays() -> None:
     assert agent(logdest="/var/log/puppet.log,syslog")[-1] == f"--logdest=/var/log/puppet.log,syslog,{LOG}"
 
 
+@pytest.mark.parametrize(
+    ("logdest", "without"),
+    [
+        ("console", "syslog"),
+        ("syslog,console", "syslog"),
+        ("console, /var/log/puppet.log", "/var/log/puppet.log"),
+    ],
+)
+def test_it_never_logs_to_the_console(logdest: str, without: str) -> None:
+    assert agent(logdest=logdest)[-1] == f"--logdest={without},{LOG}"
+
+
 def test_a_masterless_run_has_a_report_of_its_own() -> None:
     options = Options(noop=True, tags=("a",), environment="staging")
     command = puppet.apply_command(

@@ -121,6 +121,20 @@ def test_what_is_told_while_something_changes_is_not_kept(fake: FakePuppet, cach
     assert len(fake.asked()) == 2
 
 
+def test_the_sites_own_options_count_where_they_move_what_is_looked_at(fake: FakePuppet, cache: Path) -> None:
+    def asked_with(options: str) -> list[str]:
+        site = {**ENVIRONMENT, "PUPPET_EXTRA_OPTS": options}
+        puppet.settings(os.fspath(fake.path), os.fspath(cache), site)
+        return fake.asked()[-1][4 : -len(SETTINGS)]
+
+    assert asked_with("--noop --verbose --server puppet") == []
+    assert asked_with("--vardir /srv/a --noop --confdir=/srv/b") == ["--vardir=/srv/a", "--confdir=/srv/b"]
+    assert asked_with("--statedir '/srv/with space'") == ["--statedir=/srv/with space"]
+    assert len(fake.asked()) == 3
+    assert asked_with("--statedir '/srv/with space' -v") == ["--statedir=/srv/with space"]
+    assert len(fake.asked()) == 3
+
+
 def test_another_command_is_asked_for_itself(fake: FakePuppet, cache: Path, tmp_path: Path) -> None:
     second = FakePuppet(tmp_path / "second")
     ask(fake, cache)
