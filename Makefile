@@ -134,7 +134,8 @@ reference:
 
 # ---- try it
 
-demo: | tools
+demo:
+	@tests/prepare lab
 	@tests/lab/build debian12
 	@tests/lab/demo start
 demo-shell:
@@ -147,7 +148,7 @@ demo-stop:
 VENV = build/venv
 
 tools:
-	@tests/prepare debian
+	@tests/prepare tests
 $(VENV)/ready: tests/requirements.txt | tools
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
@@ -174,7 +175,7 @@ test-without-server:
 # ---- measure it
 
 # After `bench`, what to measure: make bench BENCH='--quick loads'
-bench: | tools
+bench:
 	@tests/prepare bench
 	@tests/lab/build debian12-bench
 	@tests/lab/enter $(PYTHON) -m tests.bench $(BENCH)
