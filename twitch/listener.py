@@ -8,6 +8,7 @@ the kernel's backlog and is served by the next listener.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
@@ -18,10 +19,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
 from twitch import access, activation, config, handshake, tls
-from twitch.api import API
+from twitch.api import API, MAX_WAIT_ALONE_S
 from twitch.ask import Handler
 from twitch.connection import STOP_GRACE_S, Connection, Service
-from twitch.errors import HTTPError
+from twitch.errors import ConfigError, HTTPError
+from twitch.parameters import MAX_WAIT_S
 from twitch.refusals import Refusals
 from twitch.runs import Store
 from twitch.watched import Watched
@@ -61,7 +63,8 @@ async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> N
     settings = Watched(config.CONFIG_FILE, config.load)
     tokens = Watched(config.TOKENS_FILE, _tokens)
     refusals, store = Refusals(), Store()
-    service = API(settings, tokens, Handler(store), store, refusals)
+    wait_s = MAX_WAIT_ALONE_S if given.connection else MAX_WAIT_S
+    service = API(settings, tokens, Handler(store), store, refusals, longest_wait_s=wait_s)
     listener = Listener(service, tls.Contexts(settings).current, given.listening, idle_exit_s)
     await listener.run(given.connection)
     refusals.flush()
@@ -97,6 +100,7 @@ class Listener:
         self._connections: dict[Connection, None] = {}  # oldest first
         self._beginning: dict[Connection, asyncio.Task[None]] = {}  # those that are not connected yet
         self._per_address: Counter[str] = Counter()
+        self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._accepting = False
         self._aged = False
 
@@ -105,18 +109,16 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._done = self._loop.create_future()
-        self._idle_timer = self._loop.call_later(self._idle_exit_s or 0, self._rest)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop)
-        if self._sockets and self._idle_exit_s is not None:
+        if self._idle_exit_s is not None:
             self._loop.call_later(MAX_AGE_S, self._age)
         self._accept(on=bool(self._sockets))
         for connection in connections:
-            try:
+            with contextlib.suppress(OSError):  # reset since systemd accepted it: there is nobody to serve
                 self._take(connection, connection.getpeername()[0])
-            except OSError:
-                self._rest()  # reset since systemd accepted it: there is nobody to serve
         activation.notify("READY=1")
+        self._rest()
         await self._done
 
     # ---- in
@@ -158,7 +160,8 @@ class Listener:
             self._service.dropped(address, "too many connections")
             return
         accepted.setblocking(False)
-        self._idle_timer.cancel()
+        if self._idle_timer:
+            self._idle_timer.cancel()
         ours = access.normalise(accepted.getsockname()[0])
         local = address == ours or ipaddress.ip_address(address).is_loopback
         connection = Connection(address, self._service, self._gone, local=local)
@@ -233,20 +236,27 @@ class Listener:
         if self._aged or not self._accepting:
             self._leave()
         elif self._idle_exit_s is not None:
-            self._idle_timer.cancel()
             self._idle_timer = self._loop.call_later(self._idle_exit_s, self._leave)
 
     def _age(self) -> None:
         """Too old: leave at the next quiet moment, and if there is none, make one.
 
-        Callers who wait for a run are let wait, but not for ever: one after the other could keep new
-        certificates out. Nobody else is owed more than an answer to what has come already.
+        Callers who wait for a run are let wait where that does no harm, but not for ever. Nobody else is
+        owed more than an answer to what has come already.
         """
-        waited_for = any(connection.waiting for connection in self._connections)
-        if waited_for and self._loop.time() < self._began + MAX_WAITED_AGE_S:
+        if self._waited_for() and self._loop.time() < self._began + MAX_WAITED_AGE_S:
             self._loop.call_later(AGED_LOOK_S, self._age)
         else:
             self._stop()
+
+    def _waited_for(self) -> bool:
+        """Whether somebody waits who may wait on. With TLS nobody may: one after the other could keep
+        a newer CRL out. With a process of its own neither: it holds a place that others need."""
+        try:
+            shared = bool(self._sockets) and self._context() is None
+        except ConfigError:
+            shared = False
+        return shared and any(connection.waiting for connection in self._connections)
 
     def _stop(self) -> None:
         """Told to stop, or too old: who waits is told where to look, what has come is answered."""

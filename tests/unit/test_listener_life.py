@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from typing import Optional
+from typing import Any, Callable, Optional
 
 import pytest
 
 from tests.unit.echo import Echo, understood
 from tests.unit.listening import port
 from twitch import listener
+from twitch.errors import ConfigError
 from twitch.listener import Listener
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -23,12 +24,14 @@ WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @contextlib.asynccontextmanager
 async def serving(
-    idle_exit_s: Optional[float] = 3600, service: Optional[Echo] = None
+    idle_exit_s: Optional[float] = 3600,
+    service: Optional[Echo] = None,
+    context: Callable[[], Any] = lambda: None,
 ) -> AsyncIterator[tuple[socket.socket, asyncio.Task[None]]]:
     """A listener in this process, and its listening socket. At the end it must have left or be told to."""
     with port() as listening:
         listening.setblocking(False)
-        one = Listener(service or Echo(), lambda: None, [listening], idle_exit_s)
+        one = Listener(service or Echo(), context, [listening], idle_exit_s)
         running = asyncio.create_task(one.run())
         yield listening, running
         if not running.done():
@@ -56,6 +59,15 @@ async def answered(reader: asyncio.StreamReader) -> bytes:
 async def test_it_leaves_when_nobody_has_come() -> None:
     async with serving(idle_exit_s=0.01) as (_, running):
         await running
+
+
+async def test_it_leaves_after_that_time_and_not_after_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(idle_exit_s=30) as (_, running):
+        await asyncio.sleep(0)
+        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
+        monkeypatch.setattr(loop, "time", lambda: now() + 31)
+        done, _ = await asyncio.wait({running}, timeout=5)
+        assert done
 
 
 async def test_it_stays_while_somebody_is_there_and_leaves_after_the_last() -> None:
@@ -115,6 +127,50 @@ async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.Monk
         assert await answered(reader) == understood("GET", "/wait")
         writer.close()
         await running
+
+
+def fault() -> None:
+    raise ConfigError("x")
+
+
+@pytest.mark.parametrize("context", [object, fault], ids=["tls", "fault"])
+async def test_with_tls_who_waits_keeps_no_newer_crl_out(
+    monkeypatch: pytest.MonkeyPatch, context: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr(listener, "MAX_AGE_S", 0.05)
+    echo, now = Echo(), [lambda: None]
+    async with serving(service=echo, context=lambda: now[0]()) as (listening, running):
+        reader, writer = await visitor(listening)
+        writer.write(WAIT)
+        while not echo.seen:
+            await asyncio.sleep(0)
+        now[0] = context  # this connection is plain all the same: how it waits makes no difference
+        assert await answered(reader) == understood("GET", "/wait")
+        assert await reader.read() == b""
+        writer.close()
+        await running
+
+
+async def alone(echo: Echo) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Task[None]]:
+    """A listener for one connection, and that connection."""
+    with port() as listening:
+        visit = await visitor(listening)
+        accepted, _ = listening.accept()
+    one = Listener(echo, lambda: None, [], 3600)
+    return (*visit, asyncio.create_task(one.run([accepted])))
+
+
+@pytest.mark.parametrize("request_", [GET, WAIT], ids=["kept", "waiting"])
+async def test_one_for_a_single_connection_grows_no_older(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    monkeypatch.setattr(listener, "MAX_AGE_S", 0.05)
+    reader, writer, running = await alone(Echo())
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:  # it would go on asking for ever
+            assert await asked((reader, writer), request_)
+    writer.close()
+    await running
 
 
 async def test_whoever_comes_when_it_leaves_is_left_for_the_next() -> None:
