@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 # Callers who wait for a run hold a connection each. Of the listener's 256 these many are theirs, the
 # rest is kept for triggers; who comes later hears 202 and where to look, as without `wait`.
 MAX_WAITING = 192
+# Where each connection has a process of its own, and systemd 64 places for all of them. They return
+# within minutes, whatever the callers want.
+MAX_WAIT_ALONE_S = 60
 
 
 class Route(NamedTuple):
@@ -47,6 +51,8 @@ class API:
         handler: Handler,
         store: Store,
         refusals: Refusals,
+        *,
+        longest_wait_s: float = parameters.MAX_WAIT_S,
     ) -> None:
         self._config = config
         self._tokens = tokens
@@ -55,6 +61,7 @@ class API:
         self._refusals = refusals
         self._fault = ""
         self._waiting = 0
+        self._longest_wait_s = longest_wait_s
 
     # ---- every request
 
@@ -74,9 +81,11 @@ class API:
             raise HTTPError(405, f"{path} takes {' or '.join(route.methods)}", headers=(allow,))
         given = parameters.read(request, query, route.parameters)
         caller = self._identify(request)
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._longest_wait_s
 
         async def bounded(seconds: float) -> bool:
-            if self._waiting >= MAX_WAITING:
+            if self._waiting >= MAX_WAITING or clock() >= until:
                 return True
             self._waiting += 1
             try:

@@ -192,6 +192,13 @@ async def test_beyond_some_waiting_callers_the_next_is_told_where_to_look(
         await waiting.answer()
 
 
+@waits
+async def test_with_a_process_of_its_own_nobody_waits_for_long(desk: Desk, target: str) -> None:
+    desk.record()
+    desk.api._longest_wait_s = 0.05  # as for a single connection, but shorter
+    assert_told_where_to_look(await desk.get(target), target)
+
+
 # ---- nobody else would end it
 
 
