@@ -184,3 +184,51 @@ def test_a_disabled_agent_says_why(node: Machine) -> None:
     assert node.curl("/puppet/status").body == "disabled\n"
     node.run("puppet", "agent", "--enable")
     node.wait(lambda: run(node).status == 200)  # the listener remembers a refusal for a second
+
+
+def test_a_cycle_is_a_failure_and_named(node: Machine, server: PuppetServer) -> None:
+    server.manifest(
+        "production", "notify { 'a': require => Notify['b'] }\nnotify { 'b': require => Notify['a'] }"
+    )
+    reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+    assert "Puppet gave up before the end of its catalog: Notify[a], Notify[b]" in reply.body
+
+
+def test_a_run_that_takes_too_long_for_puppet_has_failed(node: Machine, server: PuppetServer) -> None:
+    node.sh("printf '[agent]\\nruntimeout = 5\\n' >>/etc/puppet/puppet.conf")
+    server.manifest("production", "exec { '/bin/sleep 300': timeout => 0 }")
+    reply = run(node)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
+    assert "Puppet gave up before the end of its catalog" in reply.body
+    node.sh("kill $(pgrep -x sleep)")
+
+
+def test_a_site_that_keeps_its_report_elsewhere(node: Machine, server: PuppetServer) -> None:
+    node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--lastrunreport /root/elsewhere.yaml\n")
+    server.manifest("production", "notify { 'a': }")
+    assert run(node).headers["Puppet-Verdict"] == "changed"
+
+
+def test_monitoring_hears_of_a_run_that_never_was(node: Machine) -> None:
+    assert run(node).status == 200
+    assert node.curl("/puppet/status?max_age=1h").status == 200
+    node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--no-such-option\n")
+    assert run(node).headers["Puppet-Verdict"] == "not attempted"
+    reply = node.curl("/puppet/status?max_age=1h")
+    assert (reply.status, "not attempted" in reply.body) == (503, True), reply.body
+
+
+def test_the_report_of_a_run_that_a_reboot_stops_reaches_the_server(
+    node: Machine, server: PuppetServer
+) -> None:
+    server.manifest("production", "exec { '/bin/sh -c \"touch /root/begun; exec sleep 300\"': timeout => 0 }")
+    node.sh("rm -f /root/begun; systemctl enable puppet-twitch.socket")
+    stopped = node.curl("/puppet/twitch").headers["Puppet-Run"]
+    node.wait("test -e /root/begun")
+    node.reboot()
+    last = server.reports(node.name)[-1]
+    assert (last["job_id"], last["status"]) == (stopped, "failed")
+    server.manifest("production", "")
+    assert run(node).headers["Puppet-Verdict"] == "unchanged"
+    node.run("systemctl", "disable", "puppet-twitch.socket")
