@@ -48,6 +48,7 @@ class Handler:
     def __init__(self, store: Store, path: str = messages.RUN_SOCKET) -> None:
         self._store = store
         self._path = path
+        self.asked = 0.0  # when root last answered, by the loop's clock
         self._remembered: dict[Question, Remembered] = {}
         self._one_at_a_time: Optional[asyncio.Lock] = None
 
@@ -65,6 +66,7 @@ class Handler:
                     answer = await _ask(self._path, question)
                 except HandlerUnavailable as error:
                     answer = Answer(UNAVAILABLE, reason=str(error))
+                self.asked = asyncio.get_running_loop().time()
                 self._remember(question, answer)
         if answer.kind == UNAVAILABLE:
             raise HandlerUnavailable(answer.reason)

@@ -25,7 +25,7 @@ INFO = "Puppet Twitch - A simple endpoint for triggering puppet"
 # of a small file in memory.
 LOOK_S = 0.2
 
-# While somebody waits, the handler is asked this often, so that a run whose conclude was killed gets
+# While anybody waits, the handler is asked this often, so that a run whose conclude was killed gets
 # its end from there.
 GUARD_S = 15
 
@@ -151,7 +151,7 @@ async def _ask(call: Call, question: Union[Run, Status]) -> Answer:
 async def _finished(call: Call, run: str, wait_s: float) -> Optional[Record]:
     """Return the record of a run, once it has ended or the caller waits no longer."""
     loop = asyncio.get_running_loop()
-    until, guard = loop.time() + wait_s, loop.time() + GUARD_S
+    began, until = loop.time(), loop.time() + wait_s
     while True:
         record = call.runs.read(run)
         left_s = until - loop.time()
@@ -159,8 +159,7 @@ async def _finished(call: Call, run: str, wait_s: float) -> Optional[Record]:
             return record
         if await call.pause(min(LOOK_S, left_s)):
             return call.runs.read(run)
-        if loop.time() > guard:
-            guard = loop.time() + GUARD_S
+        if loop.time() > max(began, call.handler.asked) + GUARD_S:
             with contextlib.suppress(TwitchError):
                 await call.handler.ask(Status())
 
