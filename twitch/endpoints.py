@@ -17,7 +17,7 @@ from twitch.errors import HTTPError, TwitchError
 from twitch.http import Request, Response
 from twitch.messages import RUN_ID, Answer, Run, Status
 from twitch.parameters import Parameters
-from twitch.runs import BUSY, FINISHED, GOOD, RUNNING, Record, Store
+from twitch.runs import BUSY, FAILED, FINISHED, GOOD, RUNNING, Record, Store
 
 INFO = "Puppet Twitch - A simple endpoint for triggering puppet"
 
@@ -222,6 +222,6 @@ def _complaint(status: Mapping[str, Any], max_age_s: int) -> Optional[str]:
     if not last or not last["ended"]:
         return "Puppet has not run yet"
     if last["verdict"] not in GOOD:
-        return f"The last Puppet run is {last['verdict']}"
+        return f"The last Puppet run {'failed' if last['verdict'] == FAILED else 'was ' + last['verdict']}"
     age_s = int(time.time() - last["ended"])
     return f"The last Puppet run ended {age_s} s ago, more than {max_age_s}" if age_s > max_age_s else None

@@ -147,7 +147,7 @@ def status_text(status: Mapping[str, Any], caller: Caller) -> str:
     if status["queued"]:
         details.append(f"run {status['queued']} waits")
     if status["state"] == "stuck":
-        details.append(f"its lock is {status['age_s']} s old")
+        details.append(f"{status['age_s']} s old")
     lines = [f"{status['state']}: {', '.join(details)}" if details else str(status["state"])]
     last = status["last"]
     if last:

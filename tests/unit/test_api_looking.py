@@ -38,7 +38,7 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "disabled-without-a-reason": (look("disabled", reason=""), "disabled: no reason given"),
     "stuck": (
         look("stuck", pid=4711, since=SINCE, age_s=9000),
-        "stuck: started elsewhere, pid 4711, since 2026-01-22T09:05:00Z, its lock is 9000 s old",
+        "stuck: started elsewhere, pid 4711, since 2026-01-22T09:05:00Z, 9000 s old",
     ),
 }
 
@@ -101,7 +101,8 @@ HEALTH: dict[str, tuple[dict[str, Any], str]] = {
     "good-and-running": (look("running", last=last()), ""),
     "disabled": (look("disabled", last=last(), reason=""), "Puppet is disabled"),
     "stuck": (look("stuck", last=last(), pid=1, age_s=1), "Puppet is stuck"),
-    "failed": (look(last=last("failed")), "The last Puppet run is failed"),
+    "failed": (look(last=last("failed")), "The last Puppet run failed"),
+    "stopped": (look(last=last("interrupted")), "The last Puppet run was interrupted"),
     "never": (look(), "Puppet has not run yet"),
     "without-a-time": (look(last=last(ended=None)), "Puppet has not run yet"),
     "too-old": (look(last=last(ago_s=7300)), "The last Puppet run ended "),
