@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
 import yaml
@@ -55,33 +56,13 @@ class Report(NamedTuple):
 
 def read(path: str) -> Optional[Report]:
     """Return the report in a file; None if there is none, or it is cut short or not a report."""
-    top: dict[str, str] = {}
-    metrics: list[str] = []
-    failed: list[str] = []
-    section, resource, goes_on, line = "", "", False, ""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.startswith((" ", "-", "\n")):
-                    key = TOP_LEVEL.match(line)
-                    section = key[1] if key else ""
-                    if key:
-                        top[section] = (key[2] or "").strip()
-                elif section == "metrics":
-                    metrics.append(line)
-                elif section == "resource_statuses":
-                    if line.startswith(RESOURCE):
-                        resource, goes_on = line, True
-                    elif goes_on and line.startswith(CONTINUED):
-                        resource += line
-                    else:
-                        goes_on = False
-                        if line == FAILED and len(failed) < MAX_FAILED_NAMED:
-                            failed.append(_name(resource))
+            top, metrics, failed, whole = _scan(file)
     except OSError:
         return None
     status = _unquoted(top.get("status"))
-    if status not in STATUSES or not line.endswith("\n"):
+    if status not in STATUSES or not whole:
         return None
     counted = _metrics(metrics)
     return Report(
@@ -97,6 +78,32 @@ def read(path: str) -> Optional[Report]:
         counts=_counts(counted.get("resources", {})),
         failed_resources=tuple(failed),
     )
+
+
+def _scan(lines: Iterable[str]) -> tuple[dict[str, str], list[str], list[str], bool]:
+    """Return the top-level values, the lines of `metrics`, who failed, and whether the last line is whole."""
+    top: dict[str, str] = {}
+    metrics: list[str] = []
+    failed: list[str] = []
+    section, resource, goes_on, line = "", "", False, ""
+    for line in lines:
+        if not line.startswith((" ", "-", "\n")):
+            key = TOP_LEVEL.match(line)
+            section = key[1] if key else ""
+            if key:
+                top[section] = (key[2] or "").strip()
+        elif section == "metrics":
+            metrics.append(line)
+        elif section == "resource_statuses":
+            if line.startswith(RESOURCE):
+                resource, goes_on = line, True
+            elif goes_on and line.startswith(CONTINUED):
+                resource += line
+            else:
+                goes_on = False
+                if line == FAILED and len(failed) < MAX_FAILED_NAMED:
+                    failed.append(_name(resource))
+    return top, metrics, failed, line.endswith("\n")
 
 
 class Summary(NamedTuple):
