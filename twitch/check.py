@@ -55,6 +55,9 @@ def _all() -> Iterator[Finding]:
     try:
         settings = config.load()
         yield from _file(config.CONFIG_FILE, secret=False)
+        if _empty(config.CONFIG_FILE):
+            text = f"{config.CONFIG_FILE} is empty, 0 bytes: the defaults hold, so anybody may trigger runs"
+            yield Finding(NOTE, text, "write who may ask, as puppet-twitch.conf(5) says, or a comment")
         yield Finding(GOOD, f"{config.CONFIG_FILE}: understood")
     except ConfigError as error:
         yield Finding(FAULT, str(error), f"mend that line; {UNTIL_THEN}")
@@ -122,6 +125,13 @@ def _file(path: str, *, secret: bool) -> Iterator[Finding]:
     elif _readable(path) is False:
         mend = f"ls -ld {os.path.dirname(path)} {path}; chmod 755 {os.path.dirname(path)}"
         yield Finding(FAULT, f"{path}: user {USER} cannot read it", mend)
+
+
+def _empty(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except OSError:
+        return False
 
 
 def _readable(path: str) -> Optional[bool]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, Optional, Union
 
+from twitch import texts
 from twitch.errors import ConfigError
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
@@ -50,31 +51,73 @@ class Config(NamedTuple):
     puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
 
 
+class _Parser(configparser.ConfigParser):
+    # Without the end, `[access] anonymous =` would be a section, and what follows it not be there.
+    SECTCRE = re.compile(r"\[(?P<header>[^]]+)\]\Z")
+    optionxform = str  # type: ignore[assignment]  # names of callers are case-sensitive
+
+
+class Loader:
+    """`load` for a process that stays: a file that has said something may not fall silent.
+
+    An editor that writes in place, or a full disk, leaves it empty for a moment or for good; what that
+    means, the defaults, is laxer than most of what may have stood there.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, path: str) -> Config:
+        """Read and check the file; raises `ConfigError`."""
+        try:
+            text = _read(path)
+        except ConfigError:
+            self._said = True  # something, if not what
+            raise
+        if self._said and not text:
+            raise ConfigError(
+                f"{path}: empty or gone, and was not before; write it again, or to go back to the defaults: "
+                "systemctl stop puppet-twitch.service"
+            )
+        self._said = bool(text)
+        return _parse(path, text)
+
+
 def load(path: str = CONFIG_FILE) -> Config:
     """Read and check the file.
 
     A missing file is an empty one; one that cannot be read or understood raises `ConfigError`.
     """
-    parser = configparser.ConfigParser(
+    return _parse(path, _read(path))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _parse(path: str, text: str) -> Config:
+    parser = _Parser(
         delimiters=("=",),  # names of callers contain colons
         comment_prefixes=("#", ";"),
         interpolation=None,
         default_section="",  # no section can have this name; [DEFAULT] would leak its keys into every other
         empty_lines_in_values=False,
     )
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names of callers are case-sensitive
     try:
-        with open(path, encoding="utf-8") as file:
-            parser.read_file(file)
-    except FileNotFoundError:
-        return Config()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+        parser.read_string(text)
+        return _check(path, parser)
     except configparser.Error as error:
-        raise ConfigError(f"{path}: {_one_line(error)}") from error
-    return _check(path, parser)
+        raise ConfigError(texts.one_line(f"{path}: {_one_line(error)}")) from error
+    except ConfigError as error:
+        raise ConfigError(texts.one_line(str(error))) from error
 
 
 def _check(path: str, parser: configparser.ConfigParser) -> Config:
@@ -158,9 +201,10 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
 
 def _grants(where: str, value: str) -> tuple[str, ...]:
     words = tuple(value.split())
-    for word in words:
+    for number, word in enumerate(words, start=1):
         if word not in GRANT_WORDS and not ENVIRONMENT_GRANT.fullmatch(word):
-            raise ConfigError(f"{where}: {word!r} is not a grant; allowed: {GRANTS_ALLOWED}")
+            # Not the word itself: it may be a token that somebody has pasted here.
+            raise ConfigError(f"{where}: word {number} is not a grant; allowed: {GRANTS_ALLOWED}")
     return words
 
 
@@ -193,5 +237,5 @@ def _one_line(error: configparser.Error) -> str:
     if isinstance(error, configparser.DuplicateSectionError):
         return f"{place}[{error.section}]: given twice"
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"{place}outside of any section; begin with [access], [puppet] or [tls]"
+        return f"{place}outside of any section; begin with [access], [puppet] or [tls] on a line of its own"
     return f"{place}not of the form 'key = value'"

@@ -60,7 +60,7 @@ def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 
 async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
-    settings = Watched(config.CONFIG_FILE, config.load)
+    settings = Watched(config.CONFIG_FILE, config.Loader())
     tokens = Watched(config.TOKENS_FILE, _tokens)
     refusals, store = Refusals(), Store()
     wait_s = MAX_WAIT_ALONE_S if given.connection else MAX_WAIT_S

@@ -36,6 +36,7 @@ NOTES: dict[str, tuple[str, str]] = {
         "plaintext_tokens = yes does nothing",
     ),
     "tokens-from-here-only": (config("[access]\ntoken:deploy = trigger"), "can ask from this machine only"),
+    "empty": (f"truncate -s 0 {stub.CONFIG}", "is empty, 0 bytes: the defaults hold"),
     "tls-off": (config(""), "credentials are handed over, but TLS is off"),
     "not-at-boot": ("systemctl disable -q puppet-twitch.socket", "does not start at boot"),
     "filter-in-a-container": (

@@ -96,6 +96,10 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "no-section": ("from = ::/0", ("line 1", "[access], [puppet] or [tls]")),
     "unknown-section": ("[acces]\n", ("[acces]", "allowed: [access] [puppet]")),
     "section-default": ("[DEFAULT]\nfrom = ::/0\n", ("[DEFAULT]", "allowed: [access] [puppet]")),
+    "section-and-a-key": ("[access] anonymous =\n", ("line 1", "on a line of its own")),
+    "section-and-a-comment": ("[access] # ours\n", ("line 1", "on a line of its own")),
+    "second-section-and-a-key": ("[tls]\n[access] from =\n", ("[tls] [access] from", "unknown key")),
+    "section-and-a-bracket": ("[access]]\nfrom = ::1\n", ("line 1", "on a line of its own")),
     "section-nul": ("[\0]\nfrom = ::/0\n", ("unknown section", "allowed: [access] [puppet]")),
     "section-twice": ("[access]\n[access]\n", ("line 2", "[access]", "twice")),
     "key-twice": ("[access]\ncooldown = 1\ncooldown = 2\n", ("line 3", "[access] cooldown", "twice")),
@@ -111,18 +115,18 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "from-a-name": ("[access]\nfrom = example.com", ("[access] from", "example.com", "10.0.0.0/8")),
     "from-host-bits": ("[access]\nfrom = 10.0.0.1/8", ("[access] from", "10.0.0.1/8", "allowed")),
     "from-commas": ("[access]\nfrom = 10.0.0.0/8,::1", ("[access] from", "allowed")),
-    "grant-unknown": ("[access]\nanonymous = triger", ("[access] anonymous", "'triger'", "any of: trigger")),
-    "grant-all": ("[access]\nanonymous = *", ("[access] anonymous", "'*'", "allowed")),
-    "grant-environment-empty": ("[access]\nanonymous = environment=", ("[access] anonymous", "environment=")),
+    "grant-unknown": ("[access]\nanonymous = triger", ("[access] anonymous: word 1", "any of: trigger")),
+    "grant-all": ("[access]\nanonymous = *", ("[access] anonymous: word 1", "allowed")),
+    "grant-environment-empty": ("[access]\nanonymous = environment=", ("[access] anonymous: word 1",)),
     "token-without-a-name": ("[access]\ntoken: = trigger", ("[access] token:", "unknown key", "token:NAME")),
     "token-with-a-space": ("[access]\ntoken:a b = trigger", ("[access] token:a b", "unknown key")),
     "certname-in-capitals": ("[access]\ncert:Node = trigger", ("[access] cert:Node", "cert:CERTNAME")),
-    "token-with-a-wrong-grant": ("[access]\ntoken:a = al", ("[access] token:a", "'al'", "any of: trigger")),
+    "token-with-a-wrong-grant": ("[access]\ntoken:a = al", ("[access] token:a: word 1", "any of: trigger")),
     "plaintext-tokens-true": ("[access]\nplaintext_tokens = true", ("plaintext_tokens", "'true'", "yes, no")),
     "tls-unknown-key": ("[tls]\nport = 1", ("[tls] port", "unknown key", "enabled, client")),
     "tls-enabled-empty": ("[tls]\nenabled =", ("[tls] enabled", "''", "yes, no")),
     "tls-client-unknown": ("[tls]\nclient = no", ("[tls] client", "'no'", "optional, required")),
-    "grant-environment-regex": ("[access]\nanonymous = environment=a.*", ("[access] anonymous", "a.*")),
+    "grant-environment-regex": ("[access]\nanonymous = tags environment=a.*", ("anonymous: word 2", "allowed")),
     "cooldown-negative": ("[access]\ncooldown = -1", ("[access] cooldown", "'-1'", "from 0 to 86400")),
     "cooldown-a-word": ("[access]\ncooldown = 10s", ("[access] cooldown", "'10s'", "from 0 to 86400")),
     "cooldown-too-long": ("[access]\ncooldown = 86401", ("[access] cooldown", "from 0 to 86400")),
@@ -158,6 +162,55 @@ def test_a_file_that_is_not_utf_8_is_a_fault(path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_a_fault(path: Path) -> None:
     path.mkdir()
     assert "cannot be read: Is a directory" in fault_in(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[a\x1b[2Jb]\n", "[access]\nfrom\x1b[2J = ::1\n", "[access]\nx\u2028y = 1\n", "[a\x9b]\n[a\x9b]\n",
+     "[access]\nx\rfrom = ::1\nx = 1\n", "[access]\nx\x1b =\nx\x1b =\n"],
+)  # fmt: skip
+def test_no_fault_repeats_a_control_character(path: Path, text: str) -> None:
+    path.write_text(text)
+    assert fault_in(path).isprintable()
+
+
+@pytest.mark.parametrize("line", ["token:deploy = {}", "token:deploy = trigger {}", "anonymous =\n  {}"])
+def test_no_fault_repeats_a_token_that_stands_where_a_grant_should(path: Path, line: str) -> None:
+    secret = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U"
+    path.write_text("[access]\n" + line.format(secret))
+    assert secret not in fault_in(path)
+
+
+# ---- a process that stays
+
+
+def test_a_file_that_has_said_something_may_not_fall_silent(path: Path) -> None:
+    loader = config.Loader()
+    for _ in range(2):
+        assert loader(os.fspath(path)) == Config()  # it never was there
+    path.write_text("")
+    assert loader(os.fspath(path)) == Config()
+    closed = Config(grants={"anonymous": ()})
+    for fall_silent in (path.unlink, lambda: path.write_text("")):
+        path.write_text("[access]\nanonymous =\n")
+        assert loader(os.fspath(path)) == closed
+        fall_silent()
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="empty or gone, and was not before"):
+                loader(os.fspath(path))
+    path.write_text("# the defaults, in so many words\n")
+    assert loader(os.fspath(path)) == Config()
+
+
+@pytest.mark.parametrize("fault", [b"[access\n", b"\xff"])
+def test_a_file_with_a_fault_has_said_something(path: Path, fault: bytes) -> None:
+    loader = config.Loader()
+    path.write_bytes(fault)
+    with pytest.raises(ConfigError, match=r"outside of any section|not UTF-8"):
+        loader(os.fspath(path))
+    path.unlink()
+    with pytest.raises(ConfigError, match="empty or gone"):
+        loader(os.fspath(path))
 
 
 def fault_in(path: Path) -> str:
