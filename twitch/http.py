@@ -47,6 +47,7 @@ BAD_REQUEST = (400, "Not an HTTP/1.1 request as RFC 9112 has it; try curl")
 NO_LENGTH = (411, "A body needs Content-Length; Transfer-Encoding is not accepted")
 LONG_BODY = (413, f"The body is longer than {MAX_BODY_BYTES} bytes")
 LONG_TARGET = (414, f"The request target is longer than {MAX_TARGET_BYTES} bytes")
+LONG_LINE = (414, f"The request line is longer than {MAX_HEAD_BYTES} bytes")
 LONG_HEAD = (431, f"The head of the request is longer than {MAX_HEAD_BYTES} bytes")
 WRONG_VERSION = (505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
 
@@ -192,7 +193,7 @@ class Exchange:
 
     def _fault(self, error: h11.RemoteProtocolError) -> HTTPError:
         if error.error_status_hint == 431:
-            return HTTPError(*(LONG_HEAD if b"\n" in self._h11.trailing_data[0] else LONG_TARGET))
+            return HTTPError(*(LONG_HEAD if b"\n" in self._h11.trailing_data[0] else LONG_LINE))
         if error.error_status_hint == 501:
             return HTTPError(*NO_LENGTH)
         return HTTPError(*BAD_REQUEST)

@@ -32,6 +32,7 @@ REFUSED = {
     "length-of-5000-digits": (413, HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n"),
     "target-one-byte-too-long": (414, b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 2048)),
     "target-that-never-ends": (414, b"GET /" + b"x" * 17000),
+    "method-that-never-ends": (414, b"x" * 17000),
     "header-too-long": (431, HEAD + b"X: " + b"x" * 17000 + b"\r\n\r\n"),
     "header-of-blanks": (431, HEAD + b"X:" + b" " * 17000 + b"x\r\n\r\n"),
     "header-that-never-ends": (431, HEAD + b"X: " + b"x" * 17000),
@@ -49,6 +50,21 @@ async def test_is_refused_when_it_comes_whole(status: int, request_: bytes) -> N
         answer = await client.answer()
         await client.end()
     assert (answer.status, answer.headers["connection"], echo.seen) == (status, "close", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("target-one-byte-too-long", "The request target is longer than 2048 bytes"),
+        ("target-that-never-ends", "The request line is longer than 16384 bytes"),
+        ("method-that-never-ends", "The request line is longer than 16384 bytes"),
+        ("header-that-never-ends", "The head of the request is longer than 16384 bytes"),
+    ],
+)
+async def test_what_was_too_long_is_said(name: str, text: str) -> None:
+    async with visit(Echo()) as client:
+        await client.send(REFUSED[name][1])
+        assert (await client.answer()).text == text
 
 
 @refused
