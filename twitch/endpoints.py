@@ -85,10 +85,10 @@ async def trigger(call: Call) -> Response:
 async def status(call: Call) -> Response:
     """`GET /puppet/status`"""
     _demand(call.caller, "status")
+    max_age_s = call.parameters.age("max_age")  # a malformed one wakes nobody
     answer = await _ask(call, Status())
     if answer.status is None:
         raise HTTPError(500, f"Puppet cannot be asked: {answer.reason}")
-    max_age_s = call.parameters.age("max_age")
     complaint = None if max_age_s is None else _complaint(answer.status, max_age_s)
     fields = wording.status_fields(answer.status, call.caller)
     if complaint:
@@ -186,7 +186,7 @@ def _forbidden(caller: Caller, grant: str) -> HTTPError:
 def _refused(call: Call, answer: Answer) -> Response:
     """A request that did not become a run."""
     if answer.kind == "busy":
-        return _busy(call, answer.run)
+        return _busy(call, {"run": answer.run} if answer.run else None)
     if answer.kind == "disabled":
         raise HTTPError(423, f"Puppet disabled: {answer.reason or 'no reason given'}")
     if answer.kind == "cooldown":
@@ -195,18 +195,19 @@ def _refused(call: Call, answer: Answer) -> Response:
     raise HTTPError(500, f"Puppet cannot be started: {answer.reason}")
 
 
-def _busy(call: Call, run: Optional[str]) -> Response:
+def _busy(call: Call, record: Optional[Mapping[str, Any]]) -> Response:
+    """Puppet is running; the record is of that run, or of the one that came to nothing because of it."""
     headers: wording.Headers = (("Retry-After", str(RETRY_BUSY_S)),)
-    if run:
-        headers += (("Puppet-Run", run),)
-    error = HTTPError(409, wording.RUNNING, headers=headers)
-    return wording.problem(call.request, error, {"run": run} if run else None)
+    if record is None:
+        return wording.problem(call.request, HTTPError(409, wording.RUNNING, headers=headers))
+    error = HTTPError(409, wording.RUNNING, headers=headers + wording.run_headers(record))
+    return wording.problem(call.request, error, wording.run_fields(record, call.caller))
 
 
 def _ended(call: Call, record: Record) -> Response:
     """The answer to a caller who has waited until the end."""
     if record["verdict"] == BUSY:
-        return _busy(call, record["run"])
+        return _busy(call, record)
     headers, fields = wording.run_headers(record), wording.run_fields(record, call.caller)
     if record["verdict"] in GOOD:
         return wording.answer(call.request, 200, wording.COMPLETE, headers=headers, fields=fields)

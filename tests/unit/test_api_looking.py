@@ -119,6 +119,11 @@ async def test_max_age_turns_it_into_a_check(desk: Desk, told: dict[str, Any], c
     assert (await desk.get("/puppet/status")).status == 200
 
 
+async def test_a_malformed_age_wakes_nobody(desk: Desk) -> None:
+    reply = await desk.get("/puppet/status?max_age=nonsense")
+    assert (reply.status, desk.root.asked) == (400, [])
+
+
 # ---- runs
 
 

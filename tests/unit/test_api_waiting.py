@@ -96,6 +96,9 @@ async def test_somebody_elses_run_was_faster(desk: Desk) -> None:
     desk.finish("busy", reason="another Puppet run was faster")
     reply = await desk.get("/puppet/twitch?async=false")
     assert (reply.status, reply.body, reply.headers["retry-after"]) == (409, b"Puppet already running", "30")
+    assert (reply.headers["puppet-run"], reply.headers["puppet-verdict"]) == (RUN, "busy")
+    told = await desk.json("/puppet/twitch?async=false")
+    assert (told["http"], told["run"], told["verdict"]) == (409, RUN, "busy")
 
 
 async def test_what_has_become_of_it_in_json(desk: Desk) -> None:
