@@ -6,13 +6,11 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from twitch.config import Config
 from twitch.errors import HTTPError
-
-if TYPE_CHECKING:
-    from twitch.tokens import Token
+from twitch.tokens import Token, holder
 
 ANONYMOUS = "anonymous"
 
@@ -68,8 +66,24 @@ def most_specific(callers: Iterable[str], name: str) -> Optional[str]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """`*` stands for one or more characters: `feature_*` is not `feature_` itself."""
-    return re.fullmatch(".+".join(re.escape(part) for part in pattern.split("*")), name) is not None
+    """`*` stands for one or more characters: `feature_*` is not `feature_` itself.
+
+    Part by part, each as early as it can be: as a regular expression, several stars would try every way
+    to share a long name.
+    """
+    first, *parts = pattern.split("*")
+    if not parts:
+        return pattern == name
+    *parts, last = parts
+    if not name.startswith(first):
+        return False
+    end = len(first)
+    for part in parts:
+        begin = name.find(part, end + 1)
+        if begin < 0:
+            return False
+        end = begin + len(part)
+    return len(name) - len(last) > end and name.endswith(last)
 
 
 def welcome(config: Config, address: str) -> bool:
@@ -129,11 +143,8 @@ def _token_name(config: Config, tokens: tuple[Token, ...], shown: Credentials) -
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
         )
     bearer = BEARER.fullmatch(shown.authorization or "")
-    name = None
-    if bearer and tokens:
-        from twitch.tokens import holder  # and with it OpenSSL, which nodes without tokens do not need
-
-        name = holder(tokens, bearer[1])
+    # Without tokens nothing is compared, and OpenSSL not needed.
+    name = holder(tokens, bearer[1]) if bearer and tokens else None
     if name is None:
         raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
     return name

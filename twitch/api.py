@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
 from twitch import access, endpoints, parameters, wording
@@ -14,14 +14,12 @@ from twitch.ask import Handler
 from twitch.config import Config
 from twitch.connection import Pause
 from twitch.endpoints import Call
-from twitch.errors import ConfigError, HTTPError
+from twitch.errors import MISCONFIGURED, ConfigError, HTTPError
 from twitch.http import Request, Response
 from twitch.refusals import Refusals
 from twitch.runs import Store
+from twitch.tokens import Token
 from twitch.watched import Content, Watched
-
-if TYPE_CHECKING:
-    from twitch.tokens import Token
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,6 @@ class API:
         self._handler = handler
         self._runs = store
         self._refusals = refusals
-        self._fault = ""
         self._waiting = 0
         self._longest_wait_s = longest_wait_s
 
@@ -121,11 +118,7 @@ class API:
         try:
             return file.current()
         except ConfigError as error:
-            if str(error) != self._fault:  # once, however many ask
-                self._fault = str(error)
-                log.error("%s", error)
-            text = "The configuration of puppet-twitch on this node is at fault; its journal says where"
-            raise HTTPError(503, text, close=True) from error
+            raise HTTPError(503, MISCONFIGURED, close=True) from error
 
 
 def _split(target: str) -> tuple[str, str]:

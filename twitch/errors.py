@@ -1,7 +1,7 @@
 """One family of errors; each knows its HTTP status and its exit code.
 
 Whoever raises one writes a text for people: what was wrong, where, what to do.
-`__main__` turns it into an exit code, `http` into an answer.
+`__main__` turns it into an exit code, `wording` into an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections.abc import Sequence
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
+
+
+# What strangers are told of a `ConfigError`; its own text is for the journal.
+MISCONFIGURED = "The configuration of puppet-twitch on this node is at fault; its journal says where"
 
 
 class TwitchError(Exception):

@@ -7,12 +7,10 @@ import socket
 from typing import TYPE_CHECKING, Callable, Optional
 
 from twitch.connection import Connection
-from twitch.errors import ConfigError, HTTPError
+from twitch.errors import MISCONFIGURED, ConfigError, HTTPError
 
 if TYPE_CHECKING:
     import ssl
-
-MISCONFIGURED = "The configuration of puppet-twitch on this node is at fault; its journal says where"
 
 # From the first moment to the end of the handshake; the client's request then has a time of its own.
 HANDSHAKE_TIMEOUT_S = 10

@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import os
 import signal
 import socket
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
-from twitch import access, activation, config, handshake, tls
+from twitch import access, activation, config, handshake, tls, tokens
 from twitch.api import API, MAX_WAIT_ALONE_S
 from twitch.ask import Handler
 from twitch.connection import STOP_GRACE_S, Connection, Service
@@ -30,8 +29,6 @@ from twitch.watched import Watched
 
 if TYPE_CHECKING:
     import ssl
-
-    from twitch.tokens import Token
 
 log = logging.getLogger(__name__)
 
@@ -61,26 +58,13 @@ def main(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 async def _serve(given: activation.Inherited, idle_exit_s: Optional[float]) -> None:
     settings = Watched(config.CONFIG_FILE, config.Loader())
-    tokens = Watched(config.TOKENS_FILE, _tokens)
+    known = Watched(config.TOKENS_FILE, tokens.load)
     refusals, store = Refusals(), Store()
     wait_s = MAX_WAIT_ALONE_S if given.connection else MAX_WAIT_S
-    service = API(settings, tokens, Handler(store), store, refusals, longest_wait_s=wait_s)
+    service = API(settings, known, Handler(store), store, refusals, longest_wait_s=wait_s)
     listener = Listener(service, tls.Contexts(settings).current, given.listening, idle_exit_s)
     await listener.run(given.connection)
     refusals.flush()
-
-
-def _tokens(path: str) -> tuple[Token, ...]:
-    """Load them; most nodes have none, and can do without hashing, which means OpenSSL."""
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        return ()
-    except OSError:
-        pass  # which `load` explains
-    from twitch.tokens import load
-
-    return load(path)
 
 
 class Listener:

@@ -82,18 +82,20 @@ class Contexts:
 
     def current(self) -> Optional[ssl.SSLContext]:
         """Return the context, or None for plain HTTP; raises `ConfigError`."""
+        settings = self._settings.current()
+        if settings.tls and settings.tls_client not in self._made:
+            self._made[settings.tls_client] = self._make(settings.tls_client)
+        return self._made[settings.tls_client] if settings.tls else None
+
+    def _make(self, client: str) -> ssl.SSLContext:
         try:
-            settings = self._settings.current()
-            if not settings.tls:
-                return None
-            if settings.tls_client not in self._made:
-                self._made[settings.tls_client] = context(settings.tls_client)
+            return context(client)
         except ConfigError as fault:
-            if str(fault) != self._fault:  # once, however many come
+            # Once, however many come: what is handed over is the same for as long as this process lives.
+            if str(fault) != self._fault:
                 self._fault = str(fault)
                 log.error("%s", fault)
             raise
-        return self._made[settings.tls_client]
 
 
 def certname(certificate: Mapping[str, Any]) -> Optional[str]:

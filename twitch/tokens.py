@@ -3,12 +3,13 @@
 A line is `NAME SHA256 [EXPIRES]`; several lines may have one name, so that a token can be replaced
 without a moment in which neither works. A token is 256 random bits, so its plain hash cannot be
 guessed backwards, and no salt or stretching is needed.
+
+hashlib and hmac map OpenSSL, 3.7 MiB, so they are imported where a token is compared or made: a file
+that holds only comments costs nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import time
 from typing import NamedTuple, Optional
@@ -62,6 +63,9 @@ def holder(tokens: tuple[Token, ...], presented: str) -> Optional[str]:
 
     Every line is compared, in constant time, so that the time taken tells nothing of what is there.
     """
+    import hashlib
+    import hmac
+
     digest = hashlib.sha256(presented.encode("utf-8", "replace")).hexdigest()
     now = time.time()
     found = None
@@ -74,7 +78,8 @@ def holder(tokens: tuple[Token, ...], presented: str) -> Optional[str]:
 
 def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     """Return a new token, and the line for the file; raises `UsageError`."""
-    import secrets  # which no request needs
+    import hashlib
+    import secrets
 
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))

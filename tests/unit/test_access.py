@@ -142,6 +142,16 @@ def glob(pattern: str, name: str) -> bool:
     return pattern[0] == name[0] and glob(pattern[1:], name[1:])
 
 
+@given(pattern=st.text("ab*", max_size=6), name=st.text("ab", max_size=8))
+def test_a_star_is_one_letter_or_more(pattern: str, name: str) -> None:
+    assert access.matches(pattern, name) is glob(pattern, name)
+
+
+def test_a_pattern_of_many_stars_is_soon_done_with_a_long_name() -> None:
+    # Tried in every way that the stars could share it, this would take longer than anybody has.
+    assert not access.matches("cert:" + "*a" * 60 + ".example.com", "cert:" + "a" * 250)
+
+
 patterns = st.text("ab_*", min_size=1, max_size=6)
 names = st.text("ab_", min_size=1, max_size=6)
 

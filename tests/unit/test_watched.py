@@ -89,6 +89,21 @@ def test_a_fault_holds_until_it_is_mended_and_nothing_older_is_said_meanwhile(
     assert looks(file) == {"mended"}
 
 
+def test_a_fault_is_logged_once_and_again_when_it_comes_back(
+    path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = Watched(os.fspath(path), reader)
+    for _ in range(2):
+        path.write_text("fault")
+        for _ in range(3):
+            with pytest.raises(ConfigError):
+                file.current()
+        assert caplog.messages == ["fault"]
+        caplog.clear()
+        path.write_text("mended")
+        assert looks(file) == {"mended"}
+
+
 def test_two_changes_within_one_tick_are_two(
     path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
