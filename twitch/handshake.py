@@ -24,10 +24,15 @@ async def plain(connection: Connection, accepted: socket.socket) -> None:
 
 
 async def begin(
-    connection: Connection, accepted: socket.socket, context: Callable[[], Optional[ssl.SSLContext]]
+    connection: Connection,
+    accepted: socket.socket,
+    context: Callable[[], Optional[ssl.SSLContext]],
+    admit: Callable[[str], None],
 ) -> None:
-    """Serve as the configuration says now; raises `OSError` or `asyncio.TimeoutError`.
+    """Serve as the configuration says now; raises `OSError`, `asyncio.TimeoutError`, or what `admit` raises.
 
+    Over plain HTTP `admit` is asked after the head, and its refusal is an answer. With TLS it is asked
+    first: nobody outside of `[access] from` is owed the work of a handshake.
     Nobody else waits for a handshake: its rounds are events of the loop like all others.
     """
     loop = asyncio.get_running_loop()
@@ -41,7 +46,9 @@ async def begin(
         return
     if wanted is None:
         await plain(connection, accepted)
-    elif await _first_byte(accepted) == HANDSHAKE:
+        return
+    admit(connection.address)
+    if await _first_byte(accepted) == HANDSHAKE:
         left_s = max(until - loop.time(), 0.1)  # asyncio takes no 0
         await loop.connect_accepted_socket(
             lambda: connection, accepted, ssl=wanted, ssl_handshake_timeout=left_s
@@ -54,11 +61,13 @@ async def begin(
 def reason(failure: BaseException) -> str:
     """What to count a failed handshake as, `TLS certificate revoked`; empty for a client that left.
 
-    These are texts of OpenSSL's, of which there are not many; none is the client's.
+    Who was not admitted counts as the answer that plain HTTP would have had. The others are texts of
+    OpenSSL's, of which there are not many; none is the client's.
     """
-    if hasattr(
-        failure, "library"
-    ):  # an ssl.SSLError, by what only that has: without TLS there is no ssl here
+    if isinstance(failure, HTTPError):
+        return str(failure.status)
+    # An ssl.SSLError, by what only that has: without TLS there is no ssl here.
+    if hasattr(failure, "library"):
         why = getattr(failure, "verify_message", "") or getattr(failure, "reason", "") or "handshake failed"
         return f"TLS {why.lower().replace('_', ' ')}"
     # asyncio's own word for a handshake that is too slow is ConnectionAbortedError.

@@ -167,7 +167,7 @@ class Listener:
             await handshake.plain(connection, accepted)
             connection.refuse(HTTPError(503, refusal, headers=(retry,)))
         else:
-            await handshake.begin(connection, accepted, self._context)
+            await handshake.begin(connection, accepted, self._context, self._service.admit)
 
     def _begun(self, connection: Connection, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         """It is made, or it is nothing. As a callback, for a task may be cancelled before it runs."""
@@ -175,9 +175,9 @@ class Listener:
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         if failure is None:
             return
-        # Reset before we looked at it, silent, no client that we know, or sent away to make room.
+        # Reset before we looked at it, silent, no client that we know or admit, or sent away to make room.
         accepted.close()
-        if not isinstance(failure, (OSError, asyncio.TimeoutError, asyncio.CancelledError)):
+        if not isinstance(failure, (OSError, HTTPError, asyncio.TimeoutError, asyncio.CancelledError)):
             log.error("a connection could not be made", exc_info=failure)
         why = handshake.reason(failure)
         if why:

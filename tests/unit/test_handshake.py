@@ -14,6 +14,7 @@ from tests.unit import tlswire
 from tests.unit.echo import understood
 from tests.unit.pki import PKI
 from tests.unit.tlswire import GET
+from twitch.errors import HTTPError
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,23 @@ async def test_required_means_that_nobody_is_anonymous(pki: PKI, credentials: Pa
         assert node.service.seen == []
         await node.ask(pki.certificate("good"))
     assert [request.certname for request in node.service.seen] == ["good"]
+
+
+@pytest.mark.parametrize("first", [b"", b"\x16\x03\x01", GET], ids=["nothing", "handshake", "plain-http"])
+async def test_who_is_not_admitted_gets_no_handshake(pki: PKI, credentials: Path, first: bytes) -> None:
+    async with tlswire.node(pki, credentials) as node:
+        node.service.refusal = HTTPError(403, "not from there")
+
+        def visit() -> bytes:
+            with node.connect() as plain, contextlib.suppress(ConnectionError):
+                plain.sendall(first)
+                return b"".join(iter(lambda: plain.recv(65536), b""))
+            return b""
+
+        assert await asyncio.to_thread(visit) == b""
+        assert node.service.drops == ["403"]
+        node.service.refusal = None
+        assert (await node.ask()).endswith(understood("GET", "/"))
 
 
 CNS = {
