@@ -16,7 +16,18 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import check_callers, check_tls, check_units, config, locks, puppet, runs, texts, tokens
+from twitch import (
+    check_callers,
+    check_tls,
+    check_units,
+    config,
+    locks,
+    puppet,
+    puppet_settings,
+    runs,
+    texts,
+    tokens,
+)
 from twitch.config import Config
 from twitch.errors import ConfigError, PuppetError
 from twitch.findings import FAULT, GOOD, NOTE, Finding
@@ -170,7 +181,7 @@ def _puppet(settings: Config) -> Iterator[Finding]:
     try:
         path = puppet.find(settings.puppet_path)
         cache = os.path.join(runs.ROOT, "settings.json")
-        found = puppet.settings(path, cache, puppet.environment(os.environ))
+        found = puppet_settings.load(path, cache, puppet.environment(os.environ))
     except PuppetError as error:
         yield Finding(FAULT, str(error), "install Puppet, or set [puppet] path in puppet-twitch.conf")
         return

@@ -13,8 +13,9 @@ import time
 import traceback
 from typing import Any, Optional
 
-from twitch import journal, locks, puppet, runs, verdict
+from twitch import journal, locks, runs, verdict
 from twitch import report as reports
+from twitch.puppet_settings import SETTINGS, Settings
 from twitch.report import Report
 
 
@@ -62,7 +63,7 @@ def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status
         judged = verdict.Verdict(runs.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
     else:
         told = record["settings"]  # by the version that began the run
-        settings = puppet.Settings(**{name: told.get(name, "") for name in puppet.SETTINGS})
+        settings = Settings(**{name: told.get(name, "") for name in SETTINGS})
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
         if record["command"] == "apply":
@@ -99,7 +100,7 @@ def _let_go(store: runs.Store, run: str, ended: float) -> None:
 def _facts(
     store: runs.Store,
     record: runs.Record,
-    settings: puppet.Settings,
+    settings: Settings,
     exit_code: str,
     exit_status: str,
 ) -> verdict.Facts:
@@ -125,7 +126,7 @@ def _facts(
     )
 
 
-def _report_of(store: runs.Store, record: runs.Record, settings: puppet.Settings) -> Optional[Report]:
+def _report_of(store: runs.Store, record: runs.Record, settings: Settings) -> Optional[Report]:
     """The report that is known to be this run's: by the job id, or by a path that only it was told."""
     if record["command"] == "apply":
         return reports.read(store.report_path(record["run"]))

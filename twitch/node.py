@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-from twitch import config, locks, puppet, runs
+from twitch import config, locks, puppet, puppet_settings, runs
 
 
 class Node:
@@ -17,7 +17,7 @@ class Node:
         self.puppet = puppet.find(self.config.puppet_path)
         self.environment = puppet.environment(os.environ)
         cache = os.path.join(store.root, "settings.json")
-        self.settings = puppet.settings(self.puppet, cache, self.environment)
+        self.settings = puppet_settings.load(self.puppet, cache, self.environment)
 
     def disabled(self) -> Optional[str]:
         """Return why the agent is disabled ('' if nobody said), or None if it is not."""

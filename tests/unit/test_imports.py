@@ -19,7 +19,16 @@ FORBIDDEN = {
         "subprocess",
         *(
             f"twitch.{name}"
-            for name in ("handler", "turn", "puppet", "conclude", "report", "status", "check")
+            for name in (
+                "handler",
+                "turn",
+                "puppet",
+                "puppet_settings",
+                "conclude",
+                "report",
+                "status",
+                "check",
+            )
         ),
     },
     "twitch.handler": {

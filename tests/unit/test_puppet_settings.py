@@ -10,9 +10,9 @@ from typing import Callable, Optional
 import pytest
 
 from tests.unit.fake_puppet import FakePuppet
-from twitch import puppet
+from twitch import puppet, puppet_settings
 from twitch.errors import PuppetError
-from twitch.puppet import SETTINGS, Settings
+from twitch.puppet_settings import SETTINGS, Settings
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
@@ -28,7 +28,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def ask(fake: FakePuppet, cache: Path) -> Settings:
-    return puppet.settings(os.fspath(fake.path), os.fspath(cache), ENVIRONMENT)
+    return puppet_settings.load(os.fspath(fake.path), os.fspath(cache), ENVIRONMENT)
 
 
 # ---- the command
@@ -124,7 +124,7 @@ def test_what_is_told_while_something_changes_is_not_kept(fake: FakePuppet, cach
 def test_the_sites_own_options_count_where_they_move_what_is_looked_at(fake: FakePuppet, cache: Path) -> None:
     def asked_with(options: str) -> list[str]:
         site = {**ENVIRONMENT, "PUPPET_EXTRA_OPTS": options}
-        puppet.settings(os.fspath(fake.path), os.fspath(cache), site)
+        puppet_settings.load(os.fspath(fake.path), os.fspath(cache), site)
         return fake.asked()[-1][4 : -len(SETTINGS)]
 
     assert asked_with("--noop --verbose --server puppet") == []
@@ -181,7 +181,7 @@ def test_a_setting_that_is_not_told_is_named_with_what_puppet_said(fake: FakePup
 def test_a_puppet_that_hangs_is_not_waited_for(
     fake: FakePuppet, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(puppet, "SETTINGS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(puppet_settings, "SETTINGS_TIMEOUT_S", 0.05)
     fake.path.write_text("#!/bin/sh\nexec sleep 3600\n")
     with pytest.raises(PuppetError, match=r"config print did not end in 0\.05 s"):
         ask(fake, cache)
