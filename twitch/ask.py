@@ -12,7 +12,7 @@ import asyncio
 import socket
 from typing import NamedTuple, Optional, Union
 
-from twitch import messages
+from twitch import access, messages
 from twitch.errors import HandlerUnavailable, PacketError
 from twitch.messages import Answer, Run, Status
 from twitch.runs import Store
@@ -113,12 +113,14 @@ class Handler:
 
 def _key(question: Question) -> Question:
     """What may change the answer: whether there is a cooldown, and for who waits, everything, because
-    root is to write down everybody who joins a waiting run.
+    root is to write down everybody who joins a waiting run, though not each address of one network.
 
     For all others a node is free or it is not, whatever they want.
     """
-    if not isinstance(question, Run) or question.queue:
+    if not isinstance(question, Run):
         return question
+    if question.queue:
+        return question._replace(client=access.group(question.client))
     return Run("", "", named=question.named)
 
 
