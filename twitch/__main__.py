@@ -10,7 +10,7 @@ from typing import Optional
 from twitch.errors import EX_USAGE, TwitchError, UsageError
 
 USAGE = """\
-usage: puppet-twitch listen [--bind ADDRESS] [--port PORT]
+usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit SECONDS]
        puppet-twitch token NAME [--expires YYYY-MM-DD]
        puppet-twitch check [--json]
        puppet-twitch --version
@@ -22,7 +22,8 @@ Trigger a Puppet run on this node over HTTP. Ordinarily systemd does the rest:
   journalctl -u 'puppet-twitch*'
 
 listen    answer HTTP on the sockets that systemd or systemd-socket-activate hands over;
-          with --bind or --port on a socket of its own, in the foreground, for debugging
+          with --bind or --port on a socket of its own, in the foreground, for debugging.
+          It leaves after so long without a connection: 30 seconds, in the foreground never
 token     make a new token: shown once, with the line for /etc/puppet-twitch/tokens
 check     look at this node's setup; say what is wrong, and how to mend it
 handle, conclude
@@ -99,22 +100,22 @@ def _listen(options: list[str]) -> int:
     logging.basicConfig(format=f"{'<4>' if in_journal else ''}%(message)s", level=logging.INFO)
     bind, port, idle_exit_s = _listen_options(options)
     if bind is None and port is None:
-        listener.main(activation.inherited(), idle_exit_s)
+        given = activation.inherited()
+        idle_exit_s = listener.IDLE_EXIT_S if idle_exit_s is None else idle_exit_s
+        activation.leave_root()
     else:
         given = activation.opened(bind or DEFAULT_BIND, DEFAULT_PORT if port is None else port)
         activation.leave_root()
         address = given.listening[0].getsockname()
         print(f"listening on {address[0]} port {address[1]}; Ctrl-C ends", file=sys.stderr)
-        listener.main(given, None)
+    listener.main(given, idle_exit_s)
     return 0
 
 
-def _listen_options(options: list[str]) -> tuple[Optional[str], Optional[int], float]:
-    from twitch.listener import IDLE_EXIT_S
-
+def _listen_options(options: list[str]) -> tuple[Optional[str], Optional[int], Optional[float]]:
     bind: Optional[str] = None
     port: Optional[int] = None
-    idle_exit_s = IDLE_EXIT_S
+    idle_exit_s: Optional[float] = None
     if len(options) % 2:
         raise UsageError(f"{options[-1]} needs a value; see puppet-twitch --help")
     for name, value in zip(options[::2], options[1::2]):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from twitch.errors import UsageError
 
-USER = "twitch"
+# As in the handler: a site with another name for it says so.
+USER = os.environ.get("PUPPET_TWITCH_USER", "twitch")
 
 
 class Inherited(NamedTuple):
@@ -73,7 +74,7 @@ def opened(address: str, port: int) -> Inherited:
 
 
 def leave_root() -> None:
-    """Become the listener's user, if this is root: the network never meets root, not even for debugging.
+    """Become the listener's user, if this is root: the network never meets root, whoever started this.
 
     Raises `UsageError` where there is no such user.
     """
@@ -82,7 +83,8 @@ def leave_root() -> None:
     try:
         user = pwd.getpwnam(USER)
     except KeyError as error:
-        raise UsageError(f"there is no user {USER}; systemd-sysusers makes it") from error
+        mend = "systemd-sysusers makes it, or PUPPET_TWITCH_USER= names another"
+        raise UsageError(f"there is no user {USER}; {mend}") from error
     os.setgroups([])
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

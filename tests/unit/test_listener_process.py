@@ -17,7 +17,7 @@ import pytest
 
 import twitch
 from tests.unit.desk import RUN, Root
-from tests.unit.house import TWITCH_GID, House
+from tests.unit.house import TWITCH_GID, TWITCH_UID, House
 from tests.unit.listening import (
     GET,
     answer,
@@ -68,6 +68,31 @@ def test_openssl_is_mapped_for_tokens_only(node: House) -> None:
         assert ask(listening, TOKEN) == (200, VERSION)
         assert "libcrypto" in maps()
         assert stopped(process) == (0, "<4>refused 127.0.0.1: 2 x 401\n")
+
+
+@pytest.mark.parametrize("shape", ["one-listener", "one-connection", "foreground"])
+def test_root_becomes_the_listeners_user_before_it_serves(node: House, shape: str) -> None:
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(port())
+        client = stack.enter_context(connect(listening))
+        if shape == "foreground":
+            process = node.start(*command(node, "--port", "0"), stderr=subprocess.PIPE)
+            assert process.stderr is not None
+            number = int(process.stderr.readline().split()[4].rstrip(b";"))
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", number)))
+        elif shape == "one-connection":
+            process = start(node, stack.enter_context(listening.accept()[0]))
+        else:
+            process = start(node, listening)
+        client.sendall(KEPT)
+        assert answer(client) == (200, VERSION)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        process.terminate()
+    found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(found["Uid"].split()) == {str(TWITCH_UID)}
+    assert set(found["Gid"].split()) == {str(TWITCH_GID)}
+    assert found["Groups"].split() == []
+    process.communicate()
 
 
 def test_one_connection(node: House) -> None:
@@ -180,28 +205,28 @@ def readable(listening: socket.socket) -> bool:
     return bool(select.select([listening], [], [], 0.05)[0])
 
 
-def notifications(directory: Path) -> socket.socket:
+def notifications(node: House) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.bind(os.fspath(directory / "notify"))
+    sock.bind(os.fspath(node.run / "notify"))
+    os.chmod(node.run / "notify", 0o777)  # as PID 1's: the listener is not root
     return sock
 
 
-def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: House, tmp_path: Path) -> None:
-    with port() as listening, notifications(tmp_path) as systemd:
-        process = start(node, listening, "--idle-exit", "0", notify=os.fspath(tmp_path / "notify"))
+def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: House) -> None:
+    with port() as listening, notifications(node) as systemd:
+        process = start(node, listening, "--idle-exit", "0", notify="/run/notify")
         assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"STOPPING=1"]
         assert said(process) == (0, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(
-    node: House, tmp_path: Path, number: int
-) -> None:
+def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(node: House, number: int) -> None:
     root = Root(os.fspath(node.run / "puppet-twitch/run.sock"))
-    node.store.prepare(0)
+    os.chown(node.run / "puppet-twitch/run.sock", TWITCH_UID, -1)
+    node.store.prepare(TWITCH_GID)
     node.store.write({"run": RUN, "state": "running"})
-    with port() as listening, notifications(tmp_path) as systemd:
-        process = start(node, listening, notify=os.fspath(tmp_path / "notify"))
+    with port() as listening, notifications(node) as systemd:
+        process = start(node, listening, notify="/run/notify")
         assert systemd.recv(100) == b"READY=1"
         with connect(listening) as waiting, connect(listening) as kept, connect(listening) as half:
             kept.sendall(KEPT)
@@ -250,6 +275,12 @@ def test_in_the_foreground_it_says_where_and_stays_until_ctrl_c(foreground: subp
         assert answer(client) == (200, VERSION)
     foreground.send_signal(signal.SIGINT)
     assert said(foreground) == (0, "")
+
+
+def test_in_the_foreground_it_may_be_told_when_to_leave(node: House) -> None:
+    process = node.start(*command(node, "--port", "0", "--idle-exit", "0"), stderr=subprocess.PIPE)
+    code, text = said(process)
+    assert (code, text.count("\n")) == (0, 1)
 
 
 def test_a_busy_port_is_named_with_a_mend(node: House) -> None:
