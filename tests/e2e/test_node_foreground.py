@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,16 @@ def await_port(node: Machine, port: int) -> None:
     node.wait(f"ss -Hltn sport = :{port} | grep -q .", show="ss -ltn")
 
 
+def listeners(node: Machine) -> set[str]:
+    """Return as whom each process runs that is a listener at this moment."""
+    users = node.sh(
+        "for process in /proc/[0-9]*; do"
+        " tr '\\0' ' ' <$process/cmdline 2>/dev/null | grep -q '^/usr/bin/python3 -I .* listen' &&"
+        " stat -c %U $process; done; true"
+    )
+    return set(users.stdout.split())
+
+
 # -- by hand ------------------------------------------------------------------------------------
 
 
@@ -56,6 +67,7 @@ def test_it_listens_in_the_foreground_until_ctrl_c(tidy12: Machine) -> None:
     with foreground(tidy12, *command, end=signal.SIGINT) as said:
         await_port(tidy12, 2024)
         assert tidy12.curl("http://127.0.0.1:2024/version").status == 200
+        assert listeners(tidy12) == {"twitch"}
         stub.end_of(tidy12, str(tidy12.curl("http://127.0.0.1:2024/puppet/twitch").headers["Puppet-Run"]))
     output, code = said
     assert "listening on 127.0.0.1 port 2024" in output
@@ -70,6 +82,11 @@ def test_it_works_under_another_service_manager(tidy: Machine, shape: tuple[str,
         await_port(tidy, 2025)
         for _ in range(3):
             assert tidy.curl("http://localhost:2025/version").status == 200
+        # Whoever starts it, and these do so as root.
+        with socket.create_connection((tidy.address, 2025), timeout=60) as kept:
+            kept.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n")
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200 ")
+            assert listeners(tidy) == {"twitch"}
     assert "Traceback" not in said[0]
 
 
@@ -166,6 +183,25 @@ def test_what_the_listener_cannot_do(tidy: Machine) -> None:
     # A network of its own, in which nobody is to be reached, but the sockets that were handed over.
     links = tidy.sh(f"nsenter --target {pid} --net ip -oneline link").stdout.splitlines()
     assert [link.split(": ")[1] for link in links] == ["lo"]
+
+
+@pytest.mark.parametrize("shape", ["one listener", "a listener each"])
+def test_it_reaches_root_through_the_run_socket_only(tidy: Machine, shape: str) -> None:
+    stub.stub_puppet(tidy)
+    if shape == "a listener each":
+        stub.per_connection(tidy)
+    with socket.create_connection((tidy.address, 2023), timeout=60) as kept:
+        kept.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200 ")
+        units = "systemctl show -P MainPID 'puppet-twitch.service' 'puppet-twitch@*.service'"
+        (pid,) = set(tidy.sh(units).stdout.split()) - {"0"}
+        as_it = f"nsenter --target {pid} --mount setpriv --reuid=twitch --regid=twitch --clear-groups"
+        for path in ("/run/dbus/system_bus_socket", "/run/systemd/private"):
+            connect = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r})"
+            assert tidy.exists(path)
+            done = tidy.sh(f'{as_it} python3 -c "{connect}"', check=False)
+            assert "PermissionError" in done.stderr or "FileNotFoundError" in done.stderr, done
+    stub.end_of(tidy, stub.started(tidy))
 
 
 def test_the_listener_has_nothing_to_write_to_but_a_tmp_of_its_own(tidy: Machine) -> None:
