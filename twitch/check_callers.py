@@ -26,6 +26,7 @@ def callers(settings: Config, known: Known) -> Iterator[Finding]:
     for caller, grants in settings.grants.items():
         yield Finding(GOOD, f"{caller} may {_words(grants)}")
         yield from _in_vain(settings, caller)
+        yield from _environments(caller, grants)
         if caller.startswith("token:") and known is not None:
             yield from _token(settings, known, caller)
         if caller.startswith("cert:") and not settings.tls:
@@ -38,8 +39,24 @@ def callers(settings: Config, known: Known) -> Iterator[Finding]:
     yield from _plain(settings)
 
 
+def _environments(caller: str, grants: tuple[str, ...]) -> Iterator[Finding]:
+    patterns = _patterns(grants)
+    if patterns:
+        # pluginsync brings an environment's facts and functions, which the agent runs before any catalog.
+        text = (
+            f"{caller} may choose {', '.join(patterns)}: who may write such an environment"
+            " runs code as root here, noop or not"
+        )
+        mend = "grant those only that nobody writes who may not be root here; or remove it"
+        yield Finding(NOTE, text, mend)
+
+
+def _patterns(grants: tuple[str, ...]) -> list[str]:
+    return [word.partition("=")[2] for word in grants if word.startswith("environment=")]
+
+
 def _words(grants: tuple[str, ...]) -> str:
-    environments = [word.partition("=")[2] for word in grants if word.startswith("environment=")]
+    environments = _patterns(grants)
     words = [WORDS[word] for word in grants if word in WORDS]
     words += [f"choose the environments {', '.join(environments)}"] if environments else []
     return ", ".join(words) or "do nothing"

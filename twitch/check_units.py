@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
+import shlex
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from twitch.config import Config
 from twitch.findings import FAULT, GOOD, NOTE, Finding, output
@@ -12,10 +16,24 @@ from twitch.messages import RUN_SOCKET
 
 SOCKET, RUN_UNIT_SOCKET = SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
 LISTENER, INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
-SERVICES = (LISTENER, INSTANCE, "puppet-twitch-run@.service")
+RUN = "puppet-twitch-run@.service"
+SERVICES = (LISTENER, INSTANCE, RUN)
 
 
-def units() -> Iterator[Finding]:
+class Identity(NamedTuple):
+    """Whose process the listener is; a site may have given both other names, by drop-ins."""
+
+    user: str = "twitch"
+    group: str = "twitch"
+
+
+def identity() -> Identity:
+    """Ask systemd, or where there is none take what is installed."""
+    user = show(listener(), "User") or Identity().user
+    return Identity(user, show(listener(), "Group") or user)
+
+
+def units(who: Identity) -> Iterator[Finding]:
     """Whether everything is installed, and the sockets listen."""
     if output(["systemctl", "show", "-P", "Version"]) is None:
         yield Finding(FAULT, "systemd does not answer", "run this on a machine that systemd has booted")
@@ -45,10 +63,11 @@ def units() -> Iterator[Finding]:
     stale = [unit for unit in (*SOCKETS, *SERVICES) if show(unit, "NeedDaemonReload") == "yes"]
     if stale:
         yield Finding(NOTE, f"systemd has not read again: {', '.join(stale)}", "systemctl daemon-reload")
-    yield from _run_socket()
+    yield from _run_socket(who)
+    yield from _asker(who)
 
 
-def _run_socket() -> Iterator[Finding]:
+def _run_socket(who: Identity) -> Iterator[Finding]:
     try:
         info = os.stat(RUN_SOCKET)
     except OSError:
@@ -56,15 +75,29 @@ def _run_socket() -> Iterator[Finding]:
     if stat.S_IMODE(info.st_mode) & 0o007 or info.st_uid != 0:
         text = f"{RUN_SOCKET}: mode {stat.S_IMODE(info.st_mode):o}, owner {info.st_uid}"
         yield Finding(FAULT, text, f"systemctl restart {RUN_UNIT_SOCKET}")
+    with contextlib.suppress(KeyError):
+        if grp.getgrnam(who.group).gr_gid != info.st_gid:
+            text = f"{RUN_SOCKET}: its group is {info.st_gid}, not {who.group}, so the listener cannot ask"
+            mend = f"SocketGroup={who.group} in a drop-in of {RUN_UNIT_SOCKET}; systemctl restart it"
+            yield Finding(FAULT, text, mend)
+
+
+def _asker(who: Identity) -> Iterator[Finding]:
+    """Whom root hears, and for whom it writes records."""
+    told = dict(word.partition("=")[::2] for word in shlex.split(show(RUN, "Environment")))
+    for name, wanted in (("PUPPET_TWITCH_USER", who.user), ("PUPPET_TWITCH_GROUP", who.group)):
+        if told.get(name, "twitch") != wanted:
+            text = f"{RUN} takes {told.get(name, 'twitch')} for the listener's, which is {wanted}"
+            yield Finding(FAULT, text, f"Environment={name}={wanted} in a drop-in of {RUN}")
 
 
 def filters(settings: Config) -> Iterator[Finding]:
     """Who is heard at all, and which filters of systemd's are none."""
     networks = " ".join(str(network) for network in settings.networks)
     yield Finding(GOOD, f"requests are heard from {networks} ([access] from)")
-    if show(LISTENER, "IPAddressAllow"):
+    if show(listener(), "IPAddressAllow"):
         # systemd.resource-control(5): "not applied to any sockets passed in".
-        text = f"IPAddressAllow= of {LISTENER} filters nothing: its sockets are inherited"
+        text = f"IPAddressAllow= of {listener()} filters nothing: its sockets are inherited"
         yield Finding(NOTE, text, f"put it into a drop-in of {SOCKET}, or use [access] from")
     denied = show(SOCKET, "IPAddressDeny")
     if not denied:

@@ -41,3 +41,10 @@ def check(node: Machine, *options: str) -> Completed:
 def config(text: str) -> str:
     """Return the shell command that makes this the configuration."""
     return f"cat >{stub.CONFIG} <<'END'\n{text}\nEND"
+
+
+def drop_in(unit: str, *lines: str) -> str:
+    """Return the shell command that gives a unit these lines, below the first, which is the section."""
+    directory = f"/etc/systemd/system/{unit}.d"
+    text = " ".join(f"'{line}'" for line in lines)
+    return f"mkdir -p {directory}; printf '%s\\n' {text} >{directory}/check.conf; systemctl daemon-reload"

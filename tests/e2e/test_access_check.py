@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import access, pki, stub
-from tests.e2e.healthy import DROP_IN, check, config, healthy
+from tests.e2e.healthy import DROP_IN, check, config, drop_in, healthy
 from tests.lab.machine import Machine
 
 
@@ -43,11 +43,13 @@ def test_a_healthy_node_is_told_about_and_has_no_faults(node: Machine) -> None:
         "No faults found.",
     ):
         assert said.replace("do noop", "trigger noop") in done.stdout, done.stdout
-    # The one thing that somebody should know about a node in order.
+    # What somebody should know about a node in order.
     notes = [line for line in done.stdout.splitlines() if line.startswith("note ")]
     assert notes == [
         f"note  the listener holds {pki.SSL}/private_keys/node12.pem: who breaks into it can be this node,"
-        " and fetch its catalog"
+        " and fetch its catalog",
+        "note  token:deploy may choose feature_*: who may write such an environment runs code as root here,"
+        " noop or not",
     ]
 
 
@@ -92,6 +94,26 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         "systemctl restart puppet-twitch-run.socket",
     ),
     "run-socket-open": (f"chmod 666 {stub.RUNTIME}/run.sock", "run.sock: mode 666", "systemctl restart"),
+    "run-socket-of-others": (
+        f"chgrp daemon {stub.RUNTIME}/run.sock",
+        "not twitch, so the listener cannot ask",
+        "SocketGroup=twitch in a drop-in of puppet-twitch-run.socket",
+    ),
+    "root-hears-another": (
+        drop_in("puppet-twitch-run@.service", "[Service]", "Environment=PUPPET_TWITCH_USER=other"),
+        "takes other for the listener's, which is twitch",
+        "Environment=PUPPET_TWITCH_USER=twitch",
+    ),
+    "run-lock-unreadable": (
+        "mkdir -p /var/cache/puppet/state/agent_catalog_run.lock",
+        "agent_catalog_run.lock cannot be read (Is a directory)",
+        "ls -ld",
+    ),
+    "disabled-lock-unreadable": (
+        "mkdir -p /var/cache/puppet/state/agent_disabled.lock",
+        "agent_disabled.lock cannot be read (Is a directory): Puppet counts as disabled",
+        "ls -ld",
+    ),
     "unit-masked": (
         "systemctl mask -q --runtime puppet-twitch@.service",
         "puppet-twitch@.service is masked",
@@ -164,7 +186,8 @@ def test_a_fault_is_found_with_its_mend(node: Machine, spoil: str, fault: str, m
     finally:
         node.sh(
             "systemctl unmask -q --runtime puppet-twitch@.service;"
-            " chmod 755 /etc/puppet-twitch; systemctl start puppet-twitch.socket puppet-twitch-run.socket"
+            " chmod 755 /etc/puppet-twitch; rmdir /var/cache/puppet/state/agent_*.lock;"
+            " systemctl start puppet-twitch.socket puppet-twitch-run.socket"
         )
     assert done.returncode == 1, done.stdout
     assert done.stderr == ""
@@ -172,3 +195,30 @@ def test_a_fault_is_found_with_its_mend(node: Machine, spoil: str, fault: str, m
     (found,) = (number for number, line in enumerate(lines) if line.startswith("FAULT") and fault in line)
     assert lines[found + 1].startswith("      mend: ")
     assert mend in lines[found + 1]
+
+
+def test_a_site_may_have_given_user_and_group_other_names(node: Machine) -> None:
+    # As the Puppet module's parameters `user` and `group` write it.
+    node.sh("useradd --system --user-group --shell /usr/sbin/nologin other")
+    identity = ("[Service]", "User=other", "Group=other")
+    asker = ("[Service]", "Environment=PUPPET_TWITCH_USER=other PUPPET_TWITCH_GROUP=other")
+    commands = (
+        drop_in("puppet-twitch.service", *identity),
+        drop_in("puppet-twitch@.service", *identity),
+        drop_in("puppet-twitch-run.socket", "[Socket]", "SocketGroup=other"),
+        drop_in("puppet-twitch-run@.service", *asker),
+        f"chgrp other {access.TOKENS}",
+        "systemctl restart puppet-twitch-run.socket",
+    )
+    try:
+        node.sh("; ".join(commands))
+        done = check(node)
+        assert "ok    user other exists" in done.stdout
+        assert done.returncode == 0, done.stdout
+        node.run("chgrp", "twitch", access.TOKENS)
+        assert f"mend: chown root:other {access.TOKENS}" in check(node).stdout
+    finally:
+        node.sh(
+            "rm -f /etc/systemd/system/puppet-twitch*.d/check.conf; systemctl daemon-reload;"
+            " systemctl restart puppet-twitch-run.socket; userdel other"
+        )

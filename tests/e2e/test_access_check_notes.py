@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import access, stub
-from tests.e2e.healthy import DROP_IN, INSTANCES, check, config, healthy
+from tests.e2e.healthy import DROP_IN, INSTANCES, check, config, drop_in, healthy
 from tests.lab.machine import Machine
 
 
@@ -84,6 +84,8 @@ def test_with_a_listener_each_the_credentials_are_those_of_the_instances(node: M
     node.sh(f"mkdir -p {INSTANCES}; cp {DROP_IN} {INSTANCES}; systemctl daemon-reload")
     done = check(node)
     assert done.returncode == 0, done.stdout
+    node.sh(drop_in("puppet-twitch@.service", "[Service]", "IPAddressAllow=10.0.0.0/8"))
+    assert "note  IPAddressAllow= of puppet-twitch@.service filters nothing" in check(node).stdout
 
 
 def test_without_root_it_says_what_it_cannot_see(node: Machine) -> None:

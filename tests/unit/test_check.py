@@ -51,6 +51,13 @@ def test_a_grant_that_can_never_apply(
     assert all(finding.mend for finding in found if finding.level != GOOD)
 
 
+def test_who_may_write_an_environment_is_worth_a_note() -> None:
+    grants = {"anonymous": (), "token:a": ("noop", "environment=f_*", "environment=g")}
+    found = callers(Config(grants=grants, tls=True), "a")
+    text = "token:a may choose f_*, g: who may write such an environment runs code as root here, noop or not"
+    assert texts(found, NOTE) == [text]
+
+
 # ---- certificates
 
 
