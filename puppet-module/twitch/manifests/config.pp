@@ -16,6 +16,12 @@ class twitch::config {
   }
   $sections = { 'access' => $from + $callers, 'tls' => $tls, 'puppet' => $puppet }
 
+  # The node would refuse the whole file, and answer 503 to everybody.
+  $unclear = $twitch::allowed_addresses.filter |$network| { twitch::host_bits($network) }
+  unless $unclear.empty {
+    $where = "twitch::allowed_addresses: ${unclear.join(', ')}"
+    fail("${where}: bits beyond the length of the network; give its first address, or the address alone")
+  }
   $sections.each |$section, $values| {
     $twice = $values.keys.filter |$key| { $key in $twitch::config.get($section, {}) }
     unless $twice.empty {

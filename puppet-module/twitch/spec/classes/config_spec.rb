@@ -45,9 +45,18 @@ describe 'twitch' do
   end
 
   context 'with a key of its own parameter in config' do
-    let(:params) { { allowed_addresses: ['10.0.0.0/8'], config: { 'access' => { 'from' => '::/0' } } } }
+    let(:params) do
+      { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r' }, config: { 'tls' => { 'enabled' => false } } }
+    end
 
-    it { is_expected.to compile.and_raise_error(/\[access\] from: given by a parameter of its own/) }
+    it { is_expected.to compile.and_raise_error(/\[tls\] enabled: given by a parameter of its own/) }
+  end
+
+  # The node would refuse the file, and everybody with 503.
+  context 'with networks that could mean an address as well' do
+    let(:params) { { allowed_addresses: ['10.0.0.1', '10.0.0.1/8', '2001:db8::/32', '2001:db8:8000::/32'] } }
+
+    it { is_expected.to compile.and_raise_error(%r{allowed_addresses: 10\.0\.0\.1/8, 2001:db8:8000::/32: bits beyond}) }
   end
 
   # A level nearer to the node can take away what the level above it grants.

@@ -3,12 +3,13 @@
 digest = 'a' * 64
 {
   'Twitch::Address' => [
-    ['192.0.2.1', '0.0.0.0', '::', '::1', '2001:db8::a', '::ffff:192.0.2.1'],
-    ['', '256.0.0.1', '192.0.2', '192.0.2.1:80', '[::1]', 'node', "::1\nAccept=yes", '10.0.0.0/8']
+    ['192.0.2.1', '0.0.0.0', '::', '::1', '2001:db8::a', '2001:DB8::', '1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7::', '::2:3:4:5:6:7:8'],
+    ['', '256.0.0.1', '192.0.2', '192.0.02.1', '192.0.2.1:80', '[::1]', 'node', "::1\nAccept=yes", '10.0.0.0/8',
+     '1::2::3', ':::', ':', '1:', ':1', '12345::', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '1::3:4:5:6:7:8:9', '::ffff:192.0.2.1']
   ],
   'Twitch::Network' => [
     ['10.0.0.0/8', '192.0.2.7', '::/0', '2001:db8::/32', '::1/128'],
-    ['10.0.0.0/33', '::/129', 'any', '10.0.0.0/8 ::/0', "::1\n::2"]
+    ['10.0.0.0/33', '10.0.0.0/08', '::/129', '1::2::3/64', 'any', '10.0.0.0/8 ::/0', "::1\n::2"]
   ],
   'Twitch::Caller' => [
     ['anonymous', 'token:deploy', 'cert:*.example.com'],
@@ -19,9 +20,13 @@ digest = 'a' * 64
     ['run', 'environment', 'environment=', 'environment=a b', "logs\ntrigger"]
   ],
   'Twitch::Token' => [
-    [{ 'sha256' => digest }, { 'sha256' => digest, 'expires' => '2027-12-31' }],
-    [{}, { 'sha256' => 'secret' }, { 'sha256' => "#{digest}0" }, { 'sha256' => digest, 'expires' => '31.12.2027' }]
+    [{ 'sha256' => digest }, *%w[2027-12-31 2028-02-29 2000-01-01].map { |day| { 'sha256' => digest, 'expires' => day } }],
+    [{}, { 'sha256' => 'secret' }, { 'sha256' => "#{digest}0" },
+     *%w[31.12.2027 2027-02-29 2027-02-31 2027-04-31 2027-13-01 2027-00-01 2100-02-29].map do |day|
+       { 'sha256' => digest, 'expires' => day }
+     end]
   ],
+  'Twitch::Account' => [%w[twitch _svc svc-1], ['', '1st', 'a b', '-x', "a\nb", 'a;b', "x'"]],
   'Twitch::Timespan' => [[1, 3600, '3600', '90min', '2h'], [0, -1, '', '0', '1 fortnight', "1h\nUser=root"]],
   'Twitch::Path' => [['/usr/bin/puppet'], ['puppet', "/a\nb", '/a b']],
   'Twitch::PackageSource' => [
@@ -29,8 +34,11 @@ digest = 'a' * 64
     ['x.deb', 'https://example.com/', 'ftp://example.com/x.deb']
   ],
   'Twitch::Config' => [
-    [{ 'access' => { 'cooldown' => 5, 'plaintext_tokens' => true, 'token:x' => 'trigger' } }, {}],
-    [{ 'access' => { "a\nb" => 1 } }, { 'access' => { 'a' => "x\n[puppet]" } }, { 'a]' => {} }, { 'access' => { 'from' => ['::'] } }]
+    [{ 'access' => { 'cooldown' => 5, 'plaintext_tokens' => true }, 'tls' => { 'enabled' => true } }, {},
+     { 'puppet' => { 'command' => 'apply', 'manifest' => '/etc/puppet/site.pp' } }, { 'puppet' => { 'command' => 'agent' } }],
+    [{ 'acess' => {} }, { 'access' => { 'cooldown' => 'long' } }, { 'access' => { 'token:x' => 'trigger' } },
+     { 'access' => { 'from' => '::/0' } }, { 'puppet' => { 'command' => 'apply' } }, { 'puppet' => { 'manifest' => '/site.pp' } },
+     { 'puppet' => { 'command' => 'apply', 'manifest' => "/a\n[access]" } }]
   ]
 }.each do |type, (good, bad)|
   describe type do
