@@ -56,14 +56,15 @@ ifeq ($(DESTDIR),)
 endif
 
 # The sockets go first, so that nothing starts meanwhile. A run that is under way goes on to its end;
-# without its unit file nobody would know that 2, of Puppet, is a success, so systemd shall forget it.
+# without its unit file nobody would know that 2, of Puppet, is a success, so systemd shall forget it
+# when the unit has ended. Its process ends earlier, and no run takes a day.
 uninstall:
 ifeq ($(DESTDIR),)
 	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
-	-systemctl list-units --plain --no-legend 'puppet-twitch-run@*.service' | while read -r unit _; do \
-	    pid=$$(systemctl show --property=MainPID --value "$$unit"); systemd-run --quiet --collect \
-	        sh -c "tail --pid=$$pid --follow /dev/null; systemctl reset-failed $$unit"; done
+	-runs="'puppet-twitch-run@*.service'"; systemd-run --quiet --collect --property=RuntimeMaxSec=1d sh -c " \
+	    while systemctl list-units --no-legend --state=activating,active,deactivating $$runs | grep -q .; \
+	    do sleep 1; done; systemctl reset-failed $$runs"
 endif
 	rm -rf $(LIB) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
@@ -71,7 +72,7 @@ endif
 	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
 ifeq ($(DESTDIR),)
-	rm -rf /run/puppet-twitch /etc/systemd/system/puppet-twitch*.d
+	rm -rf /run/puppet-twitch /var/lib/puppet-twitch /etc/systemd/system/puppet-twitch*.d
 	systemctl daemon-reload
 	journalctl --update-catalog
 	if getent passwd twitch | grep -q ':Puppet Twitch listener:'; then userdel twitch; fi
@@ -120,7 +121,7 @@ module:
 	rm -rf build/module
 	mkdir -p build/module/$(MODULE) dist
 	cd puppet-module/twitch && cp -r README.md REFERENCE.md metadata.json hiera.yaml \
-	    data manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
+	    data functions manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
 	tar --create --gzip --directory=build/module --file=dist/$(MODULE).tar.gz \
 	    --owner=root:0 --group=root:0 $(MODULE)
 
