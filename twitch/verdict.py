@@ -125,7 +125,7 @@ def _failed(report: Report) -> Optional[str]:
 
 
 def _no_catalog(facts: Facts) -> str:
-    if facts.requested_environment:
+    if facts.requested_environment and not facts.masterless:
         # Which one the server assigns is only in Puppet's text, and texts are not parsed.
         return (
             f"no catalog of environment {facts.requested_environment} was applied; "

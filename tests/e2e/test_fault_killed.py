@@ -64,8 +64,8 @@ ExecStopPost=/usr/bin/python3 -I {KILLER} conclude
 HANDLER = {
     "before it reads": "before twitch.handler:_receive 1",
     "before it decides": "before twitch.turn:decide 1",
-    "with a record and no claim": "after twitch.runs:Store.write 1",
-    "with a claim": "after twitch.runs:Store.claim_current 1",
+    "with a claim and no record": "after twitch.runs:Store.claim_current 1",
+    "with a record": "after twitch.runs:Store.write 1",
     "before it answers": "before twitch.handler:_send 1",
     "after its answer": "after twitch.handler:_send 1",
     "before it becomes Puppet": "before twitch.handler:_become 1",

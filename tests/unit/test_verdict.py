@@ -99,7 +99,8 @@ MASTERLESS: dict[str, tuple[str, Report, str, Optional[str]]] = {
 
 @pytest.mark.parametrize(("status", "told", "word", "reason"), MASTERLESS.values(), ids=MASTERLESS)
 def test_without_a_server(status: str, told: Report, word: str, reason: Optional[str]) -> None:
-    assert judge(facts(status, report=told, masterless=True)) == Verdict(word, reason)
+    known = facts(status, report=told, masterless=True, requested_environment="production")
+    assert judge(known) == Verdict(word, reason)
 
 
 ENVIRONMENT: dict[str, tuple[str, Report, str, Optional[str]]] = {
