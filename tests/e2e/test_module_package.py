@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import site
+from tests.e2e import site, stub
 from tests.e2e.site import NEXT_VERSION, VERSION
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -64,6 +64,21 @@ def test_removing_keeps_the_configuration_and_purging_nothing(node: Machine) -> 
     assert node.sh("ss --listening --no-header --numeric '( sport = :2023 )'").stdout == ""
     node.run("apt-get", "purge", "--yes", "puppet-twitch")
     assert site.leftovers(node) == ""
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_removing_waits_for_a_run_whose_process_has_ended_before_its_unit(node: Machine) -> None:
+    stub.stub_puppet(node)
+    run = stub.hold(node)
+    unit = stub.unit_of(node, run)
+    # What concludes the run takes this lock last, and we have it until there is a file.
+    lock = "until test -e /root/concluded; do sleep 0.1; done"
+    node.run("systemd-run", "--quiet", "flock", "/run/puppet-twitch/lock", "sh", "-c", lock)
+    stub.let_go(node)
+    node.wait(f"systemctl show {unit} | grep -qx SubState=stop-post")
+    node.run("apt-get", "remove", "--yes", "puppet-twitch")
+    node.run("touch", "/root/concluded")
+    node.wait("test -z \"$(systemctl list-units --all --no-legend 'puppet-twitch*' 'run-*')\"")
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 

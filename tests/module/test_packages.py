@@ -84,6 +84,18 @@ def test_a_node_needs_what_the_code_imports() -> None:
     assert "systemd (>= 247)" in depends
 
 
+def test_both_packages_leave_a_run_under_way_to_systemd() -> None:
+    # Erased by the run itself, say: without this it would be a failed unit for ever.
+    prerm = (REPOSITORY / "packaging/debian/puppet-twitch.prerm").read_text()
+    forget = prerm[prerm.index("    systemd-run") : prerm.index('" || true')]
+    assert "reset-failed" in forget
+    assert forget in run("rpm", "-qp", "--scripts", RPM)
+    # What its scripts call is there for as long as they may run.
+    with_flags = run("rpm", "-qp", "--queryformat", "[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]", RPM)
+    for script in ("post", "preun", "postun"):
+        assert f"systemd {script}\n" in with_flags
+
+
 def test_the_wheel_has_the_python_and_the_command() -> None:
     with zipfile.ZipFile(DIST / f"puppet_twitch-{twitch.__version__}-py3-none-any.whl") as wheel:
         names = wheel.namelist()
