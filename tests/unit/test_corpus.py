@@ -7,6 +7,7 @@ lets through must be as harmless as if we had written it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twitch import access, config, messages, tokens
+from twitch import access, config, messages, parameters, tokens
 from twitch.access import Credentials
+from twitch.api import TRIGGER
 from twitch.config import Config
 from twitch.errors import ConfigError, HTTPError, PacketError
+from twitch.http import Exchange, Request
 from twitch.tokens import Token
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -60,6 +63,42 @@ def configuration(data: bytes, path: Path) -> bool:
     return True
 
 
+def headers(data: bytes, path: Path) -> bool:
+    exchange = Exchange("192.0.2.7", lambda: None)
+    exchange.receive(b"POST /puppet/twitch HTTP/1.1\r\n" + data)
+    try:
+        request = exchange.next_request()
+    except HTTPError as error:
+        assert error.status in (400, 411, 413, 431)
+        return False
+    if request is None:
+        return False
+    assert "transfer-encoding" not in request.headers
+    assert len(request.body) == int(request.headers.get("content-length", "0"))
+    for name, value in request.headers.items():
+        assert re.fullmatch("[a-z0-9!#$%&'*+.^_`|~-]+", name)
+        assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
+    return True
+
+
+def parameter(data: bytes, path: Path) -> bool:
+    kind = parameters.JSON if data[:1] in (b"{", b"[") else parameters.FORM
+    request = Request("POST", "/puppet/twitch", {"content-type": kind}, data, "192.0.2.7")
+    try:
+        given = parameters.read(request, "", TRIGGER)
+        flags = [given.flag(name) for name in ("async", "noop", "queue")]
+        wait_s, tags, environment = given.seconds("wait"), given.tags(), given.environment()
+    except HTTPError as error:
+        assert error.status == 400
+        assert str(error).isprintable()
+        return False
+    assert all(isinstance(flag, bool) for flag in flags)
+    assert wait_s is None or 0 <= wait_s <= parameters.MAX_WAIT_S
+    run = messages.Run("anonymous", "192.0.2.7", tags=tags, environment=environment)
+    assert packet(messages.encode(run), path)  # which looks at the words
+    return True
+
+
 def packet(data: bytes, path: Path) -> bool:
     try:
         question = messages.decode_question(data)
@@ -84,13 +123,17 @@ READERS: dict[str, Callable[[bytes, Path], bool]] = {
     "authorization": authorization,
     "tokens": token_file,
     "configuration": configuration,
+    "headers": headers,
     "packets": packet,
+    "parameters": parameter,
 }
 # Of the corpus, only these are in order; whatever else is let through is a hole.
 GOOD = {
     *("tokens/no-newline", "tokens/crlf", "tokens/leap", "tokens/year-9999", "tokens/same-twice"),
     *("tokens/form-feed", "tokens/anonymous"),
     *("configuration/continued", "configuration/star-alone", "configuration/utf8-space"),
+    *("headers/plain", "headers/ipv6-host", "headers/latin1-value", "headers/name-of-underscores"),
+    *("headers/body", "parameters/form", "parameters/json", "parameters/bare"),
 }
 FILES = [f"{path.parent.name}/{path.name}" for path in sorted(CORPUS.glob("*/*"))]
 
