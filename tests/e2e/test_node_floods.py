@@ -10,6 +10,7 @@ import asyncio
 import json
 import resource
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,13 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.e2e import stub
+from tests.e2e import access, stub
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
 
 CONNECTIONS = 1000
+SUSTAINED = 4000
 SHAPES = ("one listener", "a listener each")
 
 
@@ -135,6 +137,28 @@ def test_a_thousand_who_say_nothing(shaped: Machine, crowd: Netns) -> None:
         for _ in range(3):
             assert_answers(shaped)
     assert_alive(shaped)
+
+
+def test_one_address_that_goes_on_connecting(tidy: Machine, crowd: Netns) -> None:
+    """Each connection is kept open, so that each refusal that is said lasts as long as it can."""
+    place = access.now(tidy)
+    assert_answers(tidy)
+    served = stub.state(tidy, "puppet-twitch.service", "InvocationID")
+    with ExitStack() as held:
+        for number in range(SUSTAINED):
+            one = held.enter_context(crowd.open_socket())
+            one.setblocking(False)
+            one.bind((crowd.addresses[0], 0))
+            one.connect_ex((tidy.address, 2023))
+            if number % 20 == 0:
+                time.sleep(0.02)  # a thousand a second at most; what matters is that it goes on
+            if number % 200 == 0:
+                assert_answers(tidy)
+    assert stub.state(tidy, "puppet-twitch.service", "InvocationID") == served
+    said = "\n".join(access.refused(tidy, place, "too many connections"))
+    assert f"refused {crowd.addresses[0]}: " in said
+    assert "cannot accept" not in "\n".join(access.since(tidy, place))
+    assert_alive(tidy)
 
 
 def test_triggers_at_a_busy_node_are_no_flood_of_root_processes(tidy: Machine) -> None:
