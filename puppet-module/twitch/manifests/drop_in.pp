@@ -20,20 +20,18 @@ define twitch::drop_in (
       ensure => absent,
     }
   } else {
-    file {
-      default:
-        owner => 'root',
-        group => 'root',
-        ;
-      "/etc/systemd/system/${unit}.d":
-        ensure => directory,
-        mode   => '0755',
-        ;
-      $path:
-        ensure  => file,
-        mode    => '0644',
-        content => epp('twitch/drop_in.epp', { 'section' => $section, 'lines' => $lines }),
-        ;
+    # No file resource: who adds a drop-in to the same unit may declare the directory as one.
+    exec { "twitch: make ${unit}.d":
+      command => "mkdir --mode=755 /etc/systemd/system/${unit}.d",
+      creates => "/etc/systemd/system/${unit}.d",
+      path    => ['/usr/bin', '/bin'],
+    }
+    -> file { $path:
+      ensure  => file,
+      owner   => 'root',
+      group   => 'root',
+      mode    => '0644',
+      content => epp('twitch/drop_in.epp', { 'section' => $section, 'lines' => $lines }),
     }
   }
 }

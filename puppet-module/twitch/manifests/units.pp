@@ -1,4 +1,4 @@
-# @summary What differs from the package's units, as drop-ins, and what has to be restarted for it.
+# @summary What differs from the package's units, as drop-ins.
 # @api private
 class twitch::units {
   $addresses = [$twitch::listen_addresses].flatten
@@ -37,7 +37,8 @@ class twitch::units {
     undef   => [],
     default => ['cert', 'key', 'ca', 'crl'].map |$name| { "LoadCredential=${name}:${twitch::tls[$name]}" },
   }
-  $listener = { 'section' => 'Service', 'lines' => $identity + $credentials }
+  $socket = $listen + $shape + $wall
+  $listener = $identity + $credentials
 
   $run_group = $twitch::group ? {
     'twitch' => [],
@@ -52,31 +53,25 @@ class twitch::units {
     default => ["RuntimeMaxSec=${twitch::run_timeout}"],
   }
 
+  # Nothing is notified: twitch::service sees for itself what has to be restarted. A run never has: it is
+  # not ours to end, and it may be the one that applies this.
   twitch::drop_in {
     default:
-      notify => Exec['twitch: daemon-reload'],
+      section => 'Service',
       ;
     'puppet-twitch.socket':
       section => 'Socket',
-      lines   => $listen + $shape + $wall,
-      notify  => [Exec['twitch: daemon-reload'], Service['puppet-twitch.socket']],
+      lines   => $socket,
       ;
-    # Certificates are handed over at the start: the listener has to start anew, with its socket.
-    'puppet-twitch.service':
-      * => $listener + { 'notify' => [Exec['twitch: daemon-reload'], Service['puppet-twitch.socket']] },
-      ;
-    'puppet-twitch@.service':
-      * => $listener,
+    ['puppet-twitch.service', 'puppet-twitch@.service']:
+      lines => $listener,
       ;
     'puppet-twitch-run.socket':
       section => 'Socket',
       lines   => $run_group,
-      notify  => [Exec['twitch: daemon-reload'], Service['puppet-twitch-run.socket']],
       ;
-    # Nothing is restarted: a run is never ours to end, and it may be the one that applies this.
     'puppet-twitch-run@.service':
-      section => 'Service',
-      lines   => $asker + $timeout,
+      lines => $asker + $timeout,
       ;
   }
 }
