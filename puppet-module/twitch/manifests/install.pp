@@ -2,6 +2,10 @@
 # @api private
 class twitch::install {
   if $twitch::manage_package {
+    if $twitch::package_source and $twitch::package_ensure == 'latest' {
+      fail('twitch::package_ensure: latest does not go with package_source: a file has one version; give that')
+    }
+
     $file = $twitch::package_source ? {
       Undef                => undef,
       /\A\//               => $twitch::package_source,

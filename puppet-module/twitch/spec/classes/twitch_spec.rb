@@ -55,8 +55,14 @@ describe 'twitch' do
   context 'with numbers for user and group' do
     let(:params) { { uid: 2023, gid: 2024 } }
 
-    it { is_expected.to contain_user('twitch').with_uid(2023) }
     it { is_expected.to contain_group('twitch').with_gid(2024) }
+
+    it 'has no listener while the user changes' do
+      is_expected.to contain_user('twitch').with_uid(2023)
+      is_expected.to contain_exec('twitch: change the user, without a listener')
+        .with_command(%r{^usermod --uid 2023 --home / twitch$})
+        .that_comes_before('User[twitch]')
+    end
   end
 
   context 'with the user of somebody else' do
@@ -81,6 +87,21 @@ describe 'twitch' do
       is_expected.to contain_package('puppet-twitch')
         .with(ensure: '1.0.1', source: '/srv/puppet-twitch.deb', provider: 'apt')
       is_expected.not_to contain_file('/var/cache/puppet-twitch')
+    end
+  end
+
+  # A file has one version, and Puppet would compare it with nothing.
+  context 'with the latest of a file' do
+    let(:params) { { package_source: '/srv/puppet-twitch.deb', package_ensure: 'latest' } }
+
+    it { is_expected.to compile.and_raise_error(/package_ensure: latest does not go with package_source/) }
+  end
+
+  %w[absent purged held].each do |word|
+    context "with package_ensure => #{word}" do
+      let(:params) { { package_ensure: word } }
+
+      it { is_expected.to compile.and_raise_error(/parameter 'package_ensure'/) }
     end
   end
 
