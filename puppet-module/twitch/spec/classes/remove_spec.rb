@@ -10,7 +10,7 @@ describe 'twitch' do
       %w[puppet-twitch.socket puppet-twitch-run.socket].each do |socket|
         is_expected.to contain_service(socket)
           .with(ensure: 'stopped', enable: false)
-          .that_notifies('Exec[twitch: stop the listeners]')
+          .that_comes_before('Exec[twitch: stop the listeners]')
       end
       is_expected.to contain_package('puppet-twitch')
         .with_ensure('purged')
@@ -21,8 +21,10 @@ describe 'twitch' do
     end
 
     it 'leaves no file' do
-      %w[/etc/puppet-twitch /var/cache/puppet-twitch /etc/systemd/system/puppet-twitch.socket.d].each do |path|
+      %w[/etc/puppet-twitch /var/cache/puppet-twitch /var/lib/puppet-twitch
+         /etc/systemd/system/puppet-twitch.socket.d].each do |path|
         is_expected.to contain_file(path).with(ensure: 'absent', force: true)
+          .that_comes_before('Exec[twitch: let systemd forget the drop-ins]')
       end
     end
   end
@@ -34,11 +36,29 @@ describe 'twitch' do
     it { is_expected.to contain_class('twitch::gem').that_comes_before('Class[twitch::remove]') }
   end
 
-  context 'with what is not its own' do
-    let(:params) { { ensure: 'absent', manage_user: false, manage_package: false } }
+  # Puppet has providers that do not know `purged`, and fails the catalog then.
+  { 'rpm' => 'absent', 'dnf' => 'purged', 'apt' => 'purged' }.each do |provider, gone|
+    context "with #{provider}" do
+      let(:params) { { ensure: 'absent', package_provider: provider } }
+
+      it { is_expected.to contain_package('puppet-twitch').with(ensure: gone, provider: provider) }
+    end
+  end
+
+  # Its units stay, and name the user.
+  context 'with the package of somebody else' do
+    let(:params) { { ensure: 'absent', manage_package: false } }
 
     it { is_expected.to have_user_resource_count(0) }
     it { is_expected.to have_group_resource_count(0) }
     it { is_expected.to have_package_resource_count(0) }
+    it { is_expected.to contain_service('puppet-twitch.socket').with(ensure: 'stopped', enable: false) }
+  end
+
+  context 'with the user of somebody else' do
+    let(:params) { { ensure: 'absent', manage_user: false } }
+
+    it { is_expected.to have_user_resource_count(0) }
+    it { is_expected.to contain_package('puppet-twitch') }
   end
 end
