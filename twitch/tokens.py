@@ -45,9 +45,8 @@ def load(path: str = TOKENS_FILE) -> tuple[Token, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}; chown root:twitch, chmod 640"
-        ) from error
+        mend = "as root, puppet-twitch check says how to mend it"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {mend}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not ASCII at byte {error.start}") from error
     numbered = enumerate(lines, start=1)
