@@ -68,8 +68,8 @@ def reason(failure: BaseException) -> str:
         return str(failure.status)
     # An ssl.SSLError, by what only that has: without TLS there is no ssl here.
     if hasattr(failure, "library"):
-        why = getattr(failure, "verify_message", "") or getattr(failure, "reason", "") or "handshake failed"
-        return f"TLS {why.lower().replace('_', ' ')}"
+        reason = getattr(failure, "reason", "") or "handshake failed"  # PEER_DID_NOT_RETURN_A_CERTIFICATE
+        return f"TLS {getattr(failure, 'verify_message', '') or reason.lower().replace('_', ' ')}"
     # asyncio's own word for a handshake that is too slow is ConnectionAbortedError.
     slow = isinstance(failure, (asyncio.TimeoutError, ConnectionAbortedError))
     return "TLS handshake too slow" if slow else ""

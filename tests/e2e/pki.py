@@ -31,6 +31,21 @@ cd {certs}
 openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign_ca.key -out foreign_ca.pem \\
     -subj "/CN=Puppet CA: puppet" -days 30
 """
+# One that says of a certificate, or of none, that it is revoked. `puppetserver ca` would take ten seconds,
+# and makes none that has expired.
+LIST = """\
+set -e
+ca=$(puppet config print cadir --section server)
+mkdir -p {certs}
+cd {certs}
+: >index
+for cert in {revoked}; do
+    printf 'R\\t400101000000Z\\t200101000000Z\\t%s\\tunknown\\t/CN=x\\n' \\
+        "$(openssl x509 -in "$cert.pem" -noout -serial | cut -d= -f2)" >index
+done
+printf '[ca]\\ndefault_ca=own\\n[own]\\ndatabase=index\\ndefault_md=sha256\\n' >ca.conf
+openssl ca -config ca.conf -gencrl -cert {ca} -keyfile {ca_key} -out crl.pem {dates}
+"""
 
 
 def issue(server: PuppetServer, to: Machine, name: str, subject: str, *, expired: bool = False) -> None:
@@ -58,6 +73,17 @@ def self_signed(to: Machine, name: str, subject: str) -> None:
         f"mkdir -p {CERTS}; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '{subject}'"
         f" -keyout {CERTS}/{name}.key -out {CERTS}/{name}.pem"
     )
+
+
+def revocations(server: PuppetServer, to: Machine, *, revoked: str = "", expired: bool = False) -> str:
+    """Make a CRL with the CA's key; return where it is on a machine, with those of the CAs above."""
+    ca, ca_key = ROOT_FIRST
+    dates = "-crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z" if expired else "-crldays 30"
+    server.machine.sh(LIST.format(certs=CERTS, revoked=revoked, ca=ca, ca_key=ca_key, dates=dates))
+    begin = "-----BEGIN X509 CRL-----"
+    above = to.read(f"{SSL}/crl.pem").split(begin)[2:]  # the first is the CA's own
+    to.write(f"{CERTS}/crl.pem", begin.join([server.machine.read(f"{CERTS}/crl.pem"), *above]))
+    return f"{CERTS}/crl.pem"
 
 
 def _hand_over(server: PuppetServer, to: Machine, name: str) -> None:
@@ -88,14 +114,17 @@ def trusting() -> tuple[str, ...]:
     return ("--cacert", f"{SSL}/certs/ca.pem", "--crlfile", f"{SSL}/crl.pem")
 
 
-def tls_on(node: Machine, grants: str, *, client: str = "", each: bool = False) -> None:
+def tls_on(
+    node: Machine, grants: str, *, client: str = "", each: bool = False, crl: str = f"{SSL}/crl.pem"
+) -> None:
     """Follow the comments of tls.conf, and of per-connection.conf for a listener each."""
     unit = "puppet-twitch@.service" if each else "puppet-twitch.service"
     option = f"client = {client}" if client else ""
     stub.stub_puppet(node, access=f"{grants}\n[tls]\nenabled = yes\n{option}")
     node.sh(
         f"mkdir -p /etc/systemd/system/{unit}.d &&"
-        f" sed 's/NODE/{node.name}/' {stub.DOC}/tls.conf >/etc/systemd/system/{unit}.d/tls.conf &&"
+        f" sed 's/NODE/{node.name}/; s,crl:/var.*,crl:{crl},' {stub.DOC}/tls.conf"
+        f" >/etc/systemd/system/{unit}.d/tls.conf &&"
         " systemctl daemon-reload; systemctl stop puppet-twitch.service"
     )
     if each:

@@ -66,7 +66,7 @@ def test_the_listener_may_have_a_certificate_of_its_own(
     pki.tls_on(tidy12, f"anonymous =\ncert:{agent13.name} = trigger")
     dropin = "/etc/systemd/system/puppet-twitch.service.d/tls.conf"
     for kind in ("certs", "private_keys"):
-        tidy12.run("sed", "-i", f"s|:.*/{kind}/.*|:/etc/twitch-ssl/{kind}/{name}.pem|", dropin)
+        tidy12.run("sed", "-i", f"s|:.*/{kind}/{tidy12.name}.pem|:/etc/twitch-ssl/{kind}/{name}.pem|", dropin)
     tidy12.run("systemctl", "daemon-reload")
     url = f"https://{name}:2023/puppet/twitch"
     reply = agent13.curl(url, "--resolve", f"{name}:2023:{tidy12.address}", *own(agent13))
@@ -94,29 +94,59 @@ def test_a_token_is_taken_over_tls(node: Machine, other: Machine) -> None:
     node.run("rm", access.TOKENS)
 
 
-@pytest.mark.parametrize("client", ["optional", "required"])
-@pytest.mark.parametrize("kind", ["expired", "foreign", "self-signed"])
+REASONS = {
+    "expired": "certificate has expired",
+    # It has the issuer's name; the key identifier is another one.
+    "foreign": "unable to get local issuer certificate",
+    "self-signed": "self-signed certificate",
+    "revoked": "certificate revoked",
+}
+
+
+@pytest.mark.parametrize(
+    ("client", "each"),
+    [
+        pytest.param("optional", False, id="optional"),
+        pytest.param("required", False, id="required"),
+        pytest.param("optional", True, id="a-listener-each"),
+    ],
+)
+@pytest.mark.parametrize("kind", REASONS)
 def test_a_certificate_that_is_not_good_gets_no_answer(
-    tidy12: Machine, agent13: Machine, server: PuppetServer, kind: str, client: str
+    tidy12: Machine, agent13: Machine, server: PuppetServer, kind: str, client: str, each: bool
 ) -> None:
     subject = "/CN=node99"
-    if kind == "expired":
-        pki.issue(server, agent13, kind, subject, expired=True)
-    elif kind == "foreign":
+    if kind == "foreign":
         pki.foreign(server, agent13, kind, subject)
-    else:
+    elif kind == "self-signed":
         pki.self_signed(agent13, kind, subject)
-    pki.tls_on(tidy12, GRANTS, client=client)
+    else:
+        pki.issue(server, agent13, kind, subject, expired=kind == "expired")
+    crl = pki.revocations(server, tidy12, revoked="revoked" if kind == "revoked" else "")
+    pki.tls_on(tidy12, GRANTS, client=client, each=each, crl=crl)
     place, before = access.now(tidy12), access.questions(tidy12)
     assert ask(agent13, tidy12, "/puppet/twitch", *shown(kind))[0] == 0
     assert access.questions(tidy12) == before
-    reason = {
-        "expired": "certificate has expired",
-        # It has the issuer's name; the key identifier is another one.
-        "foreign": "unable to get local issuer certificate",
-        "self-signed": "self-signed certificate",
-    }[kind]
-    access.refused(tidy12, place, f"TLS {reason}")
+    access.refused(tidy12, place, f"TLS {REASONS[kind]}")
+    assert ask(agent13, tidy12, "/version", *own(agent13))[0] == 200
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["one-listener", "a-listener-each"])
+def test_an_expired_crl_refuses_every_certificate(
+    tidy12: Machine, agent13: Machine, server: PuppetServer, each: bool
+) -> None:
+    crl = pki.revocations(server, tidy12, expired=True)
+    pki.tls_on(tidy12, GRANTS, each=each, crl=crl)
+    place = access.now(tidy12)
+    assert ask(agent13, tidy12, "/version", *own(agent13))[0] == 0
+    access.refused(tidy12, place, "TLS CRL has expired")
+    # Who shows none is nobody, as ever.
+    assert ask(agent13, tidy12, "/version", *pki.trusting())[0] == 200
+    assert ask(agent13, tidy12, "/puppet/status", *pki.trusting())[0] == 401
+    found = tidy12.run("puppet-twitch", "check", check=False)
+    assert found.returncode == 1
+    assert "CRL has expired" in found.stdout
+    assert "mend: crl_refresh_interval = 1d" in found.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -102,6 +102,24 @@ def test_one_address_has_so_many_connections(tidy12: Machine, agent13: Machine, 
         refused.settimeout(60)
         assert b"More than 32 connections from one address" in refused.recv(65536)
         assert ask(agent13, tidy12, "/puppet/status", *own(agent13))[0] == 200
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["one-listener", "a-listener-each"])
+def test_who_is_left_out_by_from_gets_no_handshake(
+    node: Machine, other: Machine, elsewhere: Netns, each: bool
+) -> None:
+    pki.tls_on(node, f"from = {other.address}/32 {other.address6}/128\n{GRANTS}", each=each)
+    place = access.now(node)
+    source = elsewhere.addresses[0]
+    for first in (b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"):
+        with elsewhere.connect(node.address, 2023, source=source) as left_out:
+            left_out.settimeout(60)
+            left_out.sendall(first)
+            with suppress(ConnectionResetError):
+                assert left_out.recv(100) == b""
+    access.refused(node, place, f"refused {source}: ")
+    assert any(f"refused {source}: " in line and "x 403" in line for line in access.since(node, place))
+    assert ask(other, node, "/puppet/status", *own(other))[0] == 200
 
 
 def test_a_missing_file_is_found_by_check_and_heals(tidy12: Machine, agent13: Machine) -> None:
