@@ -15,12 +15,16 @@ from twitch.findings import FAULT, GOOD, NOTE, Finding
 
 
 def user(who: Identity) -> Iterator[Finding]:
-    """Whether there is such a user, and nobody can log in as it."""
+    """Whether there are such a user and group, and nobody can log in as it."""
     try:
         found = pwd.getpwnam(who.user)
     except KeyError:
         yield Finding(FAULT, f"there is no user {who.user}", "systemd-sysusers")
         return
+    try:
+        grp.getgrnam(who.group)
+    except KeyError:
+        yield Finding(FAULT, f"there is no group {who.group}", "systemd-sysusers")
     if found.pw_shell.rpartition("/")[2] not in ("nologin", "false", ""):
         mend = f"usermod -s /usr/sbin/nologin {who.user}"
         yield Finding(NOTE, f"user {who.user} has the shell {found.pw_shell}", mend)

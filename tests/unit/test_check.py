@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pki import PKI
-from twitch import check_callers, check_tls, tls
+from twitch import check_callers, check_files, check_tls, tls
+from twitch.check_units import Identity
 from twitch.config import Config
 from twitch.findings import FAULT, GOOD, NOTE, Finding
 from twitch.tokens import Token
+
+# ---- the listener's user
+
+
+def test_a_group_that_is_missing_is_a_fault() -> None:
+    found = list(check_files.user(Identity("root", "nobody-of-that-name")))
+    assert texts(found, FAULT) == ["there is no group nobody-of-that-name"]
+    assert texts(found, GOOD) == ["user root exists"]
+
 
 # ---- callers
 
