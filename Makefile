@@ -153,7 +153,7 @@ tools:
 $(VENV)/ready: tests/requirements.txt | tools
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary gunicorn \
 	    --dest $(VENV)/suites gunicorn==27.0.1
 	touch $@
 images: | tools
