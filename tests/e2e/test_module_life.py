@@ -45,6 +45,11 @@ def neighbour(node: Machine, nodes: dict[str, Machine]) -> Machine:
     return next(machine for machine in nodes.values() if machine is not node)
 
 
+Curl = tuple[str, ...]
+
+RUN_FILES = ("/run/puppet-twitch/run.sock", "/run/puppet-twitch/runs")
+
+
 def sockets(node: Machine) -> list[int]:
     return [site.active(node, f"puppet-twitch{part}.socket") for part in ("", "-run")]
 
@@ -76,11 +81,36 @@ def test_it_answers_after_a_reboot(node: Machine, neighbour: Machine) -> None:
 # Each is told to the node in the same way: Hiera, and a run which puppet-twitch itself is asked for.
 CHANGES = {
     "port": ({"port": 8023}, "http://{name}:8023"),
-    "addresses": ({"listen_addresses": ["{address}", "{address6}"]}, "http://[{address6}]:2023"),
+    # The third is not there: FreeBind.
+    "addresses": (
+        {"listen_addresses": ["{address}", "{address6}", "192.0.2.99"]},
+        "http://[{address6}]:2023",
+    ),
     "shape": ({"per_connection": True}, "http://{name}:2023"),
     "both back": ({"port": 80}, "http://{name}:80"),
     "defaults": ({}, "http://{name}:2023"),
 }
+# The user of the very listener that the caller waits in, of both shapes.
+USERS: dict[str, dict[str, object]] = {
+    "numbers": {"uid": 2123, "gid": 2124, "per_connection": True},
+    "other numbers": {"uid": 2125, "gid": 2126, "per_connection": True},
+    "names": {"user": "svc", "group": "services"},
+}
+
+
+def change(neighbour: Machine, base: str, after: str, asking: Curl = (), following: Curl = ()) -> None:
+    """Ask for a run at `base`, and follow it to its end at `after`; it must change something."""
+    reply = neighbour.curl(f"{base}/puppet/twitch?async=false", *asking, timeout_s=120)
+    assert reply.status in (200, 202), reply
+    url = f"{after}/puppet/runs/{reply.headers['puppet-run']}?wait=60"
+
+    def verdict() -> str | None:
+        # A listener that has to go answers who waits before the run has ended, and more than once.
+        found = neighbour.curl(url, *following, *site.PATIENT, timeout_s=120)
+        assert found.status == 200, found
+        return found.headers["puppet-verdict"]
+
+    assert neighbour.wait(verdict) == "changed"
 
 
 def test_changes_arrive_in_one_run_that_it_was_asked_for(
@@ -91,15 +121,27 @@ def test_changes_arrive_in_one_run_that_it_was_asked_for(
     for name, (parameters, after) in CHANGES.items():
         run_socket = site.active(node, "puppet-twitch-run.socket")
         managed.hiera(node, **_filled(parameters, own))
-        reply = neighbour.curl(f"{base}/puppet/twitch?async=false", timeout_s=120)
+        change(neighbour, base, after.format(**own))
         base = after.format(**own)
-        run = reply.headers["puppet-run"]
-        assert reply.status in (200, 202), (name, reply)
-        verdict = neighbour.curl(f"{base}/puppet/runs/{run}?wait=60", *site.PATIENT, timeout_s=120)
-        assert verdict.headers["puppet-verdict"] == "changed", (name, verdict)
         assert site.active(node, "puppet-twitch-run.socket") == run_socket, name
         assert node.sh("systemctl --failed --no-legend").stdout == "", name
         assert not site.apply(node), name
+
+
+def test_the_user_changes_under_a_caller_who_waits(node: Machine, neighbour: Machine, managed: Site) -> None:
+    base = f"http://{node.name}:2023"
+    for name, parameters in USERS.items():
+        managed.hiera(node, **parameters)
+        change(neighbour, base, base)
+        group = parameters.get("group", "twitch")
+        assert node.run("stat", "--format=%U:%G", *RUN_FILES).stdout.split() == [f"root:{group}"] * 2, name
+        if "uid" in parameters:
+            numbers = node.sh("id -u twitch; id -g twitch").stdout.split()
+            assert numbers == [str(parameters["uid"]), str(parameters["gid"])], name
+        assert node.sh("systemctl --failed --no-legend").stdout == "", name
+    assert not site.apply(node)
+    managed.hiera(node)
+    change(neighbour, base, base)
 
 
 def _filled(value: object, own: dict[str, str]) -> dict[str, object]:
@@ -134,6 +176,18 @@ def test_what_it_does_not_need_is_not_restarted(node: Machine, managed: Site) ->
     assert sockets(node) == before
 
 
+def test_a_template_needs_no_reload(node: Machine) -> None:
+    # What the module relies on: systemd reads the drop-ins of a template for each new instance.
+    directory = "/etc/systemd/system/puppet-twitch@.service.d"
+    assert not node.exists(f"{directory}/test.conf")
+    node.write(f"{directory}/test.conf", "[Service]\nRuntimeMaxSec=4711\n")
+    shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
+    assert shown.stdout.strip() == "RuntimeMaxUSec=1h 18min 31s"
+    node.run("rm", f"{directory}/test.conf")
+    shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
+    assert shown.stdout.strip() == "RuntimeMaxUSec=infinity"
+
+
 def test_tokens_and_tls_are_what_the_node_understands(
     node: Machine, neighbour: Machine, managed: Site
 ) -> None:
@@ -154,14 +208,15 @@ def test_tokens_and_tls_are_what_the_node_understands(
             "crl": f"{ssl}/crl.pem",
         },
     )
-    assert site.apply(node)
+    plain, tls = f"http://{node.name}:2023", f"https://{node.name}:2023"
+    credentials = ("--insecure", "--oauth2-bearer", token)
+    change(neighbour, plain, tls, following=credentials)
     assert not site.apply(node)
     node.run("puppet-twitch", "check")
-    status = f"https://{node.name}:2023/puppet/status"
-    assert neighbour.curl(status, "--insecure").status == 401
-    assert neighbour.curl(status, "--insecure", "--oauth2-bearer", token).status == 200
+    assert neighbour.curl(f"{tls}/puppet/status", "--insecure").status == 401
+    assert neighbour.curl(f"{tls}/puppet/status", *credentials).status == 200
     managed.hiera(node)
-    assert site.apply(node)
+    change(neighbour, tls, plain, asking=credentials)
     assert neighbour.curl(f"http://{node.name}:2023/puppet/status").status == 200
 
 
@@ -173,8 +228,54 @@ def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(node: Ma
     managed.hiera(node)
 
 
+def test_a_change_outlives_a_run_that_fails_before_it_counts(
+    node: Machine, neighbour: Machine, managed: Site
+) -> None:
+    before = sockets(node)
+    managed.hiera(node, port=8023, package_ensure="9", package_source="puppet:///modules/site/none.deb")
+    with pytest.raises(LabError, match=r"none\.deb"):
+        site.apply(node)
+    assert sockets(node) == before
+    # The next run has nothing to write; and anybody's daemon-reload closes the port.
+    node.run("systemctl", "daemon-reload")
+    managed.hiera(node, port=8023)
+    assert site.apply(node)
+    assert neighbour.curl(f"http://{node.name}:8023/version").status == 200
+
+
+def test_what_it_does_not_manage_stays(node: Machine, managed: Site) -> None:
+    # Nor does a reboot make a difference.
+    node.reboot()
+    managed.hiera(node, port=8023, manage_user=False, manage_package=False)
+    assert not site.apply(node)
+    managed.hiera(node, ensure="absent", manage_package=False)
+    assert site.apply(node)
+    assert node.sh("systemctl is-active 'puppet-twitch*'", check=False).stdout == ""
+    listen = node.run("systemctl", "show", "--property=Listen", "puppet-twitch.socket").stdout
+    assert listen == "Listen=[::]:2023 (Stream)\n"
+    assert "Puppet Twitch" in node.run("getent", "passwd", "twitch").stdout
+    assert not site.apply(node)
+
+
+# A client that has begun to ask.
+CLIENT = """
+import socket, time
+connection = socket.create_connection(("localhost", 2023))
+connection.send(b"GET")
+time.sleep(99)
+"""
+
+
 def test_uninstalling_leaves_nothing(node: Machine, managed: Site) -> None:
+    managed.hiera(node, per_connection=True)
+    assert site.apply(node)
+    # Somebody has stopped the sockets; a listener is still there, and stays until it is told to go.
+    client = node.popen("python3", "-c", CLIENT)
+    node.wait("systemctl is-active 'puppet-twitch@*'")
+    node.run("systemctl", "kill", "--signal=STOP", "puppet-twitch@*")
+    node.run("systemctl", "stop", "puppet-twitch.socket", "puppet-twitch-run.socket")
     managed.hiera(node, ensure="absent", port=8023)
     assert site.apply(node)
+    client.kill()
     assert site.leftovers(node) == ""
     assert not site.apply(node)

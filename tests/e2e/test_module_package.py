@@ -78,7 +78,7 @@ def test_removing_waits_for_a_run_whose_process_has_ended_before_its_unit(node: 
     node.wait(f"systemctl show {unit} | grep -qx SubState=stop-post")
     node.run("apt-get", "remove", "--yes", "puppet-twitch")
     node.run("touch", "/root/concluded")
-    node.wait("test -z \"$(systemctl list-units --all --no-legend 'puppet-twitch*' 'run-*')\"")
+    node.wait("test -z \"$(systemctl list-units --all --no-legend 'puppet-twitch-run@*' 'run-*.service')\"")
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 

@@ -26,11 +26,15 @@ HOLD = f"""
 # An operator's own resource, which knows nothing of us but the names.
 RESTART = f"""
     exec {{ 'restart':
-      command => 'systemctl restart puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.service',
-      path    => '/usr/bin',
+      command  => "systemctl restart puppet-twitch.socket puppet-twitch-run.socket %s",
+      provider => shell,
+      path     => '/usr/bin',
     }}
     -> file {{ '{END}': ensure => file }}
 """
+# The listeners of each shape. Not 'puppet-twitch*', which is the run as well, and would end it.
+LISTENERS = {False: "puppet-twitch.service", True: "'puppet-twitch@*'"}
+both_shapes = pytest.mark.parametrize("per_connection", LISTENERS, ids=["one listener", "per connection"])
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +55,16 @@ def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Ma
 
 
 @pytest.fixture
-def caller(node: Machine, managed: Site) -> Machine:
+def per_connection() -> bool:
+    """Whether the node has a listener for each connection, where a test does not say."""
+    return False
+
+
+@pytest.fixture
+def caller(node: Machine, managed: Site, per_connection: bool) -> Machine:
     """Another machine; and the node as the module leaves it, at version N."""
     managed.server.manifest("module", "include twitch")
-    managed.hiera(node)
+    managed.hiera(node, per_connection=per_connection)
     node.run("rm", "-f", HELD, GO, END)
     site.apply(node)
     assert node.curl("/version").body.strip() == VERSION
@@ -80,8 +90,11 @@ def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str
     return run, reply.headers["puppet-verdict"] or ""
 
 
-def test_a_run_upgrades_what_it_was_asked_through(node: Machine, caller: Machine, managed: Site) -> None:
-    managed.hiera(node, NEXT_VERSION)
+@both_shapes
+def test_a_run_upgrades_what_it_was_asked_through(
+    node: Machine, caller: Machine, managed: Site, per_connection: bool
+) -> None:
+    managed.hiera(node, NEXT_VERSION, per_connection=per_connection)
     run, ended = verdict(caller, node, ask(caller, node))
     assert ended == "changed"
     assert caller.curl(f"http://{node.name}:2023/version").body.strip() == NEXT_VERSION
@@ -106,10 +119,11 @@ def test_an_upgrade_by_hand_in_the_middle_of_a_run(node: Machine, caller: Machin
     assert node.exists(END)
 
 
+@both_shapes
 def test_a_catalog_that_restarts_every_unit_in_its_middle(
-    node: Machine, caller: Machine, managed: Site
+    node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
-    managed.server.manifest("module", RESTART)
+    managed.server.manifest("module", RESTART % LISTENERS[per_connection])
     _, ended = verdict(caller, node, ask(caller, node))
     assert ended == "changed"
     assert node.exists(END)
@@ -125,8 +139,11 @@ def test_the_package_and_the_shape_change_in_one_run(node: Machine, caller: Mach
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_a_run_removes_what_it_was_asked_through(node: Machine, caller: Machine, managed: Site) -> None:
-    managed.hiera(node, ensure="absent")
+@both_shapes
+def test_a_run_removes_what_it_was_asked_through(
+    node: Machine, caller: Machine, managed: Site, per_connection: bool
+) -> None:
+    managed.hiera(node, ensure="absent", per_connection=per_connection)
     said, _ = ask(caller, node).communicate(timeout=120)
     assert curl.parse(said.replace("\n", "\r\n")).status in (200, 202)
     node.wait(lambda: site.leftovers(node) == "")
