@@ -100,6 +100,7 @@ def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Ma
         [
             "drwxr-xr-x root:root ",
             "srw-rw---- root:twitch run.sock",
+            "-rw------- root:root concluding",
             "-rw------- root:root current.json",
             "-rw------- root:root lock",
             "-rw------- root:root settings.json",
