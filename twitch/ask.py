@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional, Union
 from twitch import access, messages
 from twitch.errors import HandlerUnavailable, PacketError
 from twitch.messages import Answer, Run, Status
-from twitch.runs import Store
+from twitch.runs import QUEUED, Store
 
 REMEMBER_S = 1.0
 # Ordinarily 30 to 60 ms. The first question after a boot or a change of puppet.conf waits for
@@ -75,20 +75,21 @@ class Handler:
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
         self._remembered = {asked: kept for asked, kept in self._remembered.items() if kept.until > now}
-        kept = self._remembered.get(_key(question)) or self._taken(question)
-        return kept.answer if kept and kept.state == self._state(kept.answer) else None
+        for key in _keys(question):
+            kept = self._remembered.get(key)
+            if kept and kept.state == self._state(kept.answer) and not self._may_wait(question, kept.answer):
+                return kept.answer
+        return None
 
-    def _taken(self, question: Question) -> Optional[Remembered]:
-        """The answer to somebody else who found another request in the waiting slot."""
-        if not isinstance(question, Run) or not question.queue:
-            return None
-        kept = self._remembered.get(_slot(question))
-        waits = self._store.read(kept.answer.run) if kept and kept.answer.run else None
-        return kept if waits and waits.get("options") != question.options() else None
+    def _may_wait(self, question: Question, answer: Answer) -> bool:
+        """Whether `busy` is not for this one: the waiting slot is free, or is held by an equal request."""
+        if answer.kind != "busy" or not isinstance(question, Run) or not question.queue:
+            return False
+        waits = self._store.read(answer.run) if answer.run else None
+        return not waits or waits["state"] != QUEUED or waits.get("options") == question.options()
 
     def _remember(self, question: Question, answer: Answer) -> None:
-        until = asyncio.get_running_loop().time() + REMEMBER_S
-        key = _key(question)
+        key, *others = _keys(question)
         if isinstance(question, Run):
             if answer.kind in ("started", "queued"):
                 self._remembered.pop(Status(), None)
@@ -96,14 +97,16 @@ class Handler:
                 if question.queue:
                     return  # the next one may wait for this run: that is for the handler to say
                 answer = Answer("busy", run=answer.run)  # with this very run
-            elif question.queue and answer.kind == "busy":
-                key = _slot(question)
+            elif question.queue and answer.kind != "queued":
+                anybody, slot = others
+                key = slot if answer.kind == "busy" else anybody
         elif answer.status and answer.status.get("state") == "idle":
             # Or who has just read "idle" would hear of a run that is over. Only what "idle" denies:
             # who alternates between two questions must not wake root for each.
             self._remembered = {
                 asked: kept for asked, kept in self._remembered.items() if kept.answer.kind not in NOT_IDLE
             }
+        until = asyncio.get_running_loop().time() + REMEMBER_S
         self._remembered[key] = Remembered(until, self._state(answer), answer)
 
     def _state(self, answer: Answer) -> Optional[str]:
@@ -111,22 +114,20 @@ class Handler:
         return record["state"] if record else None
 
 
-def _key(question: Question) -> Question:
-    """What may change the answer: whether there is a cooldown, and for who waits, everything, because
-    root is to write down everybody who joins a waiting run, though not each address of one network.
+def _keys(question: Question) -> tuple[Question, ...]:
+    """What an equal question is: where its answer may be found, its own place first.
 
-    For all others a node is free or it is not, whatever they want.
+    A node is free or it is not, whatever a request wants; whether there is a cooldown depends on who
+    asks. Who waits may differ in everything, because root is to write down everybody who joins a
+    waiting run, though not each address of one network.
     """
     if not isinstance(question, Run):
-        return question
-    if question.queue:
-        return question._replace(client=access.group(question.client))
-    return Run("", "", named=question.named)
-
-
-def _slot(question: Run) -> Run:
-    """For whoever cannot wait because somebody else does."""
-    return Run("", "", named=question.named, queue=True)
+        return (question,)
+    anybody = Run("", "", named=question.named)
+    if not question.queue:
+        return (anybody,)
+    own = question._replace(client=access.group(question.client))
+    return own, anybody, anybody._replace(queue=True)
 
 
 async def _ask(path: str, question: Question) -> Answer:

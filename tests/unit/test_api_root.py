@@ -176,6 +176,17 @@ async def test_a_flood_that_alternates_is_two_questions(desk: Desk, long_memory:
     assert len(desk.root.asked) == 2
 
 
+@pytest.mark.parametrize("kind", ["disabled", "cannot"])
+async def test_a_flood_of_requests_that_would_wait_in_vain_is_one_question(
+    desk: Desk, long_memory: None, kind: str
+) -> None:
+    desk.allow("anonymous = trigger tags")
+    desk.says(kind, reason="x")
+    targets = ["/puppet/twitch", *(f"/puppet/twitch?queue&tags=t{number}" for number in range(20))]
+    assert len(set(await flood(desk, *targets))) == 1
+    assert len(desk.root.asked) == 1
+
+
 async def test_a_flood_of_requests_that_cannot_even_wait_is_one_question(
     desk: Desk, long_memory: None
 ) -> None:
