@@ -92,9 +92,9 @@ CHANGES = {
 }
 # The user of the very listener that the caller waits in, of both shapes.
 USERS: dict[str, dict[str, object]] = {
+    "names": {"user": "svc", "group": "services"},
     "numbers": {"uid": 2123, "gid": 2124, "per_connection": True},
     "other numbers": {"uid": 2125, "gid": 2126, "per_connection": True},
-    "names": {"user": "svc", "group": "services"},
 }
 
 

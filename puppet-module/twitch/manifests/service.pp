@@ -1,32 +1,15 @@
 # @summary The two sockets: enabled, listening, and restarted when they are not what was asked for.
 # @api private
 class twitch::service {
-  # Both look at how things are, and wait for no notification: that would be lost for good in a run
-  # that ends between the drop-in and here, and the next daemon-reload of anybody would close the port.
-  # The templates need no daemon-reload: systemd reads their drop-ins for each new instance.
-  Exec {
-    path     => ['/usr/bin', '/bin'],
-    provider => 'shell',
-  }
-
-  # The socket's file has the group's number of when it was made; a listener has that of its start; and
-  # who waits for the run that applies this shall find it in runs/.
-  exec { 'twitch: give the run socket to its group':
-    command => join([
-        'systemctl daemon-reload',
-        'systemctl restart puppet-twitch-run.socket',
-        "{ test ! -e /run/puppet-twitch/runs || chgrp ${twitch::group} /run/puppet-twitch/runs; }",
-        "systemctl stop 'puppet-twitch[.@]*service'",
-    ], ' && '),
-    onlyif  => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
-  }
-  -> service { 'puppet-twitch-run.socket':
+  service { 'puppet-twitch-run.socket':
     ensure => running,
     enable => true,
   }
 
-  # What the socket was last started with. Certificates belong to it: they are handed over at the start
-  # of the listener, which goes with its socket.
+  # What the socket was last started with, and not a notification: that would be lost for good in a run
+  # that ends between the drop-in and here, and anybody's daemon-reload would close the port.
+  # Certificates belong to it: they are handed over at the start of the listener, which goes with its
+  # socket.
   $settings = sha256(($twitch::units::socket + $twitch::units::listener).join("\n"))
   $directory = '/var/lib/puppet-twitch'
 
@@ -34,7 +17,7 @@ class twitch::service {
   # the socket has become one per connection. Stopped, the listener answers who waits, and goes. A
   # package that was upgraded in the same run may have tried the restart before us: hence reset-failed.
   exec { 'twitch: start the socket with its settings':
-    command => join([
+    command  => join([
         'systemctl daemon-reload',
         'systemctl stop puppet-twitch.socket puppet-twitch.service',
         'systemctl start puppet-twitch.socket',
@@ -42,8 +25,10 @@ class twitch::service {
         "mkdir -p ${directory}",
         "echo ${settings} >${directory}/socket",
     ], ' && '),
-    unless  => "grep -qx ${settings} ${directory}/socket",
-    require => Service['puppet-twitch-run.socket'],
+    unless   => "grep -qx ${settings} ${directory}/socket",
+    path     => ['/usr/bin', '/bin'],
+    provider => 'shell',
+    require  => Service['puppet-twitch-run.socket'],
   }
   -> service { 'puppet-twitch.socket':
     ensure => running,

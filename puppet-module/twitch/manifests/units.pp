@@ -53,8 +53,9 @@ class twitch::units {
     default => ["RuntimeMaxSec=${twitch::run_timeout}"],
   }
 
-  # Nothing is notified: twitch::service sees for itself what has to be restarted. A run never has: it is
-  # not ours to end, and it may be the one that applies this.
+  # Nothing is notified: twitch::service sees for itself whether to restart the socket. A run is not ours to
+  # end, and it may be the one that applies this. Templates need no daemon-reload: systemd reads their
+  # drop-ins for each new instance.
   twitch::drop_in {
     default:
       section => 'Service',
@@ -73,5 +74,24 @@ class twitch::units {
     'puppet-twitch-run@.service':
       lines => $asker + $timeout,
       ;
+  }
+
+  # Of another group, a listener could neither ask nor read records; nobody shall be told meanwhile that
+  # there is no such run.
+  Twitch::Drop_in[
+    'puppet-twitch.socket', 'puppet-twitch.service', 'puppet-twitch@.service',
+    'puppet-twitch-run.socket', 'puppet-twitch-run@.service'
+  ]
+  -> exec { 'twitch: give the run socket to its group':
+    command  => join([
+        'systemctl daemon-reload',
+        "systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'",
+        'systemctl restart puppet-twitch-run.socket',
+        "{ test ! -e /run/puppet-twitch/runs || chgrp ${twitch::group} /run/puppet-twitch/runs; }",
+        'systemctl start puppet-twitch.socket',
+    ], ' && '),
+    onlyif   => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
+    path     => ['/usr/bin', '/bin'],
+    provider => 'shell',
   }
 }

@@ -2,34 +2,41 @@
 # @api private
 class twitch::user {
   if $twitch::manage_user {
-    $numbered = $twitch::uid ? {
-      undef   => '',
-      default => "--uid ${twitch::uid}",
+    $groupmod = $twitch::gid ? {
+      undef   => 'true',
+      default => "groupmod --gid ${twitch::gid} ${twitch::group}",
     }
-    $number = $twitch::uid ? {
-      undef   => '[0-9]*',
-      default => $twitch::uid,
+    $usermod = $twitch::uid ? {
+      undef   => "usermod --home / ${twitch::user}",
+      default => "usermod --uid ${twitch::uid} --home / ${twitch::user}",
     }
+    $gid = $twitch::gid.lest || { '[0-9]*' }
+    $uid = $twitch::uid.lest || { '[0-9]*' }
 
-    group { $twitch::group:
-      ensure => present,
-      gid    => $twitch::gid,
-      system => true,
-    }
     # usermod leaves a user with processes as it is, and whoever waits for the run that applies this
-    # does so in a listener. One command, so that the port is open again whatever becomes of it.
-    -> exec { 'twitch: change the user, without a listener':
+    # does so in a listener. The files in /run keep the old number, and without them a listener of the
+    # new one knows no run. One command, so that the port is open again whatever becomes of it.
+    exec { 'twitch: change user and group, without a listener':
       command  => @("SCRIPT"/$),
         systemctl --quiet is-active puppet-twitch.socket && again=puppet-twitch.socket
         systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'
-        usermod ${numbered} --home / ${twitch::user}
+        { ! getent group ${twitch::group} || ${groupmod}; } && { ! getent passwd ${twitch::user} || ${usermod}; }
         status=\$?
+        chgrp --silent --no-dereference ${twitch::group} /run/puppet-twitch/run.sock /run/puppet-twitch/runs
         test -z "\$again" || systemctl start \$again
         exit \$status
         | SCRIPT
-      onlyif   => "getent passwd ${twitch::user} | grep -qv '^[^:]*:[^:]*:${number}:[^:]*:[^:]*:/:'",
+      onlyif   => join([
+          "getent group ${twitch::group} | grep -qv '^[^:]*:[^:]*:${gid}:'",
+          "getent passwd ${twitch::user} | grep -qv '^[^:]*:[^:]*:${uid}:[^:]*:[^:]*:/:'",
+      ], ' || '),
       path     => ['/usr/bin', '/bin', '/usr/sbin', '/sbin'],
       provider => 'shell',
+    }
+    -> group { $twitch::group:
+      ensure => present,
+      gid    => $twitch::gid,
+      system => true,
     }
     -> user { $twitch::user:
       ensure  => present,

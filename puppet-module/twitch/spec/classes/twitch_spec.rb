@@ -59,9 +59,9 @@ describe 'twitch' do
 
     it 'has no listener while the user changes' do
       is_expected.to contain_user('twitch').with_uid(2023)
-      is_expected.to contain_exec('twitch: change the user, without a listener')
-        .with_command(%r{^usermod --uid 2023 --home / twitch$})
-        .that_comes_before('User[twitch]')
+      is_expected.to contain_exec('twitch: change user and group, without a listener')
+        .with_command(%r{ groupmod --gid 2024 twitch; .* usermod --uid 2023 --home / twitch; })
+        .that_comes_before(['Group[twitch]', 'User[twitch]'])
     end
   end
 
