@@ -60,6 +60,8 @@ endif
 # when the unit has ended. Its process ends earlier, and no run takes a day.
 uninstall:
 ifeq ($(DESTDIR),)
+	@if { dpkg-query -W -f '$${db:Status-Status}\n' puppet-twitch | grep -qx installed || rpm -q puppet-twitch; } \
+	    >/dev/null 2>&1; then echo 'puppet-twitch was installed by its package, which has to remove it' >&2; exit 1; fi
 	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
 	-runs="'puppet-twitch-run@*.service'"; systemd-run --quiet --collect --property=RuntimeMaxSec=1d sh -c " \

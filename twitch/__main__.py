@@ -70,6 +70,8 @@ def _command(words: list[str]) -> int:
         print(f"puppet-twitch {twitch.__version__}")
     elif name in ("--help", "-h"):
         print(USAGE, end="")
+    elif words:
+        raise UsageError(f"{' '.join(words)}: not understood; see puppet-twitch --help")
     else:
         print(USAGE, end="", file=sys.stderr)
         return EX_USAGE

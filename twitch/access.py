@@ -143,8 +143,12 @@ def _token_name(config: Config, tokens: tuple[Token, ...], shown: Credentials) -
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
         )
     bearer = BEARER.fullmatch(shown.authorization or "")
+    if not bearer:
+        raise HTTPError(
+            401, "The credential is not of the form Authorization: Bearer TOKEN", headers=(CHALLENGE,)
+        )
     # Without tokens nothing is compared, and OpenSSL not needed.
-    name = holder(tokens, bearer[1]) if bearer and tokens else None
+    name = holder(tokens, bearer[1]) if tokens else None
     if name is None:
         raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
     return name

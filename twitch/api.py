@@ -57,6 +57,7 @@ class API:
         self._handler = handler
         self._runs = store
         self._refusals = refusals
+        self._settings: Optional[Config] = None  # as of the last look
         self._waiting = 0
         self._longest_wait_s = longest_wait_s
 
@@ -112,7 +113,11 @@ class API:
         return access.identify(self._configuration(), self._current(self._tokens), request.address, shown)
 
     def _configuration(self) -> Config:
-        return self._current(self._config)
+        settings = self._current(self._config)
+        if settings != self._settings:
+            self._settings = settings
+            self._handler.forget()
+        return settings
 
     def _current(self, file: Watched[Content]) -> Content:
         try:

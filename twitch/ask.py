@@ -72,6 +72,10 @@ class Handler:
             raise HandlerUnavailable(answer.reason)
         return answer
 
+    def forget(self) -> None:
+        """Ask anew whatever comes: what root has said may be of another configuration."""
+        self._remembered.clear()
+
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
         self._remembered = {asked: kept for asked, kept in self._remembered.items() if kept.until > now}

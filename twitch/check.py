@@ -59,6 +59,8 @@ def _all() -> Iterator[Finding]:
     who = check_units.identity()
     yield from check_files.user(who)
     settings, known = None, None
+    above = os.path.dirname(config.CONFIG_FILE)
+    yield from check_files.roots_alone(above, "replace its files, and so say who may ask")
     try:
         settings = config.load()
         yield from check_files.file(config.CONFIG_FILE, who, secret=False)
@@ -94,12 +96,13 @@ def _tokens(known: tuple[tokens.Token, ...], who: Identity) -> Iterator[Finding]
     for token in known:
         if token.expires is not None and token.expires <= now:
             text = f"{path}: a token of {token.name} has expired"
-            yield Finding(NOTE, text, "remove its line")
+            yield Finding(NOTE, text, f"puppet-twitch token {token.name}, and its line instead; or remove it")
         elif token.expires is not None and token.expires < now + SOON_S:
             text = f"{path}: a token of {token.name} expires within two weeks"
-            yield Finding(NOTE, text, f"puppet-twitch token {token.name}")
+            yield Finding(NOTE, text, f"puppet-twitch token {token.name}, and its line beside the old one")
     names = sorted({token.name for token in known})
-    yield Finding(GOOD, f"{path}: {len(known)} tokens{' of ' + ', '.join(names) if names else ''}")
+    count = f"{len(known)} token{'' if len(known) == 1 else 's'}"
+    yield Finding(GOOD, f"{path}: {count}{' of ' + ', '.join(names) if names else ''}")
 
 
 # ---- Puppet
@@ -125,7 +128,10 @@ def _puppet(settings: Config) -> Iterator[Finding]:
     if holder and locks.is_stuck(holder, found.runtimeout_s):
         text = f"Puppet {holder.pid} has held its lock for {holder.age_s} s, longer than runtimeout lets it"
         yield Finding(FAULT, text, f"kill {holder.pid}")
-    if settings.command == "apply" and not os.path.exists(str(settings.manifest)):
+    if settings.command != "apply":
+        return
+    yield from check_files.roots_alone(str(settings.manifest), "say what root applies here")
+    if not os.path.exists(str(settings.manifest)):
         mend = "write it, or set [puppet] manifest in puppet-twitch.conf"
         yield Finding(FAULT, f"[puppet] manifest: {settings.manifest} does not exist", mend)
 

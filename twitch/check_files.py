@@ -13,6 +13,11 @@ from typing import Optional
 from twitch.check_units import Identity
 from twitch.findings import FAULT, GOOD, NOTE, Finding
 
+WRITE = (
+    "write who may ask, as puppet-twitch.conf(5) says, or a comment; a listener that has known another file "
+    "answers 503 until then, or until systemctl stop puppet-twitch.service"
+)
+
 
 def user(who: Identity) -> Iterator[Finding]:
     """Whether there are such a user and group, and nobody can log in as it."""
@@ -36,6 +41,8 @@ def file(path: str, who: Identity, *, secret: bool) -> Iterator[Finding]:
     try:
         info = os.stat(path)
     except FileNotFoundError:
+        if not secret:
+            yield Finding(NOTE, f"there is no {path}: the defaults hold, so anybody may trigger runs", WRITE)
         return
     mode, group = stat.S_IMODE(info.st_mode), group_name(info.st_gid)
     shared = mode & (0o037 if secret else 0o022) or (secret and group != who.group)
@@ -44,11 +51,23 @@ def file(path: str, who: Identity, *, secret: bool) -> Iterator[Finding]:
         owner, wanted = (f"root:{who.group}", 640) if secret else ("root", 644)
         yield Finding(FAULT, what, f"chown {owner} {path}; chmod {wanted} {path}")
     elif _readable(path, who) is False:
-        mend = f"ls -ld {os.path.dirname(path)} {path}; chmod 755 {os.path.dirname(path)}"
+        above = os.path.dirname(path)
+        mend = f"chmod 755 {above}" if mode & 0o040 else f"chmod 644 {path}"
         yield Finding(FAULT, f"{path}: user {who.user} cannot read it", mend)
     if info.st_size == 0 and not secret:
         text = f"{path} is empty, 0 bytes: the defaults hold, so anybody may trigger runs"
-        yield Finding(NOTE, text, "write who may ask, as puppet-twitch.conf(5) says, or a comment")
+        yield Finding(NOTE, text, WRITE)
+
+
+def roots_alone(path: str, why: str) -> Iterator[Finding]:
+    """Whether only root can change a file or directory; `why` completes `others may change it, and …`."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return  # which is said where it matters
+    if info.st_uid != 0 or info.st_mode & 0o022:
+        text = f"{path}: owner {_owner(info.st_uid)}, mode {stat.S_IMODE(info.st_mode):o}: others may {why}"
+        yield Finding(FAULT, text, f"chown root {path}; chmod go-w {path}")
 
 
 def group_name(gid: int) -> str:

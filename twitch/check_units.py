@@ -71,8 +71,11 @@ def _run_socket(who: Identity) -> Iterator[Finding]:
     try:
         info = os.stat(RUN_SOCKET)
     except OSError:
-        return  # that it is not listening has been said
-    if stat.S_IMODE(info.st_mode) & 0o007 or info.st_uid != 0:
+        if show(RUN_UNIT_SOCKET, "ActiveState") == "active":  # else it has been said
+            text = f"{RUN_SOCKET} is gone, so the listener cannot ask"
+            yield Finding(FAULT, text, f"systemctl restart {RUN_UNIT_SOCKET}")
+        return
+    if stat.S_IMODE(info.st_mode) != 0o660 or info.st_uid != 0:
         text = f"{RUN_SOCKET}: mode {stat.S_IMODE(info.st_mode):o}, owner {info.st_uid}"
         yield Finding(FAULT, text, f"systemctl restart {RUN_UNIT_SOCKET}")
     with contextlib.suppress(KeyError):

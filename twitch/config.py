@@ -203,8 +203,11 @@ def _grants(where: str, value: str) -> tuple[str, ...]:
     words = tuple(value.split())
     for number, word in enumerate(words, start=1):
         if word not in GRANT_WORDS and not ENVIRONMENT_GRANT.fullmatch(word):
-            # Not the word itself: it may be a token that somebody has pasted here.
-            raise ConfigError(f"{where}: word {number} is not a grant; allowed: {GRANTS_ALLOWED}")
+            if word.startswith("#"):
+                raise ConfigError(f"{where}: a comment stands on a line of its own")
+            # Not the word itself unless it is a short one: it may be a token that somebody has pasted here.
+            named = f" ({word})" if re.fullmatch("[a-z]{1,12}", word) else ""
+            raise ConfigError(f"{where}: word {number}{named} is not a grant; allowed: {GRANTS_ALLOWED}")
     return words
 
 

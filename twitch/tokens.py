@@ -19,6 +19,7 @@ from twitch.errors import ConfigError, UsageError
 
 # Not a hyphen first: `token --help` must not be a token.
 NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")
+NAME_FORM = "1 to 64 letters, digits and _.- (not first)"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FORM = "NAME SHA256 [YYYY-MM-DD]"
 
@@ -80,6 +81,8 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     import hashlib
     import secrets
 
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a token: {NAME_FORM}")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
     try:
@@ -97,7 +100,7 @@ def _token(where: str, line: str) -> Token:
         raise ConfigError(f"{where}: must be {FORM}")
     name, digest, expires = (*words, None)[:3]
     if not NAME.fullmatch(name or ""):
-        raise ConfigError(f"{where}: the name must be 1 to 64 letters, digits and _.- (not first)")
+        raise ConfigError(f"{where}: the name must be {NAME_FORM}")
     if not DIGEST.fullmatch(digest or ""):
         raise ConfigError(f"{where}: the second word must be a SHA-256 of 64 hexadecimal digits")
     end = None

@@ -27,7 +27,7 @@ def test_a_healthy_node_is_told_about_and_has_no_faults(node: Machine) -> None:
     for said in (
         "ok    user twitch exists",
         "ok    /etc/puppet-twitch/puppet-twitch.conf: understood",
-        "ok    /etc/puppet-twitch/tokens: 1 tokens of deploy",
+        "ok    /etc/puppet-twitch/tokens: 1 token of deploy",
         "ok    puppet-twitch.socket is listening: [::]:2023 (Stream)",
         "ok    puppet-twitch-run.socket is listening: /run/puppet-twitch/run.sock (SequentialPacket)",
         "ok    Puppet is /usr/bin/puppet; its lock is /var/cache/puppet/state/agent_catalog_run.lock",
@@ -72,7 +72,12 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         "until then the port answers 503",
     ),
     "configuration-writable": (f"chmod 666 {stub.CONFIG}", "mode 666", "chmod 644"),
-    "configuration-unreadable": (f"chmod 600 {stub.CONFIG}", "user twitch cannot read it", "ls -ld"),
+    "configuration-unreadable": (f"chmod 600 {stub.CONFIG}", "user twitch cannot read it", "chmod 644"),
+    "directory-open": (
+        "chmod 777 /etc/puppet-twitch",
+        "/etc/puppet-twitch: owner root, mode 777: others may replace its files",
+        "chmod go-w /etc/puppet-twitch",
+    ),
     "directory-closed": (
         "chmod 700 /etc/puppet-twitch",
         "puppet-twitch.conf: user twitch cannot read it",
@@ -94,6 +99,12 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         "systemctl restart puppet-twitch-run.socket",
     ),
     "run-socket-open": (f"chmod 666 {stub.RUNTIME}/run.sock", "run.sock: mode 666", "systemctl restart"),
+    "run-socket-closed": (f"chmod 600 {stub.RUNTIME}/run.sock", "run.sock: mode 600", "systemctl restart"),
+    "run-socket-gone": (
+        f"rm {stub.RUNTIME}/run.sock",
+        "run.sock is gone, so the listener cannot ask",
+        "systemctl restart puppet-twitch-run.socket",
+    ),
     "run-socket-of-others": (
         f"chgrp daemon {stub.RUNTIME}/run.sock",
         "not twitch, so the listener cannot ask",
@@ -128,6 +139,12 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         config("[puppet]\ncommand = apply\nmanifest = /root/none.pp"),
         "manifest: /root/none.pp does not exist",
         "[puppet] manifest",
+    ),
+    "manifest-of-others": (
+        "touch /root/open.pp; chmod 666 /root/open.pp; "
+        + config("[puppet]\ncommand = apply\nmanifest = /root/open.pp"),
+        "/root/open.pp: owner root, mode 666: others may say what root applies here",
+        "chmod go-w /root/open.pp",
     ),
     "options-without-runs": (
         config("[access]\nanonymous = status\ntoken:deploy = tags environment=*"),
@@ -187,7 +204,7 @@ def test_a_fault_is_found_with_its_mend(node: Machine, spoil: str, fault: str, m
         node.sh(
             "systemctl unmask -q --runtime puppet-twitch@.service;"
             " chmod 755 /etc/puppet-twitch; rmdir /var/cache/puppet/state/agent_*.lock;"
-            " systemctl start puppet-twitch.socket puppet-twitch-run.socket"
+            " systemctl start puppet-twitch.socket; systemctl restart puppet-twitch-run.socket"
         )
     assert done.returncode == 1, done.stdout
     assert done.stderr == ""

@@ -93,7 +93,7 @@ def test_it_works_under_another_service_manager(tidy: Machine, shape: tuple[str,
 COMMANDS = {
     "--help": (0, "usage: puppet-twitch"),
     "--version": (0, "puppet-twitch "),
-    "nonsense": (64, "usage: puppet-twitch"),
+    "nonsense": (64, "nonsense: not understood; see puppet-twitch --help"),
     "": (64, "usage: puppet-twitch"),
     "listen": (64, "no sockets from systemd"),
     "listen --port 65536": (64, "--port 65536: not understood"),
@@ -123,7 +123,7 @@ def test_a_fault_in_the_configuration_closes_the_port_until_it_is_mended(tidy12:
         assert "tigger" not in reply.body
     lines = tidy12.journal(f"_SYSTEMD_INVOCATION_ID={listener['InvocationID']}", "-g", "not a grant")
     assert [line["MESSAGE"] for line in lines] == [
-        f"{stub.CONFIG}: [access] anonymous: word 1 is not a grant; "
+        f"{stub.CONFIG}: [access] anonymous: word 1 (tigger) is not a grant; "
         "allowed: any of: trigger noop tags environment=PATTERN status logs"
     ]
     tidy12.write(stub.CONFIG, "[access]\nanonymous = status\n")

@@ -213,6 +213,15 @@ async def test_what_is_not_remembered_is_asked(desk: Desk, monkeypatch: pytest.M
 # ---- what is remembered for whom
 
 
+async def test_a_configuration_that_has_changed_is_asked_about(desk: Desk, long_memory: None) -> None:
+    desk.says("cannot", reason="/etc/puppet/site.pp does not exist")
+    assert (await desk.get("/puppet/twitch")).status == 500
+    desk.says("started", run=RUN)
+    assert (await desk.get("/puppet/twitch")).status == 500
+    desk.conf.write_text("[puppet]\ncommand = apply\nmanifest = /etc/puppet/other.pp\n")
+    assert (await desk.get("/puppet/twitch")).status == 202
+
+
 async def test_the_cooldown_is_for_anonymous_alone(desk: Desk, long_memory: None) -> None:
     def says(question: object) -> Answer:
         cool = isinstance(question, Run) and not question.named

@@ -13,7 +13,6 @@ from tests.unit.house import PYTHON
 from twitch import __main__, errors
 
 USAGE_ERRORS = {
-    "nothing": [],
     "unknown": ["serve"],
     "handle-with-more": ["handle", "now"],
     "conclude-with-more": ["conclude", "now"],
@@ -22,10 +21,16 @@ USAGE_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("words", USAGE_ERRORS.values(), ids=USAGE_ERRORS)
-def test_what_it_does_not_know_gets_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(words) == errors.EX_USAGE
+def test_nothing_gets_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main([]) == errors.EX_USAGE
     assert capsys.readouterr() == ("", __main__.USAGE)
+
+
+@pytest.mark.parametrize("words", USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+def test_what_it_does_not_know_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(words) == errors.EX_USAGE
+    said = f"puppet-twitch: {' '.join(words)}: not understood; see puppet-twitch --help\n"
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])

@@ -137,10 +137,10 @@ def test_a_new_token_is_the_one_of_its_line(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expires", "said"),
     [
-        pytest.param("", None, "must be NAME SHA256", id="no-name"),
-        pytest.param("a b", None, "must be a SHA-256", id="space"),
-        pytest.param("--help", None, "the name must be", id="option"),
-        pytest.param("a*", None, "the name must be", id="star"),
+        pytest.param("", None, "is no name for a token", id="no-name"),
+        pytest.param("a b", None, "is no name for a token", id="space"),
+        pytest.param("--help", None, "is no name for a token", id="option"),
+        pytest.param("a*", None, "is no name for a token", id="star"),
         pytest.param("a", "soon", "must be a date", id="no-date"),
         pytest.param("a", "2020-01-01", "2020-01-01 has passed", id="passed"),
     ],
