@@ -55,9 +55,9 @@ sys.exit(main())
 DROP_IN = f"""\
 [Service]
 ExecStart=
-ExecStart=/usr/bin/python3 -I {KILLER} handle
+ExecStart=/usr/bin/python3 -I -B {KILLER} handle
 ExecStopPost=
-ExecStopPost=/usr/bin/python3 -I {KILLER} conclude
+ExecStopPost=/usr/bin/python3 -I -B {KILLER} conclude
 """
 
 # In the order in which a trigger comes by.

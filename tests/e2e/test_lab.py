@@ -164,7 +164,7 @@ def _echo_the_peer() -> str:
 
 
 INNER = """
-import signal, sys
+import sys, time
 from tests.lab.lab import Lab
 
 with Lab() as lab:
@@ -175,7 +175,8 @@ with Lab() as lab:
         sys.exit(7)
     if sys.argv[1] == "exception":
         raise RuntimeError("of the test's making")
-    signal.pause()
+    while True:
+        time.sleep(0.1)  # not pause(): a signal just before it would be slept through
 """
 
 
@@ -286,12 +287,12 @@ def test_ctrl_c_reaches_the_command_once(lab: Lab) -> None:
     # A terminal signals its whole foreground group, of which the command is one.
     script = textwrap.dedent(
         """
-        import signal, sys
+        import signal, sys, time
         got = []
         signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
         print("ready", flush=True)
         while not got:
-            signal.pause()
+            time.sleep(0.01)
         signal.signal(signal.SIGALRM, lambda number, frame: None)
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         signal.pause()
