@@ -47,7 +47,7 @@ def plug_in(name: str, owned: Sequence[str]) -> None:
     # The far end's name is no machine's concern; 15 characters are the kernel's limit.
     _ip(
         f"netns add {name}",
-        f"link add {name} type veth peer name host0 netns {name}",
+        f"link add {name} type veth peer name host0 {_hardware(owned)} netns {name}",
         f"link set {name} master {BRIDGE} up",
     )
     _ip(
@@ -61,6 +61,13 @@ def plug_in(name: str, owned: Sequence[str]) -> None:
         ),
         namespace=name,
     )
+
+
+def _hardware(owned: Sequence[str]) -> str:
+    """Give an IPv4 address the same hardware address always: who knew the machine that had it before
+    would otherwise talk to that one's for seconds."""
+    four = [address for address in owned if ":" not in address]
+    return "address 02:00:" + ":".join(f"{int(part):02x}" for part in four[0].split(".")) if four else ""
 
 
 def unplug(name: str) -> None:
