@@ -33,11 +33,14 @@ help:
 install:
 	@$(PYTHON) -c 'import h11, systemd.daemon, yaml' || { \
 	    echo 'Install what it runs with first: python3-systemd python3-h11 python3-yaml'; exit 1; }
-	install -d $(LIB)/twitch $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(DESTDIR)/usr/bin
-	install -m 644 twitch/*.py $(LIB)/twitch/
-	install -m 644 units/tree.py $(LIB)/__main__.py
+	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(DESTDIR)/usr/bin
+	rm -rf $(LIB).new
+	for file in $$(find twitch -name '*.py'); do \
+	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
+	install -m 644 units/tree.py $(LIB).new/__main__.py
 	install -m 755 units/puppet-twitch $(DESTDIR)/usr/bin/puppet-twitch
-	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch $(LIB)
+	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch $(LIB).new
+	rm -rf $(LIB) && mv $(LIB).new $(LIB)
 	install -m 644 units/*.socket units/*.service $(UNITS)/
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/

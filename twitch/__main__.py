@@ -51,17 +51,17 @@ def _command(words: list[str]) -> int:
     if name == "listen":
         return _listen(options)
     if name == "handle" and not options:
-        from twitch import handler
+        from twitch.root import handler
 
         handler.main()
     elif name == "conclude" and not options:
-        from twitch import conclude
+        from twitch.root import conclude
 
         conclude.main()
     elif name == "token":
         _token(options)
     elif name == "check" and options in ([], ["--json"]):
-        from twitch import check
+        from twitch.check import main as check
 
         return check.main(as_json=bool(options))
     elif name == "--version":
@@ -79,7 +79,7 @@ def _command(words: list[str]) -> int:
 
 
 def _token(options: list[str]) -> None:
-    from twitch import tokens
+    from twitch.listener import tokens
 
     if len(options) not in (1, 3) or (len(options) == 3 and options[1] != "--expires"):
         raise UsageError("usage: puppet-twitch token NAME [--expires YYYY-MM-DD]")
@@ -95,7 +95,7 @@ def _listen(options: list[str]) -> int:
         sys.modules["ssl"] = None  # type: ignore[assignment]
     import logging
 
-    from twitch import activation, listener
+    from twitch.listener import activation, server
 
     # systemd reads the priority from the angle brackets (sd-daemon(3)).
     in_journal = not sys.stderr.isatty()
@@ -103,14 +103,14 @@ def _listen(options: list[str]) -> int:
     bind, port, idle_exit_s = _listen_options(options)
     if bind is None and port is None:
         given = activation.inherited()
-        idle_exit_s = listener.IDLE_EXIT_S if idle_exit_s is None else idle_exit_s
+        idle_exit_s = server.IDLE_EXIT_S if idle_exit_s is None else idle_exit_s
         activation.leave_root()
     else:
         given = activation.opened(bind or DEFAULT_BIND, DEFAULT_PORT if port is None else port)
         activation.leave_root()
         address = given.listening[0].getsockname()
         print(f"listening on {address[0]} port {address[1]}; Ctrl-C ends", file=sys.stderr)
-    listener.main(given, idle_exit_s)
+    server.main(given, idle_exit_s)
     return 0
 
 

@@ -47,7 +47,7 @@ for line in open("/root/kill"):
     command, when, path, nth = line.split()
     if command == sys.argv[1]:
         arm(when, path, int(nth))
-from twitch import turn
+from twitch.root import turn
 from twitch.__main__ import main
 turn.CONCLUDE_GRACE_S = 0.3
 sys.exit(main())
@@ -62,21 +62,21 @@ ExecStopPost=/usr/bin/python3 -I -B {KILLER} conclude
 
 # In the order in which a trigger comes by.
 HANDLER = {
-    "before it reads": "before twitch.handler:_receive 1",
-    "before it decides": "before twitch.turn:decide 1",
-    "with a claim and no record": "after twitch.runs:Store.claim_current 1",
-    "with a record": "after twitch.runs:Store.write 1",
-    "before it answers": "before twitch.handler:_send 1",
-    "after its answer": "after twitch.handler:_send 1",
-    "before it becomes Puppet": "before twitch.handler:_become 1",
+    "before it reads": "before twitch.root.handler:_receive 1",
+    "before it decides": "before twitch.root.turn:decide 1",
+    "with a claim and no record": "after twitch.root.store:Store.claim_current 1",
+    "with a record": "after twitch.root.store:Store.write 1",
+    "before it answers": "before twitch.root.handler:_send 1",
+    "after its answer": "after twitch.root.handler:_send 1",
+    "before it becomes Puppet": "before twitch.root.handler:_become 1",
 }
 CONCLUDE = {
-    "at once": "before twitch.conclude:main 1",
-    "before the verdict": "before twitch.verdict:judge 1",
-    "before it is on record": "before twitch.runs:Store.write 1",
-    "when it is on record": "after twitch.runs:Store.write 1",
-    "before the event": "before twitch.conclude:_log 1",
-    "before it tidies up": "before twitch.runs:Store.prune 1",
+    "at once": "before twitch.root.conclude:main 1",
+    "before the verdict": "before twitch.root.verdict:judge 1",
+    "before it is on record": "before twitch.root.store:Store.write 1",
+    "when it is on record": "after twitch.root.store:Store.write 1",
+    "before the event": "before twitch.root.conclude:_log 1",
+    "before it tidies up": "before twitch.root.store:Store.prune 1",
 }
 # From here on the record says how the run ended.
 ON_RECORD = ("when it is on record", "before the event", "before it tidies up")

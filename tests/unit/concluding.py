@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.unit.processes import dead
-from twitch import conclude, runs
-from twitch.node import Node
+from twitch import runs
+from twitch.root import conclude
+from twitch.root.node import Node
 from twitch.runs import Claim
 
 RUN, OTHER = "1" * 32, "2" * 32

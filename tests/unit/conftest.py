@@ -16,9 +16,10 @@ from tests.unit import house, loops
 from tests.unit.desk import Desk
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.house import House
-from twitch import config, journal
+from twitch import config
 from twitch.config import Config
-from twitch.node import Node
+from twitch.root import journal
+from twitch.root.node import Node
 from twitch.runs import Store
 
 # Examples are counted, not timed: a test of ours has no opinion about the machine it runs on.

@@ -16,13 +16,14 @@ from typing import Any, Callable, Optional, Union
 
 from tests.unit.wire import Answer as Reply
 from tests.unit.wire import Client, visit
-from twitch import config, messages, runs, tokens
-from twitch.api import API
-from twitch.ask import Handler
+from twitch import config, messages, runs
+from twitch.listener import tokens
+from twitch.listener.api.routes import API
+from twitch.listener.refusals import Refusals
+from twitch.listener.root_client import Handler
+from twitch.listener.watched import Watched
 from twitch.messages import Answer, Run, Status
-from twitch.refusals import Refusals
 from twitch.runs import Store
-from twitch.watched import Watched
 
 RUN, OTHER = "1" * 32, "2" * 32
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from twitch.connection import Pause
 from twitch.errors import HTTPError
-from twitch.http import Request, Response
+from twitch.listener.connection import Pause
+from twitch.listener.exchange import Request, Response
 
 
 class Echo:

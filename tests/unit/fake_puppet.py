@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twitch.puppet_settings import SETTINGS, Settings
+from twitch.root.settings import SETTINGS, Settings
 
 # -I and -S: it starts in 15 ms, and its environment cannot change what it is.
 SCRIPT = """\

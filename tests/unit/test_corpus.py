@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twitch import access, config, messages, parameters, tokens
-from twitch.access import Credentials
-from twitch.api import TRIGGER
+from twitch import config, messages
 from twitch.config import Config
 from twitch.errors import ConfigError, HTTPError, PacketError
-from twitch.http import Exchange, Request
-from twitch.tokens import Token
+from twitch.listener import access, tokens
+from twitch.listener.access import Credentials
+from twitch.listener.api import parameters
+from twitch.listener.api.routes import TRIGGER
+from twitch.listener.exchange import Exchange, Request
+from twitch.listener.tokens import Token
 
 CORPUS = Path(__file__).parent / "corpus"
 EXAMPLES = 300  # of each kind

@@ -13,8 +13,8 @@ from typing import NamedTuple, Optional
 
 from tests.unit.echo import Echo
 from tests.unit.pki import PKI
-from twitch import tls
-from twitch.listener import Listener
+from twitch.listener import tls
+from twitch.listener.server import Listener
 
 GET = b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 

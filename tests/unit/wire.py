@@ -14,7 +14,7 @@ from typing import NamedTuple, Optional
 
 import h11
 
-from twitch.connection import Connection, Service
+from twitch.listener.connection import Connection, Service
 
 ADDRESS = "192.0.2.7"  # of every client, as the service hears it (RFC 5737)
 

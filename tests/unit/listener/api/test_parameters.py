@@ -1,0 +1,192 @@
+"""Parameters: what is given arrives checked, and what is unknown, repeated or malformed is named."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twitch.errors import HTTPError
+from twitch.listener.api import parameters
+from twitch.listener.api.parameters import FORM, JSON, Parameters
+from twitch.listener.exchange import Request
+
+ALLOWED = ("async", "wait", "noop", "tags", "environment", "max_age")
+
+
+def read(query: str = "", *, body: bytes = b"", kind: str = "", method: str = "POST") -> Parameters:
+    headers = {"content-type": kind} if kind else {}
+    return parameters.read(Request(method, "/", headers, body, "::1"), query, ALLOWED)
+
+
+def refusal(call: Callable[[], object]) -> HTTPError:
+    with pytest.raises(HTTPError) as caught:
+        call()
+    return caught.value
+
+
+# ---- three ways to give them
+
+
+SAME = {
+    "query": {"query": "noop=true&tags=a,b&environment=c&wait=5"},
+    "query-escaped": {"query": "n%6fop=true&tags=a%2Cb&environment=%63&wait=5"},
+    "form": {"body": b"noop=true&tags=a,b&environment=c&wait=5", "kind": FORM},
+    "form-charset": {"body": b"noop&tags=a,b&environment=c&wait=5", "kind": f"{FORM.upper()} ; charset=x"},
+    "query-and-form": {"query": "noop=true&tags=a,b", "body": b"environment=c&wait=5", "kind": FORM},
+    "json": {"body": b'{"noop": true, "tags": ["a", "b"], "environment": "c", "wait": 5}', "kind": JSON},
+    "json-of-texts": {"body": b'{"noop": "", "tags": "a,b", "environment": "c", "wait": "5"}', "kind": JSON},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given_", SAME.values(), ids=SAME)
+def test_every_way_says_the_same(given_: dict[str, Any]) -> None:
+    one = read(**given_)
+    assert (one.flag("noop"), one.tags(), one.environment(), one.seconds("wait")) == (
+        True,
+        ("a", "b"),
+        "c",
+        5,
+    )
+
+
+def test_what_is_not_given_has_a_default() -> None:
+    none = read()
+    assert (none.flag("noop"), none.flag("async", default=True)) == (False, True)
+    assert (none.tags(), none.environment(), none.seconds("wait"), none.age("max_age")) == (
+        (),
+        None,
+        None,
+        None,
+    )
+
+
+# ---- what is refused before anybody asks for it
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "unknown": ({"query": "nop=true"}, 400, "Unknown parameter 'nop'; known here: async, wait"),
+    "unknown-case": ({"query": "Noop=true"}, 400, "Unknown parameter 'Noop'"),
+    "unknown-empty": ({"query": "=true"}, 400, "Unknown parameter ''"),
+    "unknown-escaped": ({"query": "a%0Ab=1"}, 400, r"Unknown parameter 'a\nb'"),
+    "unknown-long": ({"query": "x" * 1000}, 400, f"Unknown parameter '{'x' * 40}';"),
+    "unknown-in-form": ({"body": b"server=x", "kind": FORM}, 400, "Unknown parameter 'server'"),
+    "unknown-in-json": ({"body": b'{"server": "x"}', "kind": JSON}, 400, "Unknown parameter 'server'"),
+    "twice": ({"query": "noop=false&noop=true"}, 400, "Parameter noop is given more than once"),
+    "twice-alike": ({"query": "noop&noop"}, 400, "Parameter noop is given more than once"),
+    "twice-escaped": ({"query": "noop=true&%6eoop=false"}, 400, "Parameter noop is given more than once"),
+    "twice-in-form": ({"body": b"tags=a&tags=b", "kind": FORM}, 400, "tags is given more than once"),
+    "twice-in-json": ({"body": b'{"noop": 1, "noop": 2}', "kind": JSON}, 400, "noop is given more than once"),
+    "in-query-and-body": ({"query": "noop", "body": b"noop", "kind": FORM}, 400, "noop is given more than"),
+    "query-not-utf-8": ({"query": "tags=%ff"}, 400, "The query is not name=value"),
+    "query-too-many": ({"query": "&".join("abcdefghijklmnopqrstu")}, 400, "The query is not name=value"),
+    "form-not-utf-8": ({"body": b"tags=%ff", "kind": FORM}, 400, "The body is not name=value"),
+    "form-not-ascii": ({"body": b"tags=\xff", "kind": FORM}, 400, "The body is not name=value"),
+    "json-broken": ({"body": b'{"noop": ', "kind": JSON}, 400, "The body is not JSON in UTF-8"),
+    "json-not-utf-8": ({"body": b'{"noop": "\xff"}', "kind": JSON}, 400, "The body is not JSON in UTF-8"),
+    "json-too-deep": ({"body": b"[" * 16000, "kind": JSON}, 400, "The body is not JSON in UTF-8"),
+    "json-long-number": ({"body": b'{"wait": %s}' % (b"9" * 5000), "kind": JSON}, 400, "not JSON"),
+    "json-list": ({"body": b'["noop"]', "kind": JSON}, 400, "The body is not a JSON object"),
+    "json-empty-list": ({"body": b"[]", "kind": JSON}, 400, "The body is not a JSON object"),
+    "json-list-of-pairs": ({"body": b'[["noop", true]]', "kind": JSON}, 400, "The body is not a JSON object"),
+    "json-list-of-objects": ({"body": b'[{"noop": true}]', "kind": JSON}, 400, "not a JSON object"),
+    "json-text": ({"body": b'"noop"', "kind": JSON}, 400, "The body is not a JSON object"),
+    "json-null": ({"body": b"null", "kind": JSON}, 400, "The body is not a JSON object"),
+    "json-value-null": ({"body": b'{"noop": null}', "kind": JSON}, 400, "Parameter noop must be"),
+    "json-value-fraction": ({"body": b'{"wait": 1.5}', "kind": JSON}, 400, "Parameter wait must be"),
+    "json-value-object": ({"body": b'{"tags": {"a": "b"}}', "kind": JSON}, 400, "Parameter tags must be"),
+    "json-value-empty-object": ({"body": b'{"tags": {}}', "kind": JSON}, 400, "Parameter tags must be"),
+    "json-value-empty-list": ({"body": b'{"tags": []}', "kind": JSON}, 400, "Parameter tags must be"),
+    "json-value-mixed-list": ({"body": b'{"tags": ["a", 1]}', "kind": JSON}, 400, "Parameter tags must be"),
+    "json-value-nested-list": ({"body": b'{"tags": [["a"]]}', "kind": JSON}, 400, "Parameter tags must be"),
+    "json-odd-name": ({"body": b'{"\\u001b[2J": null}', "kind": JSON}, 400, r"Parameter '\x1b[2J' must be"),
+    "body-without-type": ({"body": b"noop=true"}, 415, f"A body must be {FORM} or {JSON}"),
+    "body-of-another-type": ({"body": b"noop=true", "kind": "text/plain"}, 415, "A body must be"),
+    "body-multipart": ({"body": b"noop", "kind": "multipart/form-data; boundary=x"}, 415, "A body must be"),
+    # Ignored, its noop=true would be a run in earnest.
+    "body-of-a-get": ({"body": b"noop=true", "kind": FORM, "method": "GET"}, 400, "POST"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given_", "status", "text"), REFUSED.values(), ids=REFUSED)
+def test_is_refused_by_name(given_: dict[str, Any], status: int, text: str) -> None:
+    error = refusal(lambda: read(**given_))
+    assert error.status == status
+    assert text in str(error)
+
+
+def test_an_endpoint_without_parameters_says_so() -> None:
+    error = refusal(lambda: parameters.read(Request("GET", "/", {}, b"", "::1"), "a", ()))
+    assert str(error) == "Unknown parameter 'a'; none is known here"
+
+
+# ---- what is refused when it is asked for
+
+
+FLAG, SECONDS, AGE = "flag", "seconds", "age"
+MALFORMED = {
+    FLAG: ("1", "yes", "TRUE", "true ", "true\n", "tru"),
+    SECONDS: ("", "-1", "+1", "1.5", "1s", "1e2", "\u0661", " 1", "1\n", "86401", "100000", "0x1"),
+    AGE: ("", "-1", "1.5h", "h", "2 h", "2H", "1w", "1h30m", "\u0662h", "2h\n", "1234567890"),
+    "tags": ("", ",", "a,", ",a", "a,,b", "a b", "-x", "--server=x", "a\n", "a\0", "\u00e9", "x" * 101),
+    "environment": ("", "-x", "a b", "a-b", "a.b", "../a", "a\n", "a\0", "\u00e9", "x" * 65),
+}  # fmt: skip
+WELL_FORMED: dict[str, dict[str, Any]] = {
+    FLAG: {"": True, "true": True, "false": False},
+    SECONDS: {"0": 0, "1": 1, "00010": 10, "86400": 86400},
+    AGE: {"90": 90, "90s": 90, "30m": 1800, "2h": 7200, "7d": 604800, "0": 0},
+    "tags": {"a": ("a",), "a::b,_c,0.d-e:f": ("a::b", "_c", "0.d-e:f"), ",".join("a" * 50): ("a",) * 50},
+    "environment": {"a": "a", "Feature_42": "Feature_42", "x" * 64: "x" * 64},
+}
+NAMES = {FLAG: "noop", SECONDS: "wait", AGE: "max_age"}
+
+
+def get(getter: str, value: str) -> object:
+    name = NAMES.get(getter)
+    one = Parameters({name or getter: value})
+    return getattr(one, getter)(name) if name else getattr(one, getter)()
+
+
+@pytest.mark.parametrize(
+    ("getter", "value"), [(getter, value) for getter, values in MALFORMED.items() for value in values]
+)
+def test_a_malformed_one_is_named(getter: str, value: str) -> None:
+    error = refusal(lambda: get(getter, value))
+    assert error.status == 400
+    assert str(error).startswith(f"Parameter {NAMES.get(getter, getter)} must be ")
+
+
+@pytest.mark.parametrize(
+    ("getter", "value", "expected"),
+    [(getter, *item) for getter, values in WELL_FORMED.items() for item in values.items()],
+)
+def test_a_well_formed_one_is_understood(getter: str, value: str, expected: object) -> None:
+    assert get(getter, value) == expected
+
+
+def test_more_than_fifty_tags_are_too_many() -> None:
+    assert "up to 50 tags" in str(refusal(Parameters({"tags": ",".join("a" * 51)}).tags))
+
+
+# ---- anything
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from(ALLOWED), st.text(max_size=8)), max_size=4, unique_by=lambda pair: pair[0]
+    )
+)
+def test_what_is_escaped_arrives_as_it_was(pairs: list[tuple[str, str]]) -> None:
+    query = urlencode(pairs)
+    assert read(query)._given == dict(pairs) == read(body=query.encode(), kind=FORM)._given
+
+
+@given(body=st.binary(max_size=60), kind=st.sampled_from([FORM, JSON, "text/plain", ""]))
+def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
+    try:
+        read(body=body, kind=kind)
+    except HTTPError as error:
+        assert error.status in (400, 415)

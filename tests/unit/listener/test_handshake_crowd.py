@@ -1,0 +1,124 @@
+"""Handshakes by the hundred, silent, slow, cut off or garbage: nobody waits for anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.unit import tlswire
+from tests.unit.pki import PKI
+from tests.unit.tlswire import GET
+from twitch.listener import handshake, server
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
+    return PKI(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def credentials(pki: PKI) -> Path:
+    return pki.hand_over(pki.directory / "credentials", *pki.certificate("node"))
+
+
+async def test_silent_and_slow_handshakes_do_not_block_others(pki: PKI, credentials: Path) -> None:
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            for number in range(300):  # more than there are places
+                one = held.enter_context(node.connect(f"127.0.1.{number % 10 + 1}"))
+                if number % 2:
+                    one.sendall(b"\x16\x03\x01")  # a handshake that goes no further
+            for _ in range(5):
+                assert (await node.ask(pki.certificate("good"))).startswith(b"HTTP/1.1 200 ")
+    assert len(node.listener._connections) == 0
+
+
+async def test_one_address_has_so_many_handshakes(pki: PKI, credentials: Path) -> None:
+    most = server.MAX_CONNECTIONS_PER_ADDRESS
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            for _ in range(most):
+                held.enter_context(node.connect("127.0.1.1"))
+
+            def one_more() -> bytes:
+                with node.connect("127.0.1.1") as plain:
+                    plain.sendall(GET)
+                    return b"".join(iter(lambda: plain.recv(65536), b""))
+
+            assert (await asyncio.to_thread(one_more)).startswith(b"HTTP/1.1 503 ")
+            assert (await node.ask(source="127.0.1.2")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "a-byte", "a-head"]
+)
+async def test_a_handshake_that_takes_too_long_ends(
+    pki: PKI, credentials: Path, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 0.2)
+    async with tlswire.node(pki, credentials) as node:
+
+        def stay() -> bytes:
+            with node.connect() as plain:
+                plain.sendall(said)
+                return plain.recv(100)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(stay) == b""
+        assert node.service.drops == ["TLS handshake too slow"]
+
+
+async def test_stopping_does_not_wait_for_a_handshake(
+    pki: PKI, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 3600)
+    monkeypatch.setattr(server, "STOP_GRACE_S", 0.05)
+    with contextlib.ExitStack() as held:
+        async with tlswire.node(pki, credentials) as node:
+            held.enter_context(node.connect())
+            held.enter_context(node.connect()).sendall(b"\x16\x03\x01")
+            while len(node.listener._beginning) < 2:
+                await asyncio.sleep(0)
+
+
+async def test_coming_and_going_at_every_moment_leaves_nothing_behind(pki: PKI, credentials: Path) -> None:
+    context = ssl._create_unverified_context()
+    client = context.wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    assert incoming.pending == 0
+    hello = outgoing.read()
+    async with tlswire.node(pki, credentials) as node:
+        for length in range(0, len(hello) + 1, 16):
+            for linger in (b"\0\0\0\0\0\0\0\0", b"\1\0\0\0\0\0\0\0"):  # FIN, RST
+                with node.connect() as plain:
+                    plain.sendall(hello[:length])
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                await asyncio.sleep(0)
+        while node.listener._connections:
+            await asyncio.sleep(0)
+        assert (await node.ask()).startswith(b"HTTP/1.1 200 ")
+    assert not node.listener._per_address
+    assert not node.listener._beginning
+
+
+async def test_garbage_after_the_first_byte_is_counted(pki: PKI, credentials: Path) -> None:
+    async with tlswire.node(pki, credentials) as node:
+
+        def ask() -> bytes:
+            with node.connect() as plain:
+                plain.sendall(b"\x16" + os.urandom(200))
+                with contextlib.suppress(ConnectionResetError):
+                    return b"".join(iter(lambda: plain.recv(65536), b""))
+                return b""
+
+        for _ in range(20):
+            assert b"HTTP/1.1" not in await asyncio.to_thread(ask)
+        assert node.service.seen == []
+        assert {text.split()[0] for text in node.service.drops} <= {"TLS"}

@@ -1,0 +1,92 @@
+"""Refusals in the journal: summed up, most first, and never more than a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from twitch.listener import refusals
+from twitch.listener.refusals import Refusals
+
+
+async def test_many_refusals_of_one_address_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    counts = Refusals()
+    for kind in ("403", "404", "403", "TLS certificate revoked", "403"):
+        counts.add("192.0.2.7", kind)
+    assert caplog.messages == []
+    counts.flush()
+    assert caplog.messages == ["refused 192.0.2.7: 3 x 403, 1 x 404, 1 x TLS certificate revoked"]
+
+
+async def test_the_loudest_come_first_and_the_rest_together(caplog: pytest.LogCaptureFixture) -> None:
+    counts = Refusals()
+    for number in range(30):
+        for _ in range(number + 1):
+            counts.add(f"192.0.2.{number}", "403")
+    counts.flush()
+    said = caplog.messages
+    assert said[:2] == ["refused 192.0.2.29: 30 x 403", "refused 192.0.2.28: 29 x 403"]
+    assert said[-1] == f"refused 20 more addresses: {sum(range(21))} x 403"
+    assert len(said) == refusals.MAX_LINES + 1
+
+
+async def test_thousands_of_addresses_take_no_more_room(caplog: pytest.LogCaptureFixture) -> None:
+    counts, many = Refusals(), 3 * refusals.MAX_ADDRESSES
+    for number in range(many):
+        counts.add(f"2001:db8:0:{number:x}::1", "503")
+        assert len(counts._counts) <= refusals.MAX_ADDRESSES
+    counts.flush()
+    assert caplog.messages[0].startswith("refused other addresses: ")
+    assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
+
+
+async def test_who_holds_one_ipv6_address_is_counted_with_its_whole_net(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counts = Refusals()
+    counts.add("192.0.2.7", "403")
+    for number in range(3 * refusals.MAX_ADDRESSES):
+        counts.add(f"2001:db8::{number:x}", "503")
+    counts.add("192.0.2.8", "403")
+    counts.flush()
+    assert caplog.messages == [
+        f"refused 2001:db8::/64: {3 * refusals.MAX_ADDRESSES} x 503",
+        "refused 192.0.2.7: 1 x 403",
+        "refused 192.0.2.8: 1 x 403",
+    ]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+async def test_many_quiet_addresses_do_not_hide_a_loud_one(
+    caplog: pytest.LogCaptureFixture, late: bool
+) -> None:
+    counts = Refusals()
+    quiet = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusals.MAX_ADDRESSES)]
+    loud = ["192.0.2.7"] * 20
+    for address in quiet + loud if late else loud + quiet:
+        counts.add(address, "401")
+    counts.flush()
+    assert "refused 192.0.2.7: 20 x 401" in caplog.messages[:2]
+
+
+async def test_they_are_written_down_by_themselves_after_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "INTERVAL_S", 0.01)
+    counts = Refusals()
+    for _ in range(2):
+        caplog.clear()
+        counts.add("192.0.2.7", "403")
+        while not caplog.messages:
+            await asyncio.sleep(0.001)
+        assert caplog.messages == ["refused 192.0.2.7: 1 x 403"]
+
+
+async def test_nothing_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    counts = Refusals()
+    counts.flush()
+    counts.add("192.0.2.7", "403")
+    counts.flush()
+    counts.flush()
+    assert len(caplog.messages) == 1

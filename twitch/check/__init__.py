@@ -1,0 +1,1 @@
+"""`puppet-twitch check`: reads what both sides read, and changes nothing."""

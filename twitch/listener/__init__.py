@@ -1,0 +1,1 @@
+"""Runs as user twitch: parses what clients send, and can only ask root."""

@@ -1,0 +1,1 @@
+"""What each path answers: routes, endpoints, and how an answer is written."""

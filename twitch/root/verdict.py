@@ -1,0 +1,140 @@
+"""What became of a run? The rules, on facts that others have gathered.
+
+Exit codes lie: Puppet exits 0 after SIGTERM in the middle of a catalog and 1 for anything from a
+compile error to a lock that somebody else holds. So the report that is known to be this run's
+decides, and the exit status only where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from twitch.root.report import Report, Summary
+from twitch.runs import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
+
+# --detailed-exitcodes
+BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
+SPOILT = "its report is missing or not whole"
+
+
+class Facts(NamedTuple):
+    """What is known when Puppet has ended."""
+
+    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped; '' if nobody knows
+    exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
+    report: Optional[Report]  # only if it is this run's
+    summary: Optional[Summary]  # only if it was written since this run began
+    log_begun: bool  # Puppet has opened its log of this run
+    other_run: bool  # somebody else's Puppet holds the lock, or has left a report since
+    disabled: Optional[str]  # why the agent is disabled, '' if nobody said
+    requested_environment: Optional[str] = None
+    spoilt_report: bool = False  # a report has been written since this run began, and is not whole
+    masterless: bool = False  # `puppet apply`
+
+
+class Verdict(NamedTuple):
+    """One word, and a sentence where the word is not enough.
+
+    The sentence is ours or names resources. Puppet's own error texts are not in it: they may say
+    more than a caller without the grant `logs` may read.
+    """
+
+    word: str
+    reason: Optional[str] = None
+    unreported: bool = False
+
+
+def judge(facts: Facts) -> Verdict:
+    """Return the verdict on a run."""
+    if facts.report:
+        return _by_report(facts, facts.report)
+    if not facts.exit_code:
+        return Verdict(INTERRUPTED, "how Puppet ended is not known")
+    if facts.exit_code != "exited":
+        if facts.log_begun:
+            return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
+        return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
+    if facts.summary:
+        return _by_summary(facts, facts.summary)
+    if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
+        return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)  # only a run exits so
+    if facts.spoilt_report:
+        return Verdict(INTERRUPTED if facts.exit_status == "0" else FAILED, SPOILT, unreported=True)
+    if facts.other_run:
+        return Verdict(BUSY, "another Puppet run was faster")
+    if facts.disabled is not None:
+        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled or 'no reason given'}")
+    return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
+
+
+def _by_report(facts: Facts, report: Report) -> Verdict:
+    if not report.transaction_completed:
+        return _incomplete(facts, report)
+    if report.status == FAILED:
+        reason = _failed(report) or _environment(facts, report)
+        return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'nobody knows what'}")
+    if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
+        # A postrun_command that fails is in no report (configurer.rb, run_internal), only here.
+        return Verdict(FAILED, f"Puppet exited with {facts.exit_status} after its catalog was applied")
+    return Verdict(report.status, _environment(facts, report))
+
+
+def _incomplete(facts: Facts, report: Report) -> Verdict:
+    """Told to stop, or given up: no catalog, a cycle in it, `runtimeout`.
+
+    An agent that is told to stop exits 0, or dies of the signal; one that gives up exits 1. `puppet
+    apply` exits 1 for both, but what it gave up has failed resources (a cycle: all that are in it).
+    """
+    failed, begun = _failed(report), report.counts.get("total", 0) > 0
+    told = facts.exit_code != "exited" or facts.exit_status == "0"
+    if told or (facts.masterless and begun and not failed):
+        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
+    if failed or begun:
+        return Verdict(
+            FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
+        )
+    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts))
+
+
+def _by_summary(facts: Facts, summary: Summary) -> Verdict:
+    """`report = false`: the exit status, because the run has at least begun and ended."""
+    word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
+    if word == UNCHANGED and not summary.completed:
+        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
+    if word == FAILED:
+        reason = (
+            "resources failed" if summary.completed or summary.counts.get("failed") else _no_catalog(facts)
+        )
+        return Verdict(FAILED, reason, unreported=True)
+    return Verdict(word, unreported=True)
+
+
+def from_summary(summary: Summary) -> str:
+    """The word for a run of which only the summary is left."""
+    if summary.counts.get("failed") or not summary.completed:
+        return FAILED
+    return CHANGED if summary.counts.get("changed") else UNCHANGED
+
+
+def _failed(report: Report) -> Optional[str]:
+    if not report.failed_resources:
+        return None
+    named = ", ".join(report.failed_resources[:5])
+    more = report.counts.get("failed", 0) - len(report.failed_resources[:5])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _no_catalog(facts: Facts) -> str:
+    if facts.requested_environment and not facts.masterless:
+        # Which one the server assigns is only in Puppet's text, and texts are not parsed.
+        return (
+            f"no catalog of environment {facts.requested_environment} was applied; "
+            "the server does not know it, cannot compile it, or assigns another one"
+        )
+    return "no catalog was applied"
+
+
+def _environment(facts: Facts, report: Report) -> Optional[str]:
+    if facts.requested_environment and report.environment not in (None, facts.requested_environment):
+        return f"the server assigns environment {report.environment}"
+    return None
