@@ -1,8 +1,8 @@
-"""`/etc/puppet-twitch/puppet-twitch.conf`: what may stand there, and nothing else.
+"""`/etc/puppet-twitch/puppet-twitch.conf`: the sections and keys that it may have, and no others.
 
 Every key has a default, so the file may be empty or missing. A fault is one line that names file,
-section, key and what is allowed; it never falls back to a default, because a default may be laxer
-than what the operator meant to write.
+section, key and what is allowed. An invalid value never falls back to a default, because the default
+may allow more than the operator meant to write.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import configparser
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 from twitch import texts
 from twitch.errors import ConfigError
@@ -21,24 +21,36 @@ TOKENS_FILE = "/etc/puppet-twitch/tokens"
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
-GRANT_WORDS = ("trigger", "noop", "tags", "status", "logs")
-ENVIRONMENT_GRANT = re.compile(r"environment=[A-Za-z0-9_*]+")
-GRANTS_ALLOWED = "any of: trigger noop tags environment=PATTERN status logs"
+# Each grant, and what a caller may do with it. `environment` takes a pattern: environment=PATTERN.
+# Where a grant is demanded: listener/access.py (runs), listener/api (the rest).
+GRANTS = {
+    "trigger": "trigger runs",
+    "noop": "trigger noop runs",
+    "tags": "choose tags",
+    "environment": "choose the environments",
+    "status": "read status and runs",
+    "logs": "read Puppet's error texts",
+}
+ENVIRONMENT = "environment="
+ENVIRONMENT_GRANT = re.compile(rf"{ENVIRONMENT}[A-Za-z0-9_*]+")
+GRANTS_ALLOWED = "any of: " + " ".join(
+    f"{ENVIRONMENT}PATTERN" if name == "environment" else name for name in GRANTS
+)
 
-# Certnames are lower case (Puppet refuses others); a name of a token is what `token NAME` takes.
+# Certnames are lower case (Puppet refuses others); the name of a token is as `token NAME` takes it.
 CALLER = re.compile(r"token:[A-Za-z0-9_.*-]{1,64}|cert:[a-z0-9_.*-]{1,253}")
 
 ANONYMOUS_GRANTS = ("trigger", "status")
 EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
-# Anonymous callers only: ten seconds after a run ended, a run that somebody wants at once is either
-# a loop or an attack; whoever has a name is trusted to know.
+# For anonymous callers only: a run that is wanted within ten seconds after the last one is either a loop
+# or an attack. Callers with a name are trusted.
 COOLDOWN_S = 10
 COOLDOWN_MAX_S = 24 * 3600
 
 
 class Config(NamedTuple):
-    """The whole configuration, checked."""
+    """The whole configuration; every value is valid."""
 
     networks: tuple[Network, ...] = EVERYWHERE
     grants: Mapping[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}  # caller -> grants
@@ -52,42 +64,40 @@ class Config(NamedTuple):
 
 
 class _Parser(configparser.ConfigParser):
-    # Without the end, `[access] anonymous =` would be a section, and what follows it not be there.
+    # configparser ignores text after `]`: `[access] anonymous =` on one line would open the section and
+    # drop the setting.
     SECTCRE = re.compile(r"\[(?P<header>[^]]+)\]\Z")
     optionxform = str  # type: ignore[assignment]  # names of callers are case-sensitive
 
 
 class Loader:
-    """`load` for a process that stays: a file that has said something may not fall silent.
+    """`load` for a process that stays: a file that had content must not become empty.
 
-    An editor that writes in place, or a full disk, leaves it empty for a moment or for good; what that
-    means, the defaults, is laxer than most of what may have stood there.
+    An editor that writes in place, or a full disk, leaves a file empty for a moment or for good. An empty
+    file means the defaults, and those allow more than most files.
     """
 
     def __init__(self) -> None:
-        self._said = False
+        self._had_content = False
 
     def __call__(self, path: str) -> Config:
-        """Read and check the file; raises `ConfigError`."""
+        """Return the configuration in a file; raises `ConfigError`."""
         try:
             text = _read(path)
         except ConfigError:
-            self._said = True  # something, if not what
+            self._had_content = True  # there is something, even if it cannot be read
             raise
-        if self._said and not text:
+        if self._had_content and not text:
             raise ConfigError(
                 f"{path}: empty or gone, and was not before; write it again, or to go back to the defaults: "
                 "systemctl stop puppet-twitch.service"
             )
-        self._said = bool(text)
+        self._had_content = bool(text)
         return _parse(path, text)
 
 
 def load(path: str = CONFIG_FILE) -> Config:
-    """Read and check the file.
-
-    A missing file is an empty one; one that cannot be read or understood raises `ConfigError`.
-    """
+    """Return the configuration in a file; a missing file is like an empty one. Raises `ConfigError`."""
     return _parse(path, _read(path))
 
 
@@ -121,73 +131,34 @@ def _parse(path: str, text: str) -> Config:
 
 
 def _check(path: str, parser: configparser.ConfigParser) -> Config:
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     grants: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}
     for section in parser.sections():
-        if section not in ("access", "puppet", "tls"):
+        if section not in KEYS:
             raise ConfigError(f"{path}: [{section}]: unknown section; allowed: [access] [puppet] [tls]")
-        for key, value in parser.items(section):
-            where = f"{path}: [{section}] {key}"
-            if section == "access":
-                _access(where, key, value, values, grants)
-            elif section == "tls":
-                _tls(where, key, value, values)
+        for name, text in parser.items(section):
+            where = f"{path}: [{section}] {name}"
+            if name in KEYS[section]:
+                key = KEYS[section][name]
+                values[key.field] = key.read(where, text)
+            elif section == "access" and (name == "anonymous" or CALLER.fullmatch(name)):
+                grants[name] = _grants(where, text)
             else:
-                _puppet(where, key, value, values)
-    if values.get("command") == "apply" and "manifest" not in values:
+                callers = CALLER_KEYS if section == "access" else ()
+                raise ConfigError(f"{where}: unknown key; allowed: {', '.join([*KEYS[section], *callers])}")
+    config = Config(grants=grants, **values)
+    if config.command == "apply" and config.manifest is None:
         raise ConfigError(f"{path}: [puppet] command = apply needs a manifest = /absolute/path")
-    if "manifest" in values and values.get("command") != "apply":
+    if config.manifest is not None and config.command != "apply":
         raise ConfigError(f"{path}: [puppet] manifest is only for command = apply")
-    return Config(grants=grants, **values)  # type: ignore[arg-type]
-
-
-def _access(
-    where: str, key: str, value: str, values: dict[str, object], grants: dict[str, tuple[str, ...]]
-) -> None:
-    if key == "from":
-        values["networks"] = _networks(where, value)
-    elif key == "cooldown":
-        values["cooldown_s"] = _seconds(where, value, COOLDOWN_MAX_S)
-    elif key == "plaintext_tokens":
-        values["plaintext_tokens"] = _yes(where, value)
-    elif key == "anonymous" or CALLER.fullmatch(key):
-        grants[key] = _grants(where, value)
-    else:
-        raise ConfigError(
-            f"{where}: unknown key; allowed: from, cooldown, plaintext_tokens, anonymous, "
-            "token:NAME, cert:CERTNAME, with * in names"
-        )
-
-
-def _tls(where: str, key: str, value: str, values: dict[str, object]) -> None:
-    if key == "enabled":
-        values["tls"] = _yes(where, value)
-    elif key == "client":
-        if value not in ("optional", "required"):
-            raise ConfigError(f"{where}: {value!r} is not allowed; allowed: optional, required")
-        values["tls_client"] = value
-    else:
-        raise ConfigError(f"{where}: unknown key; allowed: enabled, client")
-
-
-def _puppet(where: str, key: str, value: str, values: dict[str, object]) -> None:
-    if key == "command":
-        if value not in ("agent", "apply"):
-            raise ConfigError(f"{where}: {value!r} is not allowed; allowed: agent, apply")
-        values["command"] = value
-    elif key == "manifest":
-        values["manifest"] = _absolute(where, value)
-    elif key == "path":
-        values["puppet_path"] = _absolute(where, value)
-    else:
-        raise ConfigError(f"{where}: unknown key; allowed: command, manifest, path")
+    return config
 
 
 def _networks(where: str, value: str) -> tuple[Network, ...]:
     networks = []
     for word in value.split():
         try:
-            if "%" in word:  # ipaddress takes it, and forgets it when it compares
+            if "%" in word:  # ipaddress accepts an interface, and ignores it in comparisons
                 raise ValueError(f"{word!r} names an interface")
             networks.append(ipaddress.ip_network(word))
         except ValueError as error:
@@ -202,24 +173,31 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
 def _grants(where: str, value: str) -> tuple[str, ...]:
     words = tuple(value.split())
     for number, word in enumerate(words, start=1):
-        if word not in GRANT_WORDS and not ENVIRONMENT_GRANT.fullmatch(word):
+        if (word not in GRANTS or word == "environment") and not ENVIRONMENT_GRANT.fullmatch(word):
             if word.startswith("#"):
-                raise ConfigError(f"{where}: a comment stands on a line of its own")
-            # Not the word itself unless it is a short one: it may be a token that somebody has pasted here.
+                raise ConfigError(f"{where}: a comment needs a line of its own")
+            # Only a short word is repeated here: a long one may be a token that was pasted by mistake.
             named = f" ({word})" if re.fullmatch("[a-z]{1,12}", word) else ""
             raise ConfigError(f"{where}: word {number}{named} is not a grant; allowed: {GRANTS_ALLOWED}")
     return words
 
 
+def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    def read(where: str, value: str) -> str:
+        if value not in allowed:
+            raise ConfigError(f"{where}: {value!r} is not allowed; allowed: {', '.join(allowed)}")
+        return value
+
+    return read
+
+
 def _yes(where: str, value: str) -> bool:
-    if value not in ("yes", "no"):
-        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: yes, no")
-    return value == "yes"
+    return _one_of("yes", "no")(where, value) == "yes"
 
 
-def _seconds(where: str, value: str, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > most:
-        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: seconds from 0 to {most}")
+def _cooldown(where: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > COOLDOWN_MAX_S:
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: seconds from 0 to {COOLDOWN_MAX_S}")
     return int(value)
 
 
@@ -229,8 +207,35 @@ def _absolute(where: str, value: str) -> str:
     return value
 
 
+class Key(NamedTuple):
+    """A key of the file: the field of `Config` that it sets, and what reads its text."""
+
+    field: str
+    read: Callable[[str, str], Any]
+
+
+# section -> key. Callers are keys of [access] as well.
+KEYS = {
+    "access": {
+        "from": Key("networks", _networks),
+        "cooldown": Key("cooldown_s", _cooldown),
+        "plaintext_tokens": Key("plaintext_tokens", _yes),
+    },
+    "puppet": {
+        "command": Key("command", _one_of("agent", "apply")),
+        "manifest": Key("manifest", _absolute),
+        "path": Key("puppet_path", _absolute),
+    },
+    "tls": {
+        "enabled": Key("tls", _yes),
+        "client": Key("tls_client", _one_of("optional", "required")),
+    },
+}
+CALLER_KEYS = ("anonymous", "token:NAME", "cert:CERTNAME, with * in names")
+
+
 def _one_line(error: configparser.Error) -> str:
-    """configparser's texts run over several lines and repeat the name of the file."""
+    """Return a text of configparser's on one line; its own run over several and repeat the file's name."""
     line = getattr(error, "lineno", None) or next(
         (number for number, _ in getattr(error, "errors", ())), None
     )

@@ -1,17 +1,20 @@
-"""The packets between listener and handler: what they are, and whether one is well-formed.
+"""The packets between the listener and root: their form, and whether one is well-formed.
 
-One JSON object each way over SOCK_SEQPACKET. The handler runs as root, so everything in a packet
-is matched whole against what Puppet is known to accept; whatever else a packet says is an error.
-No behaviour lives here.
+One JSON object each way over SOCK_SEQPACKET. Root reads questions, so each field of a question is
+matched whole against what Puppet is known to accept; any other key is an error. No behaviour lives here.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple, Optional, Union
+from typing import Callable, NamedTuple, Optional, Union
 
+from twitch import node_status
 from twitch.errors import PacketError
+from twitch.fields import FieldError, Fields
+from twitch.node_status import NodeStatus
+from twitch.records import RUN_ID, Options
 
 RUN_SOCKET = "/run/puppet-twitch/run.sock"
 
@@ -22,66 +25,40 @@ MAX_TAGS = 50
 # Puppet's rule is [[:alnum:]_][[:alnum:]_:.-]* (lib/puppet/util/tagging.rb); ASCII and a length
 # are ours. The first character cannot be a hyphen, so no tag can pose as an option.
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
-# puppetserver rejects whatever is not \w+ with 400, after the agent has done its pluginsync.
+# puppetserver rejects an environment that is not \w+ with 400, after the agent has done its pluginsync.
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
-RUN_ID = re.compile(r"[0-9a-f]{32}")  # systemd's INVOCATION_ID
 CALLER = re.compile(r"[!-~]{1,256}( [!-~]{1,256}){0,7}")
 CLIENT = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 
-ANSWERS = frozenset(
-    # started, queued: `run` says which. busy: `run` if it is one of ours. disabled, cannot: `reason`.
-    # cooldown: `retry_after_s`. status: `status`. invalid: `reason`; the packet was not understood.
-    ("started", "queued", "busy", "disabled", "cooldown", "cannot", "status", "invalid")
-)
+
+# ---- questions
 
 
 class Run(NamedTuple):
-    """Please run Puppet. `caller` and `client` are for the journal."""
+    """A request to run Puppet. `caller` and `client` are for the journal and the record."""
 
     caller: str
-    client: str
+    client: str  # the address
     named: bool = False  # the caller has a line in [access]: no cooldown
     noop: bool = False
     tags: tuple[str, ...] = ()
     environment: Optional[str] = None
-    queue: bool = False
+    queue: bool = False  # wait in the queue if Puppet is busy
 
-    def options(self) -> dict[str, object]:
-        """What the caller has chosen about the run, as records and claims hold it."""
-        return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
+    @property
+    def options(self) -> Options:
+        """What the caller has chosen about the run."""
+        return Options(self.noop, self.tags, self.environment)
 
 
 class Status(NamedTuple):
-    """What is Puppet doing, and what became of its last run?"""
+    """The question what Puppet is doing, and what became of its last run."""
 
 
-class Answer(NamedTuple):
-    """What the handler says; see ANSWERS for which field comes with which kind."""
-
-    kind: str
-    run: Optional[str] = None
-    reason: Optional[str] = None
-    retry_after_s: Optional[int] = None
-    status: Optional[dict[str, object]] = None
+Question = Union[Run, Status]
 
 
-def encode(message: Union[Run, Status, Answer]) -> bytes:
-    """Return the packet for a message; ASCII only, whatever a reason contains."""
-    fields = dict(message._asdict())
-    if not isinstance(message, Answer):
-        fields["ask"] = type(message).__name__.lower()
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
-
-
-def decode_question(packet: bytes) -> Union[Run, Status]:
-    """Return the question in a packet; raises `PacketError` saying what is wrong with it."""
-    fields = _object(packet)
-    ask = fields.pop("ask", None)
-    if ask == "status":
-        _only(fields, Status._fields)
-        return Status()
-    if ask != "run":
-        raise PacketError("'ask' must be 'run' or 'status'")
+def _read_run(fields: dict[str, object]) -> Run:
     _only(fields, Run._fields)
     environment = fields.get("environment")
     return Run(
@@ -95,14 +72,87 @@ def decode_question(packet: bytes) -> Union[Run, Status]:
     )
 
 
-def decode_answer(packet: bytes) -> Answer:
-    """Return the answer in a packet; raises `PacketError` if it is none."""
+def _read_status(fields: dict[str, object]) -> Status:
+    _only(fields, Status._fields)
+    return Status()
+
+
+class Kind(NamedTuple):
+    """A kind of question: its type, and what makes one of the fields of a packet."""
+
+    type: type[Question]
+    read: Callable[[dict[str, object]], Question]
+
+
+# Each kind has an entry in HANDLERS of root/handler.py as well; a test compares the two.
+QUESTIONS = {"run": Kind(Run, _read_run), "status": Kind(Status, _read_status)}
+
+
+# ---- answers
+
+STARTED = "started"  # `run` is the run that begins now
+QUEUED = "queued"  # `run` waits, for this caller or for an equal request before it
+BUSY = "busy"  # Puppet is running; `run`, if it is one of ours
+FULL = "full"  # Puppet is running and the queue is taken, by `run`
+DISABLED = "disabled"  # `reason`, if anybody gave one
+COOLDOWN = "cooldown"  # `retry_after_s`
+CANNOT = "cannot"  # `reason`: Puppet cannot be started, or asked
+STATUS = "status"  # `status`
+INVALID = "invalid"  # `reason`: the packet was not understood
+ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, STATUS, INVALID)
+
+
+class Answer(NamedTuple):
+    """Root's answer; each of ANSWERS says which fields come with it."""
+
+    kind: str
+    run: Optional[str] = None
+    reason: Optional[str] = None
+    retry_after_s: Optional[int] = None
+    status: Optional[NodeStatus] = None
+
+
+# ---- packets
+
+
+def encode(message: Union[Question, Answer]) -> bytes:
+    """Return the packet for a message; ASCII only, whatever a reason contains."""
+    fields: dict[str, object] = dict(message._asdict())
+    if isinstance(message, Answer):
+        fields["status"] = message.status.to_json() if message.status else None
+    else:
+        fields["ask"] = next(name for name, kind in QUESTIONS.items() if type(message) is kind.type)
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def decode_question(packet: bytes) -> Question:
+    """Return the question in a packet; raises `PacketError` naming what is wrong with it."""
     fields = _object(packet)
-    _only(fields, Answer._fields)
-    if str(fields.get("kind")) not in ANSWERS:
+    kind = QUESTIONS.get(str(fields.pop("ask", None)))
+    if kind is None:
+        raise PacketError(f"'ask' must be {' or '.join(map(repr, QUESTIONS))}")
+    return kind.read(fields)
+
+
+def decode_answer(packet: bytes) -> Answer:
+    """Return the answer in a packet; raises `PacketError` if it is not one."""
+    values = _object(packet)
+    _only(values, Answer._fields)
+    if values.get("kind") not in ANSWERS:
         raise PacketError("'kind' is not one of the answers")
-    answer = Answer(**fields)  # type: ignore[arg-type]
-    if answer.kind in ("started", "queued"):
+    try:
+        fields = Fields(values)
+        status = fields.fields("status")
+        answer = Answer(
+            kind=fields.text("kind"),
+            run=fields.optional_text("run"),
+            reason=fields.optional_text("reason"),
+            retry_after_s=fields.optional_integer("retry_after_s"),
+            status=node_status.from_json(status) if status else None,
+        )
+    except FieldError as error:
+        raise PacketError(str(error)) from error
+    if answer.run is not None or answer.kind in (STARTED, QUEUED):
         _matching(answer.run, "run", RUN_ID)
     return answer
 

@@ -146,7 +146,7 @@ def test_an_expired_crl_refuses_every_certificate(
     found = tidy12.run("puppet-twitch", "check", check=False)
     assert found.returncode == 1
     assert "CRL has expired" in found.stdout
-    assert "mend: crl_refresh_interval = 1d" in found.stdout
+    assert "fix: set crl_refresh_interval = 1d" in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,10 @@ def test_a_revoked_certificate_is_good_until_the_crl_is_fetched(
     tidy12.run("touch", "--date=40 days ago", f"{pki.SSL}/crl.pem")
     found = tidy12.run("puppet-twitch", "check").stdout
     assert "was fetched 40 days ago" in found
-    assert f"Puppet never refreshes {pki.SSL}/crl.pem: who is revoked from now on is still let in" in found
-    assert "mend: crl_refresh_interval = 1d" in found
-    # What the mend says; Puppet 7 then fetches it with its next run.
+    never = f"Puppet never refreshes {pki.SSL}/crl.pem: a certificate that is revoked from now on is still"
+    assert f"{never} accepted here" in found
+    assert "fix: set crl_refresh_interval = 1d" in found
+    # Apply that fix; Puppet 7 then fetches the CRL with its next run.
     kept = tidy12.read("/etc/puppet/puppet.conf")
     tidy12.write("/etc/puppet/puppet.conf", f"{kept}[agent]\ncrl_refresh_interval = 1d\n")
     tidy12.run("puppet", "agent", "--onetime", "--no-daemonize", "--verbose", timeout_s=180)

@@ -132,8 +132,9 @@ def test_a_missing_file_is_found_by_check_and_heals(tidy12: Machine, agent13: Ma
             tidy12.wait("systemctl show -P Result puppet-twitch.service | grep -v success")
             found = tidy12.run("puppet-twitch", "check", check=False)
         assert found.returncode == 1
-        assert f"FAULT TLS: missing key ({key}); puppet-twitch.service cannot start" in found.stdout
-        assert "mend: see /usr/share/doc/puppet-twitch/tls.conf" in found.stdout
+        assert f"FAULT TLS: missing key ({key}), so puppet-twitch.service cannot start" in found.stdout
+        set_up = "set up certificate, key, CA and CRL as /usr/share/doc/puppet-twitch/tls.conf describes"
+        assert f"fix: {set_up}" in found.stdout
     finally:
         tidy12.run("mv", f"{key}.away", key)
     # RestartSec= heals by itself; the port was never given up.
@@ -144,6 +145,6 @@ def test_without_the_drop_in_the_port_says_so(tidy12: Machine) -> None:
     stub.stub_puppet(tidy12, access=f"{GRANTS}\n[tls]\nenabled = yes")
     place = access.now(tidy12)
     reply = tidy12.curl("/version")
-    assert (reply.status, "its journal says where" in reply.body) == (503, True)
+    assert (reply.status, "see its journal" in reply.body) == (503, True)
     text = "[tls] enabled = yes, but systemd hands over no credential 'cert'; see tls.conf"
     assert access.heard(tidy12, place, text).count(text) == 1

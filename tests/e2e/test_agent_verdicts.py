@@ -181,7 +181,7 @@ def test_a_disabled_agent_says_why(node: Machine) -> None:
     node.run("puppet", "agent", "--disable", "maintenance until noon")
     reply = run(node)
     assert (reply.status, reply.body) == (423, "Puppet disabled: maintenance until noon\n")
-    assert node.curl("/puppet/status").body == "disabled\n"
+    assert node.curl("/puppet/status").body == "disabled: maintenance until noon\n"
     node.run("puppet", "agent", "--enable")
     node.wait(lambda: run(node).status == 200)  # the listener remembers a refusal for a second
 

@@ -18,7 +18,7 @@ READ_ONLY = "Read-only file system"
 @pytest.fixture
 def tidy(node12: Machine) -> Iterator[Machine]:
     stub.clear(node12)
-    stub.stub_puppet(node12)
+    stub.stub_puppet(node12, access="anonymous = trigger status logs")  # so that answers have reasons
     # Puppet has told its settings, as on any node that has been up for a while.
     assert node12.curl("/puppet/status").body == "idle\n"
     yield node12

@@ -16,7 +16,7 @@ REPORT, SUMMARY = f"{stub.STUB}/last_run_report.yaml", f"{stub.STUB}/last_run_su
 @pytest.fixture
 def tidy(node12: Machine) -> Iterator[Machine]:
     stub.clear(node12)
-    stub.stub_puppet(node12)
+    stub.stub_puppet(node12, access="anonymous = trigger status logs")  # so that answers have reasons
     yield node12
     stub.clear(node12)
 
@@ -91,7 +91,7 @@ def test_a_command_that_is_removed_during_a_run(tidy: Machine) -> None:
 
 @pytest.fixture
 def puppet_conf(tidy: Machine) -> Iterator[Machine]:
-    stub.real_puppet(tidy, "notify { 'a change': }\n")
+    stub.real_puppet(tidy, "notify { 'a change': }\n", access="anonymous = trigger status logs")
     tidy.run("cp", "-a", "/etc/puppet/puppet.conf", "/root/puppet.conf")
     yield tidy
     tidy.run("mv", "/root/puppet.conf", "/etc/puppet/puppet.conf")

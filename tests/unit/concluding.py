@@ -1,41 +1,46 @@
-"""Runs on record, and their end."""
+"""Runs that have begun on a node, and their end."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tests.unit import records
 from tests.unit.processes import dead
-from twitch import runs
+from tests.unit.records import RUN
+from twitch.records import RUNNING, Record
 from twitch.root import conclude
 from twitch.root.node import Node
-from twitch.runs import Claim
-
-RUN, OTHER = "1" * 32, "2" * 32
-STARTED = 1769072699.0  # a moment before the reports of these tests begin
+from twitch.root.store import Claim, Store
 
 
-def begin(here: Node, **more: Any) -> runs.Record:
-    """Put a run on record, as the handler does; its process has ended."""
-    record: runs.Record = {
-        "run": RUN,
-        "state": runs.RUNNING,
-        "asked": STARTED,
-        "started": STARTED,
-        "caller": "token:deploy",
-        "client": "192.0.2.7",
-        "options": {"noop": False, "tags": [], "environment": None},
-        "command": "agent",
-        "settings": here.settings._asdict(),
-        **more,
-    }
-    here.store.write(record)
-    here.store.claim_current(Claim(RUN, dead(), 1, {}))
+def begun(root_node: Node, run: str = RUN, state: str = RUNNING, **fields: Any) -> Record:
+    """Write the record of a run as the handler does, with what conclude needs to know of the node."""
+    settings = root_node.settings._asdict()
+    record = records.record(run, state, **{"command": "agent", "settings": settings, **fields})
+    root_node.store.write(record)
     return record
 
 
-def end(here: Node, exit_status: str = "0", exit_code: str = "exited", **more: Any) -> runs.Record:
-    """Begin a run and conclude it; return what is on record then."""
-    conclude.conclude(here.store, begin(here, **more), exit_code, exit_status)
-    found = here.store.read(RUN)
-    assert found is not None
-    return found
+def dead_claim(run: str = RUN, **fields: Any) -> Claim:
+    """Return the claim of a run whose process has ended."""
+    return Claim(run, dead(), 1)._replace(**fields)
+
+
+def begin(root_node: Node, **fields: Any) -> Record:
+    """Begin a run: its record, and its claim. Its process has ended."""
+    record = begun(root_node, **fields)
+    root_node.store.claim_current(dead_claim())
+    return record
+
+
+def end(root_node: Node, exit_status: str = "0", exit_code: str = "exited", **fields: Any) -> Record:
+    """Begin a run and conclude it; return its record then."""
+    conclude.conclude(root_node.store, begin(root_node, **fields), exit_code, exit_status)
+    return read(root_node.store)
+
+
+def read(store: Store, run: str = RUN) -> Record:
+    """Return the record of a run, which has to be there."""
+    record = store.read(run)
+    assert record is not None, f"no record of {run}"
+    return record

@@ -1,4 +1,4 @@
-"""What every unit test can rely on: tests may be `async def`, and nothing goes wrong unseen."""
+"""Fixtures of all unit tests, which may be `async def`; no failure in a loop goes unseen."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any, Optional
 import hypothesis
 import pytest
 
-from tests.unit import house, loops
-from tests.unit.desk import Desk
+from tests.unit import fake_node, loops
+from tests.unit.api_under_test import ApiUnderTest
+from tests.unit.fake_node import FakeNode
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.house import House
 from twitch import config
 from twitch.config import Config
 from twitch.root import journal
 from twitch.root.node import Node
-from twitch.runs import Store
+from twitch.root.store import Store
 
-# Examples are counted, not timed: a test of ours has no opinion about the machine it runs on.
+# Examples are counted, not timed: no test depends on the speed of the machine.
 hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("unit")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """What is here already stays: the collection of garbage after each scene need not look at it."""
+    """Freeze the objects that exist, so that the collection of garbage after each loop skips them."""
     gc.freeze()
 
 
@@ -45,37 +45,37 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
 
 @pytest.fixture
 def root() -> None:
-    """Skip a test that needs root; in CI nothing may be skipped unnoticed."""
+    """Skip a test that needs root; in CI that is a failure, so that no test is skipped unnoticed."""
     if os.geteuid() != 0:
-        why = "needs root: it mounts directories of its own over /run and /etc, for itself only"
+        reason = "needs root: it mounts directories of its own over /run and /etc, for itself only"
         if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the code as it is installed."""
-    return house.make_tree(tmp_path_factory.mktemp("tree") / "puppet-twitch")
+    """Return the directory of the installed code."""
+    return fake_node.make_tree(tmp_path_factory.mktemp("tree") / "puppet-twitch")
 
 
 @pytest.fixture
-def node(root: None, tmp_path: Path, tree: Path) -> Iterator[House]:
-    """Return a node with a Puppet that only writes down how it was run."""
-    one = House(tmp_path, tree)
-    yield one
-    one.close()
+def node(root: None, tmp_path: Path, tree: Path) -> Iterator[FakeNode]:
+    """Return a node for real processes, with the fake Puppet."""
+    fake = FakeNode(tmp_path, tree)
+    yield fake
+    fake.close()
 
 
 @pytest.fixture
 def puppet(tmp_path: Path) -> FakePuppet:
-    """Return a Puppet that only writes down how it was run."""
+    """Return a fake Puppet, which only writes down how it was called."""
     return FakePuppet(tmp_path / "puppet")
 
 
 @pytest.fixture
-def here(puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """Return a node as root sees it from within, in a directory of the test."""
+def root_node(puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """Return a node as root's code sees it, in the process of the test and a directory of the test."""
     monkeypatch.setattr(config, "load", lambda: Config(puppet_path=os.fspath(puppet.path)))
     store = Store(os.fspath(tmp_path))
     os.mkdir(store.directory)
@@ -84,19 +84,19 @@ def here(puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return what is written to the journal, which is not the one of this machine."""
-    events: list[dict[str, Any]] = []
+    """Return the list of events that are written; none of them reaches the journal of this machine."""
+    written: list[dict[str, Any]] = []
 
     def event(message_id: str, message: str, **fields: Any) -> None:
-        events.append({"message_id": message_id, "message": message, **fields})
+        written.append({"message_id": message_id, "message": message, **fields})
 
     monkeypatch.setattr(journal, "event", event)
-    return events
+    return written
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """Return the API, with somebody who plays root."""
-    one = Desk(tmp_path)
-    yield one
-    one.close()
+def api(tmp_path: Path) -> Iterator[ApiUnderTest]:
+    """Return the API, with a stand-in for root."""
+    under_test = ApiUnderTest(tmp_path)
+    yield under_test
+    under_test.close()

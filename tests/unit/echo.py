@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
-from twitch.errors import HTTPError
 from twitch.listener.connection import Pause
-from twitch.listener.exchange import Request, Response
+from twitch.listener.exchange import HTTPError, Request, Response
 
 
 class Echo:
-    """`/wait` waits until there is no point in it; `/long` answers with much; the rest is at once."""
+    """`/wait` waits for as long as it may, `/long` answers with much, others at once."""
 
     LONG = 60_000
 

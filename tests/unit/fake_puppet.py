@@ -1,26 +1,28 @@
-"""A command called puppet that tells settings, and writes down how it was run instead of running.
+"""A command called puppet that prints settings, and instead of a run writes down how it was called.
 
-It is executed for real; only what Puppet would do then is left out.
+It is a real process; only what Puppet would do in a run is left out.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from tests.unit.processes import wait_until
 from twitch.root.settings import SETTINGS, Settings
 
-# -I and -S: it starts in 15 ms, and its environment cannot change what it is.
+# -I and -S: it starts in 15 ms, and its environment cannot change what it does.
 SCRIPT = """\
 #!/usr/bin/python3 -IS
 import json, os, sys
-here = os.path.dirname(os.path.abspath(sys.argv[0]))
-with open(here + "/asked", "a") as file:
+directory = os.path.dirname(os.path.abspath(sys.argv[0]))
+with open(directory + "/calls", "a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
 if sys.argv[1] == "config":
-    sys.stdout.write(open(here + "/settings").read())
+    sys.stdout.write(open(directory + "/settings").read())
     sys.exit()
 links = {}
 for number in os.listdir("/proc/self/fd"):
@@ -28,18 +30,18 @@ for number in os.listdir("/proc/self/fd"):
         links[int(number)] = os.readlink("/proc/self/fd/" + number)
     except OSError:
         pass  # the directory itself
-seen = {"argv": sys.argv, "environment": dict(os.environ), "descriptors": links, "pid": os.getpid()}
-run = here + "/run." + str(os.getpid())
+call = {"argv": sys.argv, "environment": dict(os.environ), "descriptors": links, "pid": os.getpid()}
+run = directory + "/run." + str(os.getpid())
 with open(run + ".new", "w") as file:
-    json.dump(seen, file)
+    json.dump(call, file)
 os.rename(run + ".new", run)
-if os.path.exists(here + "/cue"):
-    open(here + "/cue").read()
+if os.path.exists(directory + "/cue"):
+    open(directory + "/cue").read()
 """
 
 
 class FakePuppet:
-    """The command and its records, in a directory of their own."""
+    """The command, its settings and what it has written down, in a directory of their own."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -53,7 +55,7 @@ class FakePuppet:
         self.disabled = directory / "agent_disabled.lock"
         self.report = directory / "last_run_report.yaml"
         self.summary = directory / "last_run_summary.yaml"
-        self.tell()
+        self.set_settings()
 
     @property
     def settings(self) -> Settings:
@@ -67,28 +69,36 @@ class FakePuppet:
             runtimeout="3600",
         )
 
-    def tell(self, **changed: str) -> None:
-        """Say these settings from now on, as `puppet config print` does."""
+    def set_settings(self, **changed: str) -> None:
+        """Print these settings from now on, as `puppet config print` does."""
         values = self.settings._replace(**changed)._asdict()
         lines = [f"{name} = {values[name]}\n" for name in sorted(SETTINGS)]
         self.directory.joinpath("settings").write_text("".join(lines))
 
-    def asked(self) -> list[list[str]]:
-        """Return the arguments of every time that it was executed."""
-        record = self.directory / "asked"
-        return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    def calls(self) -> list[list[str]]:
+        """Return the arguments of each call, of `config print` as well."""
+        path = self.directory / "calls"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return what was written down about each run."""
+        """Return how each run was called: argv, environment, descriptors, pid."""
         return [
             json.loads(path.read_text()) for path in self.directory.glob("run.*") if path.suffix != ".new"
         ]
 
-    def hold(self) -> None:
-        """Let every run from now on last until `let_go`."""
+    def hold_runs(self) -> None:
+        """Let every run from now on last until `release_run`."""
         os.mkfifo(self.directory / "cue")
 
-    def let_go(self) -> None:
-        """End a run that is held; waits for it to begin, if need be."""
-        with open(self.directory / "cue", "w"):
-            pass
+    def release_run(self) -> None:
+        """End a run that is held; wait for it to begin, if need be."""
+        wait_until(self._released, "a held run waits to be released")
+
+    def _released(self) -> bool:
+        try:
+            os.close(os.open(self.directory / "cue", os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return False  # no run has opened it yet
+            raise
+        return True

@@ -11,7 +11,7 @@ from typing import Optional
 
 import h11
 
-from tests.unit.house import PYTHON, House
+from tests.unit.fake_node import PYTHON, FakeNode
 
 # $$ is the pid of the shell, which becomes the listener; the first socket arrives as its stdin.
 AS_SYSTEMD = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null'
@@ -20,18 +20,18 @@ GET = b"GET /version HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 
 
 def start(
-    node: House, sock: socket.socket, *options: str, before: str = "", notify: Optional[str] = None
+    node: FakeNode, sock: socket.socket, *options: str, before: str = "", notify: Optional[str] = None
 ) -> subprocess.Popen[bytes]:
     """Start a listener with this one socket; `before` is for the shell that starts it."""
     return node.start(
         "/bin/sh", "-c", f"{before} {AS_SYSTEMD}", "sh", *command(node, *options),
         stdin=sock.fileno(),
         stderr=subprocess.PIPE,
-        environment={"NOTIFY_SOCKET": notify} if notify else None,
+        environment={"JOURNAL_STREAM": "8:1", **({"NOTIFY_SOCKET": notify} if notify else {})},
     )  # fmt: skip
 
 
-def command(node: House, *options: str) -> Sequence[str]:
+def command(node: FakeNode, *options: str) -> Sequence[str]:
     return (PYTHON, "-I", os.fspath(node.tree), "listen", *options)
 
 

@@ -1,4 +1,4 @@
-"""Reports as Puppet writes them: shortened, but line for line as 7.23 and 8.10 put them down."""
+"""Reports as Puppet 7.23 and 8.10 write them, line for line, but shortened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ BEGAN = 1769072700.5  # 2026-01-22 09:05:00.5 UTC
 
 FINE = "File[/root/fine]"
 
-# How the name of a resource stands in the two places where it is a value, by what is in its title.
+# How Puppet writes the name of a resource where it is a value, for odd titles.
 TITLES = {
     "File[/root/made]": "File[/root/made]",
     'File[/root/"quoted"]': 'File[/root/"quoted"]',
@@ -33,7 +33,7 @@ def report(
     failed: tuple[str, ...] = (),
     version: str = "1795403100",
 ) -> str:
-    """Return a report. `failed` are resources, as TITLES spells them; a job id of '' is left out."""
+    """Return a report. `failed` are keys of TITLES; a job id of '' is left out."""
     job = f"job_id: {job_id}\n" if job_id else ""
     return (
         f"""\

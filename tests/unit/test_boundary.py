@@ -30,12 +30,12 @@ MAY_IMPORT = {
 # the listener's, and what parses HTTP or TLS is never root's.
 EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "time", "typing"}
 MAY_LOAD = {
-    TOP: EVERYWHERE | {"fcntl", "configparser", "ipaddress"},
+    TOP: EVERYWHERE | {"argparse", "configparser", "ipaddress"},
     "listener": EVERYWHERE
     | {"argparse", "asyncio", "calendar", "errno", "functools", "h11", "hashlib", "hmac", "http", "ipaddress"}
-    | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "systemd", "urllib"},
+    | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "urllib"},
     "root": EVERYWHERE
-    | {"datetime", "grp", "pwd", "select", "shlex", "shutil", "signal", "socket", "struct"}
+    | {"datetime", "fcntl", "grp", "pwd", "select", "shlex", "shutil", "signal", "socket", "struct"}
     | {"subprocess", "sys", "systemd", "traceback", "yaml"},
     "check": EVERYWHERE | {"argparse", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }

@@ -1,7 +1,7 @@
-"""Everything in corpus/, and what hypothesis makes of it: an answer that we chose, and never another error.
+"""The files in corpus/, and hypothesis' variations of them: accepted or refused, and never another error.
 
-A file that was once an attack, or might be one, stays here. Each kind has its reader; what a reader
-lets through must be as harmless as if we had written it.
+A file that was an attack once, or may be one, is kept in the corpus for good. Each kind of file has a reader
+below; whatever a reader accepts must be as harmless as if we had written it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from hypothesis import strategies as st
 
 from twitch import config, messages
 from twitch.config import Config
-from twitch.errors import ConfigError, HTTPError, PacketError
+from twitch.errors import ConfigError, PacketError
 from twitch.listener import access, tokens
 from twitch.listener.access import Credentials
 from twitch.listener.api import parameters
 from twitch.listener.api.routes import TRIGGER
-from twitch.listener.exchange import Exchange, Request
+from twitch.listener.exchange import Exchange, HTTPError, Request
 from twitch.listener.tokens import Token
 
 CORPUS = Path(__file__).parent / "corpus"
 EXAMPLES = 300  # of each kind
 
-SECRET = Token("deploy", "0" * 64, None)  # nobody knows what has this digest
+SECRET = Token("deploy", "0" * 64, None)  # no known token has this digest
 
 
 def authorization(data: bytes, path: Path) -> bool:
-    shown = Credentials(data.decode("latin-1"), None, True)  # as a header arrives
+    credentials = Credentials(data.decode("latin-1"), None, True)  # as a header arrives
     try:
-        access.identify(Config(), (SECRET,), "192.0.2.7", shown)
+        access.identify(Config(), (SECRET,), "192.0.2.7", credentials)
     except HTTPError as error:
         assert error.status == 401
         return False
@@ -44,24 +44,27 @@ def authorization(data: bytes, path: Path) -> bool:
 def token_file(data: bytes, path: Path) -> bool:
     path.write_bytes(data)
     try:
-        known = tokens.load(os.fspath(path))
+        loaded = tokens.load(os.fspath(path))
     except ConfigError as error:
         assert_one_line(error)
         return False
-    assert all(tokens.NAME.fullmatch(token.name) and tokens.DIGEST.fullmatch(token.digest) for token in known)
+    for token in loaded:
+        assert tokens.NAME.fullmatch(token.name)
+        assert tokens.DIGEST.fullmatch(token.digest)
     return True
 
 
 def configuration(data: bytes, path: Path) -> bool:
     path.write_bytes(data)
     try:
-        read = config.load(os.fspath(path))
+        loaded = config.load(os.fspath(path))
     except ConfigError as error:
         assert_one_line(error)
         return False
-    for caller, grants in read.grants.items():
+    plain = {name for name in config.GRANTS if name != "environment"}  # which needs a pattern
+    for caller, grants in loaded.grants.items():
         assert caller == "anonymous" or config.CALLER.fullmatch(caller)
-        assert all(word in config.GRANT_WORDS or config.ENVIRONMENT_GRANT.fullmatch(word) for word in grants)
+        assert all(word in plain or config.ENVIRONMENT_GRANT.fullmatch(word) for word in grants)
     return True
 
 
@@ -87,17 +90,16 @@ def parameter(data: bytes, path: Path) -> bool:
     kind = parameters.JSON if data[:1] in (b"{", b"[") else parameters.FORM
     request = Request("POST", "/puppet/twitch", {"content-type": kind}, data, "192.0.2.7")
     try:
-        given = parameters.read(request, "", TRIGGER)
-        flags = [given.flag(name) for name in ("async", "noop", "queue")]
-        wait_s, tags, environment = given.seconds("wait"), given.tags(), given.environment()
+        trigger = parameters.trigger(parameters.read(request, "", TRIGGER))
     except HTTPError as error:
         assert error.status == 400
         assert str(error).isprintable()
         return False
-    assert all(isinstance(flag, bool) for flag in flags)
-    assert wait_s is None or 0 <= wait_s <= parameters.MAX_WAIT_S
-    run = messages.Run("anonymous", "192.0.2.7", tags=tags, environment=environment)
-    assert packet(messages.encode(run), path)  # which looks at the words
+    assert isinstance(trigger.noop, bool)
+    assert isinstance(trigger.queue, bool)
+    assert 0 <= trigger.wait_s <= parameters.MAX_WAIT_S
+    run = messages.Run("anonymous", "192.0.2.7", tags=trigger.tags, environment=trigger.environment)
+    assert packet(messages.encode(run), path)  # which checks the words
     return True
 
 
@@ -129,8 +131,8 @@ READERS: dict[str, Callable[[bytes, Path], bool]] = {
     "packets": packet,
     "parameters": parameter,
 }
-# Of the corpus, only these are in order; whatever else is let through is a hole.
-GOOD = {
+# Only these files of the corpus are valid; a reader that accepts another one has a hole.
+VALID = {
     *("tokens/no-newline", "tokens/crlf", "tokens/leap", "tokens/year-9999", "tokens/same-twice"),
     *("tokens/form-feed", "tokens/anonymous"),
     *("configuration/continued", "configuration/star-alone", "configuration/utf8-space"),
@@ -141,21 +143,21 @@ FILES = [f"{path.parent.name}/{path.name}" for path in sorted(CORPUS.glob("*/*")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_kept_is_judged_as_before(name: str, tmp_path: Path) -> None:
+def test_corpus_file_is_accepted_only_if_it_is_valid(name: str, tmp_path: Path) -> None:
     reader = READERS[name.partition("/")[0]]
-    assert reader((CORPUS / name).read_bytes(), tmp_path / "file") is (name in GOOD)
+    assert reader((CORPUS / name).read_bytes(), tmp_path / "file") is (name in VALID)
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_whatever_becomes_of_it_is_judged(kind: str, tmp_path: Path) -> None:
-    seeds = [path.read_bytes()[:2000] for path in sorted((CORPUS / kind).iterdir())]
-    seed = st.sampled_from(seeds)
-    cut = st.tuples(seed, st.integers(0, 2000)).map(lambda both: both[0][: both[1]])
+def test_variations_of_the_corpus_are_accepted_or_refused(kind: str, tmp_path: Path) -> None:
+    contents = [path.read_bytes()[:2000] for path in sorted((CORPUS / kind).iterdir())]
+    content = st.sampled_from(contents)
+    cut = st.tuples(content, st.integers(0, 2000)).map(lambda pair: pair[0][: pair[1]])
     joined = st.tuples(cut, st.binary(max_size=8), cut).map(b"".join)
 
     @settings(max_examples=EXAMPLES, derandomize=bool(os.environ.get("CI")))
     @given(data=joined | st.binary(max_size=200))
-    def judge(data: bytes) -> None:
+    def read(data: bytes) -> None:
         READERS[kind](data, tmp_path / "file")
 
-    judge()
+    read()

@@ -1,4 +1,4 @@
-"""The command: what it takes, what it says otherwise, and the exit code that each error becomes."""
+"""The command: its words, its errors, and the exit code that each error becomes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 import twitch
-from tests.unit.house import PYTHON
+from tests.unit.fake_node import PYTHON
 from twitch import __main__, errors
 
 USAGE_ERRORS = {
     "unknown": ["serve"],
     "handle-with-more": ["handle", "now"],
     "conclude-with-more": ["conclude", "now"],
-    "check-unknown": ["check", "--xml"],
     "version-as-a-word": ["version"],
 }
 
@@ -67,7 +66,6 @@ def test_what_listen_does_not_understand_is_named(
     ("raised", "code", "said"),
     [
         pytest.param(errors.UsageError("x"), 64, "puppet-twitch: x\n", id="usage"),
-        pytest.param(errors.HandlerUnavailable("x"), 69, "puppet-twitch: x\n", id="unavailable"),
         pytest.param(errors.ConfigError("x"), 78, "puppet-twitch: x\n", id="config"),
         pytest.param(errors.PacketError("x"), 1, "puppet-twitch: x\n", id="packet"),
         pytest.param(errors.PuppetError("x"), 1, "puppet-twitch: x\n", id="puppet"),

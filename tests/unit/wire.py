@@ -139,6 +139,12 @@ async def visit(
     await gone
 
 
+async def reaches(client: Client, *states: str) -> None:
+    """Return when the server's connection is in one of these states; `loops.run` ends a test that hangs."""
+    while client.connection.state not in states:
+        await asyncio.sleep(0)
+
+
 async def heard(client: Client) -> None:
     """Return when the server has taken every byte that was sent out of its socket."""
     transport = client.connection._transport

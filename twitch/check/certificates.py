@@ -1,9 +1,8 @@
-"""`puppet-twitch check`, the part about certificates: the files that systemd hands to the listener."""
+"""TLS: the certificate, key, CA and CRL that systemd hands to the listener as credentials."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import ssl
@@ -12,7 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.check.findings import FAULT, GOOD, NOTE, Finding, output
+from twitch.check import systemd
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import ConfigError, PuppetError
 from twitch.listener import tls
@@ -22,61 +22,68 @@ SOON_S = 30 * 86400
 # Puppet 8 refreshes its CRL daily; Puppet 7 only if crl_refresh_interval is set.
 CRL_OLD_S = 30 * 86400
 
-SEE = "see /usr/share/doc/puppet-twitch/tls.conf"
-ON = "[tls] enabled = yes in puppet-twitch.conf"
-RENEW = "puppetserver ca generate --certname …, or puppet ssl bootstrap after puppet ssl clean"
-REFRESH = "crl_refresh_interval = 1d in [agent] of puppet.conf; the next run then fetches it"
+SET_UP = "set up certificate, key, CA and CRL as /usr/share/doc/puppet-twitch/tls.conf describes"
+RENEW = (
+    "for the node's own certificate: puppetserver ca clean --certname NODE on the server, then here puppet"
+    " ssl clean and puppet ssl bootstrap; for another: puppetserver ca generate --certname NAME on the server"
+)
+RENEW_CA = "renew the CA on the puppetserver, then replace the file of the credential ca on this node"
+REFRESH = "set crl_refresh_interval = 1d in [agent] of puppet.conf; the next Puppet run then fetches the CRL"
 
-# What a verification says (X509_verify_cert_error_string(3)), and what mends it.
-MENDS = {
+# The error of a verification (X509_verify_cert_error_string(3)), and its fix.
+FIXES = {
     "certificate has expired": RENEW,
     "certificate revoked": RENEW,
     "CRL has expired": REFRESH,
-    "unable to get certificate CRL": "the credential crl must hold a CRL of every CA, intermediates too",
+    "unable to get certificate CRL": "put a CRL of every CA, intermediates too, into the credential crl",
 }
 
 
-def certificates(settings: Config, unit: str) -> Iterator[Finding]:
-    """Look at certificate, key, CA and CRL as the listener would get them."""
-    paths = _credentials(unit)
-    if not settings.tls:
+def check(config: Config, unit: str) -> Iterator[Finding]:
+    """Report on certificate, key, CA and CRL as the listener's unit would get them."""
+    paths = systemd.credentials(unit)
+    if not config.tls:
         if paths:
-            yield Finding(NOTE, "credentials are handed over, but TLS is off", ON)
+            text = f"{unit} gets TLS credentials (LoadCredential=), but TLS is off"
+            yield Finding(NOTE, text, "set [tls] enabled = yes in puppet-twitch.conf")
         return
     missing = [name for name in tls.CREDENTIALS if not os.path.exists(paths.get(name, ""))]
     if missing:
-        named = ", ".join(f"{name} ({paths.get(name, 'no LoadCredential=')})" for name in missing)
-        yield Finding(FAULT, f"TLS: missing {named}; {unit} cannot start, or answers 503", SEE)
+        names = ", ".join(f"{name} ({paths.get(name, 'no LoadCredential=')})" for name in missing)
+        yield Finding(FAULT, f"TLS: missing {names}, so {unit} cannot start, or answers 503", SET_UP)
         return
     with tempfile.TemporaryDirectory() as directory:
         for name in tls.CREDENTIALS:
             os.symlink(paths[name], os.path.join(directory, name))
         try:
-            server = tls.context(settings.tls_client, directory)
+            server = tls.context(config.tls_client, directory)
         except ConfigError as error:
-            yield Finding(FAULT, f"{error} ({', '.join(paths[name] for name in tls.CREDENTIALS)})", SEE)
+            sources = ", ".join(paths[name] for name in tls.CREDENTIALS)
+            yield Finding(FAULT, f"{error} ({sources})", SET_UP)
             return
-    yield Finding(GOOD, f"TLS with {paths[tls.CERT]}; client certificates are {settings.tls_client}")
-    key, own = paths[tls.KEY], _puppet_setting(settings, "hostprivkey")
-    if own is None or os.path.realpath(key) == os.path.realpath(own):
-        text = f"the listener holds {key}: who breaks into it can be this node, and fetch its catalog"
-        yield Finding(NOTE, text, "a certificate of its own: puppetserver ca generate --certname twitch.NODE")
-    yield from _verified(paths, server)
-    yield from _crl(settings, paths[tls.CRL])
+    yield Finding(GOOD, f"TLS is on with {paths[tls.CERT]}; client certificates are {config.tls_client}")
+    yield from _node_key(config, paths[tls.KEY])
+    yield from _verification(paths, server)
+    yield from _crl(config, paths[tls.CRL])
 
 
-def _credentials(unit: str) -> dict[str, str]:
-    """LoadCredential= as systemd understands it. `systemctl show` calls it [unprintable]."""
-    name = unit.replace("@.", "@check.")
-    escaped = re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", name)
-    path = f"/org/freedesktop/systemd1/unit/{escaped}"
-    where = ["org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Service", "LoadCredential"]
-    told = output(["busctl", "--json=short", "get-property", *where])
-    return dict(json.loads(told)["data"]) if told else {}
+def _node_key(config: Config, key: str) -> Iterator[Finding]:
+    """Report a listener that holds the key of the node, or a key of which that cannot be ruled out."""
+    node_key = _puppet_setting(config, "hostprivkey")
+    if node_key is None or os.path.realpath(key) == os.path.realpath(node_key):
+        text = (
+            f"the listener holds {key}: an attacker who takes over the listener"
+            " can impersonate this node and fetch its catalog"
+        )
+        fix = (
+            "use a certificate of its own: puppetserver ca generate --certname twitch.NODE on the server,"
+            " then name its files in tls.conf"
+        )
+        yield Finding(NOTE, text, fix)
 
 
-def _verified(paths: dict[str, str], server: ssl.SSLContext) -> Iterator[Finding]:
-    """Shake hands with ourselves, and verify the certificate as a node of the same CA would."""
+def _verification(paths: dict[str, str], server: ssl.SSLContext) -> Iterator[Finding]:
+    """Verify the certificate as a node of the same CA would, in a handshake with ourselves."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
@@ -93,56 +100,60 @@ def _verified(paths: dict[str, str], server: ssl.SSLContext) -> Iterator[Finding
             with contextlib.suppress(ssl.SSLWantReadError):
                 end.do_handshake()
     except ssl.SSLError as error:
-        why = getattr(error, "verify_message", "") or str(error.reason)
-        mend = MENDS.get(why, SEE)
-        yield Finding(FAULT, f"TLS: {paths[tls.CERT]} does not pass with this CA and CRL: {why}", mend)
+        cause = getattr(error, "verify_message", "") or str(error.reason)
+        text = f"TLS: {paths[tls.CERT]} fails verification with this CA and CRL: {cause}"
+        yield Finding(FAULT, text, FIXES.get(cause, SET_UP))
         return
-    yield from _until(f"certificate {paths[tls.CERT]}", dict(ends[0].getpeercert() or {}).get("notAfter"))
+    expires = dict(ends[0].getpeercert() or {}).get("notAfter")
+    yield from _expiry(f"certificate {paths[tls.CERT]}", expires, RENEW)
     for authority in client.get_ca_certs():
         name = " ".join(tls.common_names(authority))
-        yield from _until(f"CA {name!r}", authority.get("notAfter"))
+        yield from _expiry(f"CA {name!r}", authority.get("notAfter"), RENEW_CA)
 
 
-def _crl(settings: Config, path: str) -> Iterator[Finding]:
+def _crl(config: Config, path: str) -> Iterator[Finding]:
     with open(path, encoding="ascii", errors="replace") as file:
-        lists = re.findall("-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", file.read(), re.DOTALL)
-    for one in lists:
-        told = output(["openssl", "crl", "-noout", "-nextupdate"], one)
-        if told is None:
-            yield Finding(NOTE, f"until when the CRL {path} is good cannot be told", "install openssl")
+        crls = re.findall("-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", file.read(), re.DOTALL)
+    for crl in crls:
+        next_update = systemd.output(["openssl", "crl", "-noout", "-nextupdate"], crl)
+        if next_update is None:
+            fix = f"install openssl, then: openssl crl -noout -nextupdate -in {path}"
+            yield Finding(NOTE, f"the expiry date of the CRL {path} is unknown, because openssl fails", fix)
             break
-        yield from _until(f"CRL {path}", told.partition("=")[2])
+        yield from _expiry(f"CRL {path}", next_update.partition("=")[2], REFRESH)
     days = int((time.time() - os.stat(path).st_mtime) / 86400)
     yield Finding(GOOD, f"the CRL {path} was fetched {days} days ago")
-    interval = _puppet_setting(settings, "crl_refresh_interval")
-    if interval == "":
-        text = f"Puppet never refreshes {path}: who is revoked from now on is still let in here"
+    if _puppet_setting(config, "crl_refresh_interval") == "":
+        text = (
+            f"Puppet never refreshes {path}: a certificate that is revoked from now on is still accepted here"
+        )
         yield Finding(NOTE, text, REFRESH)
     elif days * 86400 >= CRL_OLD_S:
-        text = f"the CRL is {days} days old: who was revoked since is still let in"
+        text = f"the CRL {path} is {days} days old: certificates revoked since then are still accepted here"
         yield Finding(NOTE, text, REFRESH)
 
 
-def _puppet_setting(settings: Config, name: str) -> Optional[str]:
+def _expiry(subject: str, expires: object, renew: str) -> Iterator[Finding]:
+    """Report until when a file is valid; `expires` is `Nov 21 02:37:18 2031 GMT`, as OpenSSL prints it."""
     try:
-        command = [puppet.find(settings.puppet_path), "config", "print", "--section", "agent"]
+        expires_s = ssl.cert_time_to_seconds(str(expires))
+    except ValueError:
+        text = f"the expiry date of the {subject} is unknown: OpenSSL prints {expires}"
+        yield Finding(NOTE, text, "look at the file with openssl x509 or openssl crl")
+        return
+    day = time.strftime("%Y-%m-%d", time.gmtime(expires_s))
+    if expires_s < time.time():
+        yield Finding(FAULT, f"the {subject} expired on {day}", renew)
+    elif expires_s < time.time() + SOON_S:
+        yield Finding(NOTE, f"the {subject} expires within a month, on {day}", renew)
+    else:
+        yield Finding(GOOD, f"the {subject} is valid until {day}")
+
+
+def _puppet_setting(config: Config, name: str) -> Optional[str]:
+    """Return a setting of Puppet's, or None if Puppet cannot be asked."""
+    try:
+        command = [puppet.find(config.puppet_path), "config", "print", "--section", "agent", name]
     except PuppetError:
         return None
-    return output([*command, name])
-
-
-def _until(what: str, end: object) -> Iterator[Finding]:
-    """Say until when; `end` is `Nov 21 02:37:18 2031 GMT`, as OpenSSL has it."""
-    try:
-        end_s = ssl.cert_time_to_seconds(str(end))
-    except ValueError:
-        yield Finding(NOTE, f"until when the {what} is good cannot be told: {end}", "look at it with openssl")
-        return
-    day = time.strftime("%Y-%m-%d", time.gmtime(end_s))
-    if end_s < time.time():
-        yield Finding(FAULT, f"the {what} has expired on {day}", REFRESH if "CRL" in what else RENEW)
-    elif end_s < time.time() + SOON_S:
-        text = f"the {what} expires within a month, on {day}"
-        yield Finding(NOTE, text, REFRESH if "CRL" in what else RENEW)
-    else:
-        yield Finding(GOOD, f"the {what} is good until {day}")
+    return systemd.output(command)

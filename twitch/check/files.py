@@ -1,4 +1,4 @@
-"""`puppet-twitch check`, the part about the listener's user and the files that it reads."""
+"""The listener's user, and the files below /etc/puppet-twitch: the listener reads, only root writes."""
 
 from __future__ import annotations
 
@@ -7,89 +7,125 @@ import os
 import pwd
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Optional
 
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
-from twitch.check.units import Identity
+from twitch.check.systemd import Account
+from twitch.config import CONFIG_FILE, Config
+from twitch.config import load as load_config
+from twitch.errors import ConfigError
 
-WRITE = (
-    "write who may ask, as puppet-twitch.conf(5) says, or a comment; a listener that has known another file "
-    "answers 503 until then, or until systemctl stop puppet-twitch.service"
+INVALID_FIX = "correct the file; until then the port answers 503"
+DEFAULTS = "so the defaults apply: anyone who reaches the port may trigger runs"
+DEFAULTS_FIX = (
+    "write [access] as in puppet-twitch.conf(5), or one comment line to keep the defaults; a listener that "
+    "has read a non-empty file answers 503 until then, or until systemctl stop puppet-twitch.service"
 )
+# The user and group that the package's sysusers.d file declares.
+PACKAGED = Account()
 
 
-def user(who: Identity) -> Iterator[Finding]:
-    """Whether there are such a user and group, and nobody can log in as it."""
+def user(account: Account) -> Iterator[Finding]:
+    """Report whether the listener's user and group exist, and whether the user has a login shell."""
     try:
-        found = pwd.getpwnam(who.user)
+        entry = pwd.getpwnam(account.user)
     except KeyError:
-        yield Finding(FAULT, f"there is no user {who.user}", "systemd-sysusers")
+        useradd = f"useradd --system --gid {account.group} --shell /usr/sbin/nologin {account.user}"
+        own_name = f"groupadd --system --force {account.group}; {useradd}"
+        fix = "systemd-sysusers" if account.user == PACKAGED.user else own_name
+        yield Finding(FAULT, f"user {account.user} does not exist", fix)
         return
     try:
-        grp.getgrnam(who.group)
+        grp.getgrnam(account.group)
     except KeyError:
-        yield Finding(FAULT, f"there is no group {who.group}", "systemd-sysusers")
-    if found.pw_shell.rpartition("/")[2] not in ("nologin", "false", ""):
-        mend = f"usermod -s /usr/sbin/nologin {who.user}"
-        yield Finding(NOTE, f"user {who.user} has the shell {found.pw_shell}", mend)
-    yield Finding(GOOD, f"user {who.user} exists")
+        fix = "systemd-sysusers" if account.group == PACKAGED.group else f"groupadd --system {account.group}"
+        yield Finding(FAULT, f"group {account.group} does not exist", fix)
+    if entry.pw_shell.rpartition("/")[2] not in ("nologin", "false", ""):
+        text = f"user {account.user} has the login shell {entry.pw_shell}, which the listener does not need"
+        yield Finding(NOTE, text, f"usermod -s /usr/sbin/nologin {account.user}")
+    yield Finding(GOOD, f"user {account.user} exists")
 
 
-def file(path: str, who: Identity, *, secret: bool) -> Iterator[Finding]:
-    """Owner, mode, and whether the listener can read it, and something in it."""
+def configuration(account: Account) -> Generator[Finding, None, Optional[Config]]:
+    """Report on the configuration file; return the configuration, or None if the file is invalid."""
+    try:
+        config = load_config()
+    except ConfigError as error:
+        yield Finding(FAULT, str(error), INVALID_FIX)
+        return None
+    yield from permissions(CONFIG_FILE, account, secret=False)
+    yield Finding(GOOD, f"the configuration is valid: {CONFIG_FILE}")
+    return config
+
+
+def permissions(path: str, account: Account, *, secret: bool) -> Iterator[Finding]:
+    """Report a file that users other than root can change, or that the listener cannot read.
+
+    A secret file may be read by root and the listener's group only. A file that is not secret is the
+    configuration, so whether it is missing or empty is reported, too.
+    """
     try:
         info = os.stat(path)
     except FileNotFoundError:
         if not secret:
-            yield Finding(NOTE, f"there is no {path}: the defaults hold, so anybody may trigger runs", WRITE)
+            yield Finding(NOTE, f"{path} does not exist, {DEFAULTS}", DEFAULTS_FIX)
         return
     mode, group = stat.S_IMODE(info.st_mode), group_name(info.st_gid)
-    shared = mode & (0o037 if secret else 0o022) or (secret and group != who.group)
-    if info.st_uid != 0 or shared:
-        what = f"{path}: owner {_owner(info.st_uid)}, group {group}, mode {mode:o}"
-        owner, wanted = (f"root:{who.group}", 640) if secret else ("root", 644)
-        yield Finding(FAULT, what, f"chown {owner} {path}; chmod {wanted} {path}")
-    elif _readable(path, who) is False:
-        above = os.path.dirname(path)
-        mend = f"chmod 755 {above}" if mode & 0o040 else f"chmod 644 {path}"
-        yield Finding(FAULT, f"{path}: user {who.user} cannot read it", mend)
+    exposed = mode & (0o037 if secret else 0o022) or (secret and group != account.group)
+    if info.st_uid != 0 or exposed:
+        owner, permitted = (f"root:{account.group}", 640) if secret else ("root", 644)
+        text = (
+            f"{path} has owner {owner_name(info.st_uid)}, group {group}, mode {mode:o}; "
+            f"it must have owner {owner}, mode {permitted}"
+        )
+        yield Finding(FAULT, text, f"chown {owner} {path}; chmod {permitted} {path}")
+    elif _can_read(account, path) is False:
+        readable = mode & 0o004 or (mode & 0o040 and group == account.group)
+        fix = f"chmod 755 {os.path.dirname(path)}" if readable else f"chmod {640 if secret else 644} {path}"
+        yield Finding(FAULT, f"{path} cannot be read by user {account.user}", fix)
     if info.st_size == 0 and not secret:
-        text = f"{path} is empty, 0 bytes: the defaults hold, so anybody may trigger runs"
-        yield Finding(NOTE, text, WRITE)
+        yield Finding(NOTE, f"{path} is empty (0 bytes), {DEFAULTS}", DEFAULTS_FIX)
 
 
-def roots_alone(path: str, why: str) -> Iterator[Finding]:
-    """Whether only root can change a file or directory; `why` completes `others may change it, and …`."""
+def only_root_writes(path: str, consequence: str) -> Iterator[Finding]:
+    """Report a path that users other than root can change; `consequence` completes "they can …".
+
+    A missing path is not reported here, but by the check that needs the file.
+    """
     try:
         info = os.stat(path)
     except OSError:
-        return  # which is said where it matters
+        return
     if info.st_uid != 0 or info.st_mode & 0o022:
-        text = f"{path}: owner {_owner(info.st_uid)}, mode {stat.S_IMODE(info.st_mode):o}: others may {why}"
+        text = (
+            f"{path} has owner {owner_name(info.st_uid)}, mode {stat.S_IMODE(info.st_mode):o}, "
+            f"so users other than root can {consequence}"
+        )
         yield Finding(FAULT, text, f"chown root {path}; chmod go-w {path}")
 
 
+def owner_name(uid: int) -> str:
+    """Return the name of a user, or the number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def group_name(gid: int) -> str:
-    """Return the name of a group, or its number."""
+    """Return the name of a group, or the number if it has none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
 
 
-def _readable(path: str, who: Identity) -> Optional[bool]:
-    """Whether the listener can read it; None if only root could tell."""
+def _can_read(account: Account, path: str) -> Optional[bool]:
+    """Return whether the listener can read a file; None if only root could tell."""
     try:
-        uid, gid = pwd.getpwnam(who.user).pw_uid, grp.getgrnam(who.group).gr_gid
+        uid, gid = pwd.getpwnam(account.user).pw_uid, grp.getgrnam(account.group).gr_gid
         done = subprocess.run(["test", "-r", path], user=uid, group=gid, extra_groups=[], check=False)
     except (KeyError, OSError):
         return None
     return done.returncode == 0
-
-
-def _owner(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -1,31 +1,17 @@
-"""What `check` finds: good, worth a note, or a fault; with the mend."""
+"""A finding of `puppet-twitch check`: one sentence about the node, and how to fix what is wrong."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
+# A fault keeps a caller from being served, or allows more than the files say. A note is something that
+# an operator should know, with no effect on the exit status.
 GOOD, NOTE, FAULT = "good", "note", "fault"
-
-# Nothing that check asks takes long, except Puppet, which has its own limit.
-COMMAND_TIMEOUT_S = 25
 
 
 class Finding(NamedTuple):
-    """One sentence, and what to do about it."""
+    """One sentence, its level, and for a note or a fault the fix: a command or an edit."""
 
     level: str
     text: str
-    mend: str = ""
-
-
-def output(command: Sequence[str], given: Optional[str] = None) -> Optional[str]:
-    """What a command prints; None if there is no such command, or it fails."""
-    try:
-        done = subprocess.run(
-            command, input=given or "", capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    fix: str = ""

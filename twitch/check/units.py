@@ -1,4 +1,4 @@
-"""`puppet-twitch check`, the part about systemd: units, sockets, and filters of addresses."""
+"""The units: installed, loaded, listening, with matching users; and who may connect to the port."""
 
 from __future__ import annotations
 
@@ -8,115 +8,123 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from twitch.check.findings import FAULT, GOOD, NOTE, Finding, output
+from twitch.check import files, systemd
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
+from twitch.check.systemd import LISTENER, RUN, RUN_SOCKET, SERVICES, SOCKET, SOCKETS, Account
 from twitch.config import Config
-from twitch.messages import RUN_SOCKET
-
-SOCKET, RUN_UNIT_SOCKET = SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
-LISTENER, INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
-RUN = "puppet-twitch-run@.service"
-SERVICES = (LISTENER, INSTANCE, RUN)
+from twitch.messages import RUN_SOCKET as RUN_SOCKET_FILE
 
 
-class Identity(NamedTuple):
-    """Whose process the listener is; a site may have given both other names, by drop-ins."""
-
-    user: str = "twitch"
-    group: str = "twitch"
-
-
-def identity() -> Identity:
-    """Ask systemd, or where there is none take what is installed."""
-    user = show(listener(), "User") or Identity().user
-    return Identity(user, show(listener(), "Group") or user)
-
-
-def units(who: Identity) -> Iterator[Finding]:
-    """Whether everything is installed, and the sockets listen."""
-    if output(["systemctl", "show", "-P", "Version"]) is None:
-        yield Finding(FAULT, "systemd does not answer", "run this on a machine that systemd has booted")
+def check(account: Account) -> Iterator[Finding]:
+    """Report whether everything is installed, the sockets listen, and root expects this listener."""
+    if systemd.output(["systemctl", "show", "-P", "Version"]) is None:
+        fix = "run puppet-twitch check on a machine that was booted with systemd"
+        yield Finding(FAULT, "systemd does not answer systemctl", fix)
         return
-    states = {unit: show(unit, "LoadState") for unit in (*SOCKETS, *SERVICES)}
-    for unit, state in states.items():
+    not_loaded = list(_not_loaded())
+    yield from not_loaded
+    if not_loaded:
+        return
+    yield from _sockets()
+    yield from _last_start()
+    yield from _stale()
+    yield from _run_socket(account)
+    yield from _expected_listener(account)
+
+
+def filters(config: Config) -> Iterator[Finding]:
+    """Report which addresses may connect, and systemd filters that have no effect."""
+    networks = " ".join(str(network) for network in config.networks)
+    yield Finding(GOOD, f"requests are accepted from {networks} ([access] from)")
+    listener = systemd.listener()
+    if systemd.show(listener, "IPAddressAllow"):
+        # systemd.resource-control(5): "not applied to any sockets passed in".
+        text = (
+            f"IPAddressAllow= of {listener} has no effect on clients, because the unit inherits its sockets"
+        )
+        yield Finding(NOTE, text, f"move it to [Socket] with systemctl edit {SOCKET}, or use [access] from")
+    denied = systemd.show(SOCKET, "IPAddressDeny")
+    if not denied:
+        return
+    if systemd.output(["systemd-detect-virt", "--container", "--quiet"]) is None:
+        yield Finding(GOOD, f"{SOCKET} also filters addresses: IPAddressDeny={denied}")
+    else:
+        text = f"IPAddressDeny={denied} of {SOCKET} may have no effect in this container"
+        yield Finding(NOTE, text, "use [access] from, or the firewall of the container's host")
+
+
+def _not_loaded() -> Iterator[Finding]:
+    for unit in (*SOCKETS, *SERVICES):
+        state = systemd.show(unit, "LoadState")
         if state == "masked":
             yield Finding(FAULT, f"{unit} is masked", f"systemctl unmask {unit}")
         elif state != "loaded":
-            mend = "install puppet-twitch again; systemctl daemon-reload"
-            yield Finding(FAULT, f"{unit} is not installed ({state})", mend)
-    if set(states.values()) != {"loaded"}:
-        return
+            fix = "systemctl daemon-reload; if it is still not loaded, reinstall puppet-twitch"
+            yield Finding(FAULT, f"{unit} is not loaded (LoadState={state})", fix)
+
+
+def _sockets() -> Iterator[Finding]:
     for unit in SOCKETS:
-        state = show(unit, "ActiveState")
+        state = systemd.show(unit, "ActiveState")
         if state == "active":
-            yield Finding(GOOD, f"{unit} is {show(unit, 'SubState')}: {show(unit, 'Listen')}")
+            yield Finding(GOOD, f"{unit} is {systemd.show(unit, 'SubState')}: {systemd.show(unit, 'Listen')}")
         else:
-            text = f"{unit} is {state} ({show(unit, 'Result')})"
+            text = f"{unit} does not listen (ActiveState={state}, Result={systemd.show(unit, 'Result')})"
             yield Finding(FAULT, text, f"systemctl restart {unit}; journalctl -u {unit}")
-    if show(SOCKET, "UnitFileState") not in ("enabled", "enabled-runtime"):
+    if systemd.show(SOCKET, "UnitFileState") not in ("enabled", "enabled-runtime"):
         yield Finding(NOTE, f"{SOCKET} does not start at boot", f"systemctl enable {SOCKET}")
-    result = show(listener(), "Result")
+
+
+def _last_start() -> Iterator[Finding]:
+    listener = systemd.listener()
+    result = systemd.show(listener, "Result")
     if result != "success":
-        text = f"{listener()} ended with {result}; the credentials of tls.conf may be missing"
+        text = f"{listener} failed (Result={result}); a file that tls.conf names may be missing"
         yield Finding(FAULT, text, f"journalctl -u {LISTENER}")
-    stale = [unit for unit in (*SOCKETS, *SERVICES) if show(unit, "NeedDaemonReload") == "yes"]
+
+
+def _stale() -> Iterator[Finding]:
+    stale = [unit for unit in (*SOCKETS, *SERVICES) if systemd.show(unit, "NeedDaemonReload") == "yes"]
     if stale:
-        yield Finding(NOTE, f"systemd has not read again: {', '.join(stale)}", "systemctl daemon-reload")
-    yield from _run_socket(who)
-    yield from _asker(who)
+        text = f"systemd has not read the changed unit files of {', '.join(stale)}"
+        yield Finding(NOTE, text, "systemctl daemon-reload")
 
 
-def _run_socket(who: Identity) -> Iterator[Finding]:
+def _run_socket(account: Account) -> Iterator[Finding]:
+    """Report a run socket that is gone, or has another owner, group or mode than its unit gives it."""
     try:
-        info = os.stat(RUN_SOCKET)
+        info = os.stat(RUN_SOCKET_FILE)
     except OSError:
-        if show(RUN_UNIT_SOCKET, "ActiveState") == "active":  # else it has been said
-            text = f"{RUN_SOCKET} is gone, so the listener cannot ask"
-            yield Finding(FAULT, text, f"systemctl restart {RUN_UNIT_SOCKET}")
+        if systemd.show(RUN_SOCKET, "ActiveState") == "active":  # if not, `_sockets` has reported the unit
+            text = f"{RUN_SOCKET_FILE} does not exist, so the listener cannot reach root"
+            yield Finding(FAULT, text, f"systemctl restart {RUN_SOCKET}")
         return
-    if stat.S_IMODE(info.st_mode) != 0o660 or info.st_uid != 0:
-        text = f"{RUN_SOCKET}: mode {stat.S_IMODE(info.st_mode):o}, owner {info.st_uid}"
-        yield Finding(FAULT, text, f"systemctl restart {RUN_UNIT_SOCKET}")
-    with contextlib.suppress(KeyError):
-        if grp.getgrnam(who.group).gr_gid != info.st_gid:
-            text = f"{RUN_SOCKET}: its group is {info.st_gid}, not {who.group}, so the listener cannot ask"
-            mend = f"SocketGroup={who.group} in a drop-in of {RUN_UNIT_SOCKET}; systemctl restart it"
-            yield Finding(FAULT, text, mend)
+    owner, mode = files.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+    if mode != 0o660 or info.st_uid != 0:
+        text = f"{RUN_SOCKET_FILE} has owner {owner}, mode {mode:o}; it must have owner root, mode 660"
+        yield Finding(FAULT, text, f"systemctl restart {RUN_SOCKET}")
+    with contextlib.suppress(KeyError):  # `files.user` has reported a group that does not exist
+        if grp.getgrnam(account.group).gr_gid != info.st_gid:
+            group = f"group {files.group_name(info.st_gid)}, not {account.group}"
+            text = f"{RUN_SOCKET_FILE} has {group}, so the listener cannot reach root"
+            edit = _edit(RUN_SOCKET, "Socket", f"SocketGroup={account.group}")
+            yield Finding(FAULT, text, f"{edit}; systemctl restart {RUN_SOCKET}")
 
 
-def _asker(who: Identity) -> Iterator[Finding]:
-    """Whom root hears, and for whom it writes records."""
-    told = dict(word.partition("=")[::2] for word in shlex.split(show(RUN, "Environment")))
-    for name, wanted in (("PUPPET_TWITCH_USER", who.user), ("PUPPET_TWITCH_GROUP", who.group)):
-        if told.get(name, "twitch") != wanted:
-            text = f"{RUN} takes {told.get(name, 'twitch')} for the listener's, which is {wanted}"
-            yield Finding(FAULT, text, f"Environment={name}={wanted} in a drop-in of {RUN}")
+def _expected_listener(account: Account) -> Iterator[Finding]:
+    """Report a run unit that expects the listener to have another user or group (twitch/identity.py)."""
+    environment = dict(word.partition("=")[::2] for word in shlex.split(systemd.show(RUN, "Environment")))
+    for kind, name, actual in (
+        ("user", "PUPPET_TWITCH_USER", account.user),
+        ("group", "PUPPET_TWITCH_GROUP", account.group),
+    ):
+        expected = environment.get(name, "twitch")
+        if expected != actual:
+            text = f"{RUN} expects the listener's {kind} to be {expected}, but it is {actual}"
+            yield Finding(FAULT, text, _edit(RUN, "Service", f"Environment={name}={actual}"))
 
 
-def filters(settings: Config) -> Iterator[Finding]:
-    """Who is heard at all, and which filters of systemd's are none."""
-    networks = " ".join(str(network) for network in settings.networks)
-    yield Finding(GOOD, f"requests are heard from {networks} ([access] from)")
-    if show(listener(), "IPAddressAllow"):
-        # systemd.resource-control(5): "not applied to any sockets passed in".
-        text = f"IPAddressAllow= of {listener()} filters nothing: its sockets are inherited"
-        yield Finding(NOTE, text, f"put it into a drop-in of {SOCKET}, or use [access] from")
-    denied = show(SOCKET, "IPAddressDeny")
-    if not denied:
-        return
-    if output(["systemd-detect-virt", "--container", "--quiet"]) is None:
-        yield Finding(GOOD, f"{SOCKET} has IPAddressDeny={denied} besides")
-    else:
-        text = f"IPAddressDeny={denied} of {SOCKET} may filter nothing in this container"
-        yield Finding(NOTE, text, "rely on [access] from, or on the firewall of the host")
-
-
-def listener() -> str:
-    """Return the unit that serves: one listener, or an instance for each connection."""
-    return INSTANCE if show(SOCKET, "Accept") == "yes" else LISTENER
-
-
-def show(unit: str, what: str) -> str:
-    """Return a property of a unit; of a template, systemd knows that of an instance."""
-    return output(["systemctl", "show", "-P", what, unit.replace("@.", "@check.")]) or ""
+def _edit(unit: str, section: str, line: str) -> str:
+    """Return the fix that adds a line to a unit by a drop-in; `systemctl edit` reloads systemd itself."""
+    return f"systemctl edit {unit}: add {line} in [{section}]"

@@ -1,29 +1,33 @@
-"""Who is calling, and what that caller may do. It decides; it does not parse or answer."""
+"""The identity and the grants of a caller. Only the decisions: nothing is parsed or answered here."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import re
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
-from twitch.config import Config
-from twitch.errors import HTTPError
+from twitch.config import ENVIRONMENT, Config
+from twitch.listener.exchange import HTTPError
 from twitch.listener.tokens import Token, holder
+
+log = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 
-# RFC 6750: the only kind of Authorization that is taken here.
+# RFC 6750. No other kind of Authorization is accepted.
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="puppet-twitch"')
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
 
 
 class Caller(NamedTuple):
-    """Somebody with an address, a name, and the grants of that name.
+    """A caller: a name, an address, and the grants of the name.
 
-    `named` are those for whom [access] has a line. The others may bring a token or, as every node of
-    a fleet can, a certificate: they are still anonymous, and are shown states and verdicts only.
+    A caller is `named` if a line of [access] matches its token or certificate. A token or a certificate
+    that no line matches (every node of a fleet has a certificate) changes nothing: such a caller has the
+    grants of `anonymous`, and sees as little (api/views.py).
     """
 
     name: str
@@ -33,43 +37,49 @@ class Caller(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What a request shows of its sender."""
+    """The credentials of a request, not checked yet."""
 
     authorization: Optional[str] = None
     certname: Optional[str] = None  # of a certificate that TLS has verified
-    private: bool = False  # over TLS, or without leaving this machine
+    private: bool = False  # sent over TLS, or without leaving this machine
 
 
-def identify(config: Config, tokens: tuple[Token, ...], address: str, shown: Credentials) -> Caller:
-    """Return who is calling, with the grants of all credentials together.
+def identify(config: Config, tokens: tuple[Token, ...], address: str, credentials: Credentials) -> Caller:
+    """Return the caller, with the grants of all credentials together.
 
-    Within a kind the most specific name counts, and everyone has at least what anonymous has.
-    Raises `HTTPError` for a credential that is not good: who shows one does not want to be anonymous.
+    Of the lines for tokens, and of those for certificates, the most specific one applies; every caller
+    has at least the grants of `anonymous`. Raises `HTTPError` for an invalid credential, because a client
+    that sends one does not want to be anonymous.
     """
     names = []
     grants = set(config.grants[ANONYMOUS])
-    if shown.authorization is not None:
-        names.append(f"token:{_token_name(config, tokens, shown)}")
-    if shown.certname is not None:
-        names.append(f"cert:{shown.certname}")
+    if credentials.authorization is not None:
+        names.append(f"token:{_token_name(config, tokens, credentials)}")
+    if credentials.certname is not None:
+        names.append(f"cert:{credentials.certname}")
     lines = [line for line in (most_specific(config.grants, name) for name in names) if line]
     for line in lines:
         grants.update(config.grants[line])
-    return Caller(" ".join(names) or ANONYMOUS, address, frozenset(grants), named=bool(lines))
+    name = " ".join(names) or ANONYMOUS
+    log.debug("%s: lines of [access]: %s; grants: %s", name, [ANONYMOUS, *lines], sorted(grants))
+    return Caller(name, address, frozenset(grants), named=bool(lines))
 
 
 def most_specific(callers: Iterable[str], name: str) -> Optional[str]:
-    """Return the caller of [access] that means this name: itself, or else the pattern that says most."""
+    """Return the caller of [access] that applies to this name, or None.
+
+    That is the name itself, else the matching pattern with the most literal characters.
+    """
     kind = name.partition(":")[0] + ":"
-    found = [caller for caller in callers if caller.startswith(kind) and matches(caller, name)]
-    return max(found, key=_specificity, default=None)
+    matching = [caller for caller in callers if caller.startswith(kind) and matches(caller, name)]
+    return max(matching, key=_specificity, default=None)
 
 
 def matches(pattern: str, name: str) -> bool:
-    """`*` stands for one or more characters: `feature_*` is not `feature_` itself.
+    """Return whether a pattern matches a name; `*` is one or more characters.
 
-    Part by part, each as early as it can be: as a regular expression, several stars would try every way
-    to share a long name.
+    So `feature_*` does not match `feature_`. Each part between two stars is taken where it first occurs: a
+    regular expression with several stars would try every way to divide a long name among them.
     """
     first, *parts = pattern.split("*")
     if not parts:
@@ -86,8 +96,8 @@ def matches(pattern: str, name: str) -> bool:
     return len(name) - len(last) > end and name.endswith(last)
 
 
-def welcome(config: Config, address: str) -> bool:
-    """Whether `[access] from` lets this address in. What is no address (a pipe) is not let in."""
+def may_connect(config: Config, address: str) -> bool:
+    """Return whether `[access] from` allows this address; False for anything else (a pipe has none)."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -96,10 +106,10 @@ def welcome(config: Config, address: str) -> bool:
 
 
 def normalise(address: str) -> str:
-    """One spelling for an address, for matching and for logs.
+    """Return the one spelling of an address that is matched and logged.
 
-    On a dual-stack socket an IPv4 client appears as ::ffff:a.b.c.d, and a link-local one carries
-    its interface (`%eth0`), which names a place here, not the caller.
+    On a dual-stack socket an IPv4 address appears as ::ffff:a.b.c.d, and a link-local one with an
+    interface (`%eth0`), which is this machine's and says nothing about the client.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -111,7 +121,11 @@ def normalise(address: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def group(address: str) -> str:
-    """Whoever holds an IPv6 address usually holds its /64, so that counts as one."""
+    """Return the network that counts as one client.
+
+    An IPv4 address counts alone. An IPv6 address counts with its /64, because one client usually has all
+    of it.
+    """
     if ":" not in address:
         return address
     try:
@@ -123,31 +137,31 @@ def group(address: str) -> str:
 def missing_grant(
     caller: Caller, *, noop: bool, tags: tuple[str, ...], environment: Optional[str]
 ) -> Optional[str]:
-    """Return the first grant that this caller lacks for such a run, or None if it may have it."""
+    """Return the first grant that this caller lacks for such a run, or None if the run is allowed."""
     run = "noop" if noop else "trigger"
     if run not in caller.grants:
         return run
     if tags and "tags" not in caller.grants:
         return "tags"
     if environment is not None and not _may_use(caller, environment):
-        return f"environment={environment}"
+        return f"{ENVIRONMENT}{environment}"
     return None
 
 
-def _token_name(config: Config, tokens: tuple[Token, ...], shown: Credentials) -> str:
-    if not (shown.private or config.plaintext_tokens):
-        # It has been on the wire by now; the least is to say so, and not to make a habit of it.
+def _token_name(config: Config, tokens: tuple[Token, ...], credentials: Credentials) -> str:
+    if not (credentials.private or config.plaintext_tokens):
+        # The token has already crossed the network. Say so, and do not let that become a habit.
         raise HTTPError(
             403,
-            "A token over plain HTTP can be read by anybody on the way: consider this one lost. Use https, "
+            "This token was sent over plain HTTP and may have been intercepted: replace it. Use https, "
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
         )
-    bearer = BEARER.fullmatch(shown.authorization or "")
+    bearer = BEARER.fullmatch(credentials.authorization or "")
     if not bearer:
         raise HTTPError(
             401, "The credential is not of the form Authorization: Bearer TOKEN", headers=(CHALLENGE,)
         )
-    # Without tokens nothing is compared, and OpenSSL not needed.
+    # Without tokens there is nothing to compare, and no reason to load OpenSSL.
     name = holder(tokens, bearer[1]) if tokens else None
     if name is None:
         raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
@@ -160,5 +174,5 @@ def _specificity(pattern: str) -> tuple[bool, int, int, str]:
 
 
 def _may_use(caller: Caller, environment: str) -> bool:
-    patterns = (grant.partition("=")[2] for grant in caller.grants if grant.startswith("environment="))
+    patterns = (grant[len(ENVIRONMENT) :] for grant in caller.grants if grant.startswith(ENVIRONMENT))
     return any(matches(pattern, environment) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""What systemd hands over to the listener, and what it is told."""
+"""Sockets that systemd passes to the listener, and what the listener tells systemd."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import errno
 import os
 import pwd
 import socket
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from twitch.errors import UsageError
-
-# As in the handler: a site with another name for it says so.
-USER = os.environ.get("PUPPET_TWITCH_USER", "twitch")
+from twitch.identity import USER
 
 
 class Inherited(NamedTuple):
     """Sockets to accept from (Accept=no), or one connection to serve (Accept=yes)."""
 
     listening: tuple[socket.socket, ...]
-    connection: tuple[socket.socket, ...]  # none or one
+    connection: Optional[socket.socket]
 
 
 def inherited() -> Inherited:
-    """Take over what systemd, or systemd-socket-activate, has opened.
+    """Return the sockets that systemd, or systemd-socket-activate, has opened.
 
-    Raises `UsageError` if that is nothing: this process never opens a port by accident.
+    Raises `UsageError` if there are none: this process never opens a port by accident.
     """
     from systemd import daemon
 
@@ -37,22 +35,22 @@ def inherited() -> Inherited:
     try:
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     except OSError as error:
-        raise UsageError(f"what systemd handed over cannot be used: {error.strerror}") from error
+        raise UsageError(f"the descriptors from systemd are not sockets: {error.strerror}") from error
     for one in sockets:
         os.set_inheritable(one.fileno(), False)
         if one.type != socket.SOCK_STREAM or one.family not in (socket.AF_INET, socket.AF_INET6):
             raise UsageError(f"{one.family.name} {one.type.name} from systemd is not a TCP socket")
     listening = tuple(one for one in sockets if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     for one in listening:
-        one.setblocking(False)  # as NonBlocking=yes does; systemd-socket-activate has no such thing
-    connection = tuple(one for one in sockets if one not in listening)
-    if len(connection) > 1 or (connection and listening):
-        raise UsageError("systemd handed over connections and listening sockets at once")
-    return Inherited(listening, connection)
+        one.setblocking(False)  # as NonBlocking=yes does; systemd-socket-activate has no such option
+    connections = [one for one in sockets if one not in listening]
+    if len(connections) > 1 or (connections and listening):
+        raise UsageError("systemd passed connections and listening sockets at once")
+    return Inherited(listening, connections[0] if connections else None)
 
 
 def notify(state: str) -> None:
-    """Tell systemd READY=1 or STOPPING=1 (sd_notify(3)); without systemd nobody listens."""
+    """Send systemd READY=1 or STOPPING=1 (sd_notify(3)); without systemd, do nothing."""
     if os.environ.get("NOTIFY_SOCKET"):
         from systemd import daemon
 
@@ -60,7 +58,7 @@ def notify(state: str) -> None:
 
 
 def opened(address: str, port: int) -> Inherited:
-    """A listening socket of our own, where systemd gave none; raises `UsageError`."""
+    """Return a listening socket of our own, for `listen --bind` and `--port`; raises `UsageError`."""
     try:
         listening = socket.create_server(
             (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=128
@@ -70,11 +68,11 @@ def opened(address: str, port: int) -> Inherited:
         reason = str(error.strerror).partition(" (while")[0]  # Python repeats the address after it
         raise UsageError(f"cannot listen on {address} port {port}: {reason}{hint}") from error
     listening.setblocking(False)
-    return Inherited((listening,), ())
+    return Inherited((listening,), None)
 
 
 def leave_root() -> None:
-    """Become the listener's user, if this is root: the network never meets root, whoever started this.
+    """Become the listener's user, if this process is root: root never parses what a client sends.
 
     Raises `UsageError` where there is no such user.
     """
@@ -83,8 +81,8 @@ def leave_root() -> None:
     try:
         user = pwd.getpwnam(USER)
     except KeyError as error:
-        mend = "systemd-sysusers makes it, or PUPPET_TWITCH_USER= names another"
-        raise UsageError(f"there is no user {USER}; {mend}") from error
+        fix = "systemd-sysusers creates it, or PUPPET_TWITCH_USER= names another"
+        raise UsageError(f"there is no user {USER}; {fix}") from error
     os.setgroups([])
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

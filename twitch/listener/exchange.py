@@ -1,7 +1,7 @@
 """HTTP/1.1 without sockets or clocks: bytes in, `Request` out, `Response` in, bytes out, over h11.
 
-Everything that a stranger can make large is bounded here; what can be slow is bounded in
-`connection`. What a request means is not known here.
+Everything that a client can make large is bounded here; what can be slow is bounded in `connection.py`.
+What a request means is not known here.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import http
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple, Optional
 
 import h11
 
-from twitch.errors import HTTPError
+from twitch.errors import TwitchError
 
 # The longest honest request is a POST with tags and an environment, a few hundred bytes. The head's
 # bound is h11's own default; Apache's is 8 KiB a line, node's 16 KiB a head.
@@ -22,20 +22,20 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_TARGET_BYTES = 2 * 1024
 MAX_BODY_BYTES = 16 * 1024
 
-# What the RFCs let a recipient repair (RFC 9112 sections 2.2, 5.2 and 6.3, RFC 9110 section 5.5), and
-# h11 does. Somebody on the way who repairs it differently sees another request than we do, which is
-# how one is smuggled.
+# The RFCs let a recipient repair these (RFC 9112 sections 2.2, 5.2 and 6.3, RFC 9110 section 5.5), and h11
+# does. A proxy on the way that repairs them differently sees another request than we do, which is how one
+# is smuggled.
 AMBIGUOUS = re.compile(
     rb"""
     (?<!\r)\n                                     # a line that ends in LF alone
-    | \n[ \t]                                     # a line that goes on with the one before
+    | \n[ \t]                                     # a line that continues the one before
     | \ncontent-length: ([^\r]*, | .*\ncontent-length:)  # two lengths, even if they are equal
     | [\x00-\x08\x0b\x0c\x0e-\x1f\x7f]            # a control character in a value
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
-# RFC 9112 section 3.2: a path, a URL as proxies are asked for one, or what OPTIONS alone may name.
+# RFC 9112 section 3.2: a path, a URL as in requests to proxies, or `*`, which only OPTIONS may name.
 TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|https?://[^/])[^#\\]*", re.IGNORECASE)
 
 # RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` (RFC 3986 section 3.2.2) is answered 400.
@@ -43,13 +43,29 @@ HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 
-BAD_REQUEST = (400, "Not an HTTP/1.1 request as RFC 9112 has it; try curl")
+BAD_REQUEST = (400, "Not a valid HTTP/1.1 request (RFC 9112); try curl")
 NO_LENGTH = (411, "A body needs Content-Length; Transfer-Encoding is not accepted")
 LONG_BODY = (413, f"The body is longer than {MAX_BODY_BYTES} bytes")
 LONG_TARGET = (414, f"The request target is longer than {MAX_TARGET_BYTES} bytes")
 LONG_LINE = (414, f"The request line is longer than {MAX_HEAD_BYTES} bytes")
 LONG_HEAD = (431, f"The head of the request is longer than {MAX_HEAD_BYTES} bytes")
 WRONG_VERSION = (505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
+
+
+class HTTPError(TwitchError):
+    """A request that is answered with `status` and this text.
+
+    `headers` are added to the answer; `close` ends the connection after it, for requests after which the
+    position in the byte stream is not certain.
+    """
+
+    def __init__(
+        self, status: int, text: str, *, headers: Sequence[tuple[str, str]] = (), close: bool = False
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = tuple(headers)
+        self.close = close
 
 
 class Request(NamedTuple):
@@ -62,11 +78,11 @@ class Request(NamedTuple):
     address: str  # of the client
     local: bool = False  # the client is on this machine
     secure: bool = False  # it came over TLS
-    certname: Optional[str] = None  # of the client's certificate, which TLS has verified
+    certname: Optional[str] = None  # of the client's certificate, verified by TLS
 
 
 class Response(NamedTuple):
-    """An answer; `Content-Length`, `Date` and `Connection` are added on the way out."""
+    """An answer; its length, `Date` and `Connection` are added on the way out."""
 
     status: int
     body: bytes
@@ -77,8 +93,8 @@ class Response(NamedTuple):
 class Exchange:
     """The bytes of one connection, one request after the other.
 
-    `admit` is called after each head, before anything else of it is looked at; it raises
-    `HTTPError` if nobody there is to be heard.
+    `admit` is called after each head, before anything else of the request is looked at; it raises
+    `HTTPError` if no client at this address is accepted.
     """
 
     def __init__(self, address: str, admit: Callable[[], None]) -> None:
@@ -94,7 +110,7 @@ class Exchange:
         self._h11.receive_data(data)
 
     def next_request(self) -> Optional[Request]:
-        """Return a request that has come whole, or None while bytes are missing.
+        """Return a request that is complete, or None while bytes are missing.
 
         Raises `HTTPError` for bytes that will never be a request we answer.
         """
@@ -118,14 +134,14 @@ class Exchange:
             raise HTTPError(*LONG_BODY) from error
 
     def go_on(self) -> bytes:
-        """What to send to a client that waits for `100 Continue` before it sends its body."""
+        """Return `100 Continue` for a client that waits for it before it sends its body, else nothing."""
         if not self._h11.they_are_waiting_for_100_continue:
             return b""
         interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
         return self._h11.send(interim) or b""
 
     def send(self, response: Response, *, last: bool) -> bytes:
-        """Return the bytes of an answer; empty if h11 has seen that nobody can read it."""
+        """Return the bytes of an answer; empty if h11 has seen that no client can read it."""
         headers = [*response.headers, ("Content-Length", str(len(response.body))), ("Date", _date())]
         if response.close or last:
             headers.append(("Connection", "close"))
@@ -144,12 +160,12 @@ class Exchange:
 
     @property
     def ended(self) -> bool:
-        """Whether the client's end-of-file has come, be there requests before it or not."""
+        """Whether the client's end-of-file has arrived, behind unread requests or not."""
         return self._h11.trailing_data[1]
 
     @property
     def ahead(self) -> int:
-        """How many bytes are here that no request has taken yet."""
+        """How many bytes have arrived that are not part of a request yet."""
         return len(self._h11.trailing_data[0])
 
     @property
@@ -158,7 +174,7 @@ class Exchange:
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     def start_next(self) -> bool:
-        """Make ready for the next request; return whether bytes of it are here already."""
+        """Prepare for the next request; return whether bytes of it have arrived already."""
         self._h11.start_next_cycle()
         self._head = None
         self._body.clear()
@@ -171,7 +187,7 @@ class Exchange:
             raise HTTPError(*WRONG_VERSION)
         if len(head.target) > MAX_TARGET_BYTES:
             raise HTTPError(*LONG_TARGET)
-        if len(raw) > MAX_HEAD_BYTES:  # h11's limit is for a head that comes in pieces
+        if len(raw) > MAX_HEAD_BYTES:  # h11 checks only a head that arrives in pieces
             raise HTTPError(*LONG_HEAD)
         if not TARGET.fullmatch(b"%b %b" % (head.method, head.target)):
             raise HTTPError(*BAD_REQUEST)
@@ -205,8 +221,10 @@ _date_cache = (0, "")
 
 
 def _date() -> str:
-    """The Date header (RFC 9110 section 5.6.7), formatted once a second; unlike strftime's, its
-    names of days and months are English in every locale."""
+    """Return the Date header (RFC 9110 section 5.6.7), formatted once a second.
+
+    Unlike strftime's, its names of days and months are English in every locale.
+    """
     global _date_cache
     now = int(time.time())
     if _date_cache[0] != now:

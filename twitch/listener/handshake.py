@@ -1,4 +1,4 @@
-"""From an accepted socket to a connection: in plain, or after a TLS handshake."""
+"""From an accepted socket to a connection: over plain HTTP, or after a TLS handshake."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Callable, Optional
 
-from twitch.errors import MISCONFIGURED, ConfigError, HTTPError
+from twitch.errors import MISCONFIGURED, ConfigError
+from twitch.listener import tls
 from twitch.listener.connection import Connection
+from twitch.listener.exchange import HTTPError
 
 if TYPE_CHECKING:
     import ssl
 
-# From the first moment to the end of the handshake; the client's request then has a time of its own.
+# From the first moment to the end of the handshake; the client's request then has a deadline of its own.
 HANDSHAKE_TIMEOUT_S = 10
-# The first byte of a TLS record that is a handshake (RFC 8446 section 5.1); no HTTP begins so.
+# The first byte of a TLS handshake record (RFC 8446 section 5.1); no HTTP request begins with it.
 HANDSHAKE = b"\x16"
 
 
@@ -29,11 +31,12 @@ async def begin(
     context: Callable[[], Optional[ssl.SSLContext]],
     admit: Callable[[str], None],
 ) -> None:
-    """Serve as the configuration says now; raises `OSError`, `asyncio.TimeoutError`, or what `admit` raises.
+    """Connect a socket as the configuration says now; raises `OSError`, `asyncio.TimeoutError`, or what
+    `admit` raises.
 
-    Over plain HTTP `admit` is asked after the head, and its refusal is an answer. With TLS it is asked
-    first: nobody outside of `[access] from` is owed the work of a handshake.
-    Nobody else waits for a handshake: its rounds are events of the loop like all others.
+    Over plain HTTP `admit` is called after the head of a request, and its refusal is an answer. With TLS it
+    is called first: an address outside `[access] from` must not cost us a handshake. Handshakes do not wait
+    for each other: their rounds are events of the loop.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + HANDSHAKE_TIMEOUT_S
@@ -41,7 +44,7 @@ async def begin(
         wanted = context()
     except ConfigError:
         await plain(connection, accepted)
-        # Also where the file may only be about to say that there is no TLS: nobody is let in meanwhile.
+        # Even if the file was about to turn TLS off: until it can be read, no client is accepted.
         connection.refuse(HTTPError(503, MISCONFIGURED))
         return
     if wanted is None:
@@ -59,40 +62,39 @@ async def begin(
 
 
 def reason(failure: BaseException) -> str:
-    """What to count a failed handshake as, `TLS certificate revoked`; empty for a client that left.
+    """Return what a failed handshake is counted as, `TLS certificate revoked`; empty for a client that left.
 
-    Who was not admitted counts as the answer that plain HTTP would have had. The others are texts of
-    OpenSSL's, of which there are not many; none is the client's.
+    A client that is not accepted counts as the status that plain HTTP would have had. The others are texts
+    of OpenSSL, of which there are not many; none is the client's.
     """
     if isinstance(failure, HTTPError):
         return str(failure.status)
-    # An ssl.SSLError, by what only that has: without TLS there is no ssl here.
-    if hasattr(failure, "library"):
-        reason = getattr(failure, "reason", "") or "handshake failed"  # PEER_DID_NOT_RETURN_A_CERTIFICATE
-        return f"TLS {getattr(failure, 'verify_message', '') or reason.lower().replace('_', ' ')}"
-    # asyncio's own word for a handshake that is too slow is ConnectionAbortedError.
+    text = tls.failure(failure)
+    if text:
+        return f"TLS {text}"
+    # asyncio raises ConnectionAbortedError for a handshake that is too slow.
     slow = isinstance(failure, (asyncio.TimeoutError, ConnectionAbortedError))
     return "TLS handshake too slow" if slow else ""
 
 
 async def _first_byte(accepted: socket.socket) -> bytes:
-    """Return the first byte without taking it, once it has come; raises `OSError` if none will."""
+    """Return the first byte without taking it, when it has arrived; raises `OSError` if none will."""
     loop = asyncio.get_running_loop()
-    come: asyncio.Future[None] = loop.create_future()
+    arrived: asyncio.Future[None] = loop.create_future()
 
     def readable() -> None:
-        if not come.done():
-            come.set_result(None)
+        if not arrived.done():
+            arrived.set_result(None)
 
     loop.add_reader(accepted, readable)
     try:
         # Not wait_for(), which before Python 3.12 can swallow a cancellation (bugs.python.org/issue37658).
-        await asyncio.wait({come}, timeout=HANDSHAKE_TIMEOUT_S)
+        await asyncio.wait({arrived}, timeout=HANDSHAKE_TIMEOUT_S)
     finally:
         loop.remove_reader(accepted)
-    if not come.done():
+    if not arrived.done():
         raise asyncio.TimeoutError
     first = accepted.recv(1, socket.MSG_PEEK)
     if not first:
-        raise ConnectionResetError("left without a word")
+        raise ConnectionResetError("the client has sent nothing")
     return first

@@ -1,7 +1,7 @@
-"""Refused requests, summed up: noise must not push an event out of the journal.
+"""Refused requests, summed up for the journal: a flood of lines must not push an event out of it.
 
-With LogRateLimitBurst=1000, 30,000 lines of noise did just that (measured on systemd 252), so a
-refusal is not a line: all refusals of ten seconds are a few lines.
+With LogRateLimitBurst=1000, 30,000 lines did that (measured on systemd 252). So a refusal is not a line:
+all refusals of ten seconds are a few lines.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from twitch.listener import access
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 10
-# Addresses that get a line of their own in one interval; a flood from thousands gets one together.
+# The addresses that have a line of their own in one interval; all others share one line.
 MAX_LINES = 10
 MAX_ADDRESSES = 1000
 OTHERS = "other addresses"
 
 
 class Refusals:
-    """Counts by address (of IPv6 by /64, as the listener does) and kind; writes them down at most every
-    INTERVAL_S."""
+    """Counts refusals by address (IPv6: by /64, as the limits do) and kind; logs them every INTERVAL_S."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def add(self, address: str, kind: str) -> None:
-        """Count one refusal; `kind` is its status, or a few words."""
+        """Count one refusal; `kind` is the status of the answer, or a few words."""
         group = access.group(address)
         if group not in self._counts and len(self._counts) >= MAX_ADDRESSES:
             self._make_room()
@@ -40,11 +39,11 @@ class Refusals:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self.flush)
 
     def flush(self) -> None:
-        """Write down what was counted, most first."""
+        """Log the counts, the address with the most refusals first."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        counts = self._loudest_first()
+        counts = self._most_first()
         for address, statuses in counts[:MAX_LINES]:
             log.warning("refused %s: %s", address, _listed(statuses))
         rest = sum((statuses for _, statuses in counts[MAX_LINES:]), Counter())
@@ -53,12 +52,12 @@ class Refusals:
         self._counts.clear()
 
     def _make_room(self) -> None:
-        """Put the quieter half together: many quiet ones must not hide a loud one that comes late."""
-        for group, _ in self._loudest_first()[MAX_ADDRESSES // 2 :]:
+        """Merge the addresses with the fewest refusals, so that a busy one that comes late is not hidden."""
+        for group, _ in self._most_first()[MAX_ADDRESSES // 2 :]:
             if group != OTHERS:
                 self._counts[OTHERS] += self._counts.pop(group)
 
-    def _loudest_first(self) -> list[tuple[str, Counter[str]]]:
+    def _most_first(self) -> list[tuple[str, Counter[str]]]:
         return sorted(self._counts.items(), key=lambda item: -sum(item[1].values()))
 
 

@@ -1,165 +1,163 @@
-"""The listener's side of the run socket: one question, one answer, and a second's memory.
+"""The listener's side of the run socket: one question at a time, and each answer remembered for a second.
 
-The memory is what keeps a flood on the port from becoming a flood of root processes: whatever the
-handler has just said is said again for a second, and only one question is under way at a time. What
-it said about a run holds no longer than the state that this run was in: who asks after a waiting
-run has begun must not be told to wait for that one.
+Because of the memory, a flood of requests is not a flood of root processes. A remembered answer is repeated
+for every question to which root would give the same answer (`Kept.covers`), while the run that it names
+stays in the same state.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 from twitch import messages
-from twitch.errors import HandlerUnavailable, PacketError
+from twitch.errors import PacketError, TwitchError
 from twitch.listener import access
-from twitch.messages import Answer, Run, Status
-from twitch.runs import QUEUED, Store
+from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Status
+from twitch.node_status import IDLE
+from twitch.records import QUEUED as STATE_QUEUED
+from twitch.records import Record, Records
+
+log = logging.getLogger(__name__)
 
 REMEMBER_S = 1.0
-# Ordinarily 30 to 60 ms. The first question after a boot or a change of puppet.conf waits for
-# `puppet config print` (1 s on an idle machine, measured), which a busy small one stretches.
+# An answer usually takes 30 to 60 ms. The first one after a boot or a change of puppet.conf waits for
+# `puppet config print` (1 s on an idle machine, measured), which takes longer on a small, busy machine.
 ANSWER_TIMEOUT_S = 30
 
-# An answer that is none: remembered like the others, because each further question could be one more
-# process of root's that dies.
+# No answer at all. Remembered too: each retry could start another root process that crashes.
 UNAVAILABLE = "unavailable"
 
-# What a node that is idle does not say to a request for a run.
-NOT_IDLE = ("busy", "queued", "disabled")
+# Answers that an idle node cannot give.
+NOT_IDLE = (BUSY, FULL, QUEUED, DISABLED)
 
-Question = Union[Run, Status]
-
-LEFT = "The handler left without an answer; try again"
+NO_ANSWER = "The handler left without an answer; try again"
 
 
-class Remembered(NamedTuple):
-    """An answer, and for how long it holds."""
+class RootUnavailable(TwitchError):
+    """The run socket is down or full, or the handler ended without an answer."""
 
-    until: float  # of the loop's clock
-    state: Optional[str]  # of the run that it speaks of
+
+class Kept(NamedTuple):
+    """A remembered answer, the question that it answered, and how long it may be repeated."""
+
+    question: Question
     answer: Answer
+    until: float  # by the loop's clock
+    record: Optional[Record]  # of the run that the answer names, as it was then
+
+    def covers(self, question: Question) -> bool:
+        """Return whether root would give the same answer to this question."""
+        before, kind = self.question, self.answer.kind
+        if isinstance(question, Status) or isinstance(before, Status):
+            return question == before
+        if question.named and not before.named:
+            return False  # the cooldown and the queue treat callers with a name better (root/turn.py)
+        if kind not in (BUSY, QUEUED, FULL):
+            return True  # disabled, cooldown, cannot, invalid, unavailable: the same for every request
+        if kind == BUSY:
+            return not question.queue
+        if not question.queue or (self.record and self.record.state != STATE_QUEUED):
+            return False  # the run has begun since root answered, so its place in the queue is free
+        if kind == QUEUED:
+            # An equal request joins the same run, but root logs each caller, and each network of a caller.
+            same_caller = question.caller == before.caller
+            same_network = access.group(question.client) == access.group(before.client)
+            return same_caller and same_network and question.options == before.options
+        # A request that equals the run in the queue joins it.
+        return self.record is not None and self.record.options != question.options
 
 
-class Handler:
-    """The handler as the listener sees it."""
+class RootClient:
+    """Asks root, for all callers of this listener."""
 
-    def __init__(self, store: Store, path: str = messages.RUN_SOCKET) -> None:
-        self._store = store
+    def __init__(self, records: Records, path: str = messages.RUN_SOCKET) -> None:
+        self._records = records
         self._path = path
-        self.asked = 0.0  # when root last answered, by the loop's clock
-        self._remembered: dict[Question, Remembered] = {}
+        self.answered_at = 0.0  # when root last answered, by the loop's clock
+        self._kept: list[Kept] = []
         self._one_at_a_time: Optional[asyncio.Lock] = None
 
     async def ask(self, question: Question) -> Answer:
-        """Return the handler's answer, or the one of a moment ago to an equal question.
+        """Return root's answer, or a remembered one if root would only repeat it.
 
-        Raises `HandlerUnavailable` when the run socket is down or full.
+        Raises `RootUnavailable`.
         """
         if self._one_at_a_time is None:
-            self._one_at_a_time = asyncio.Lock()  # which Python 3.9 binds to the loop of this moment
+            self._one_at_a_time = asyncio.Lock()  # here, because Python 3.9 binds it to the running loop
         async with self._one_at_a_time:
             answer = self._recall(question)
-            if answer is None:
+            if answer:
+                log.debug("remembered: %s for %s", answer, question)
+            else:
                 try:
                     answer = await _ask(self._path, question)
-                except HandlerUnavailable as error:
+                except RootUnavailable as error:
                     answer = Answer(UNAVAILABLE, reason=str(error))
-                self.asked = asyncio.get_running_loop().time()
-                self._remember(question, answer)
+                log.debug("root answers: %s to %s", answer, question)
+                self.answered_at = asyncio.get_running_loop().time()
+                self._keep(question, answer)
         if answer.kind == UNAVAILABLE:
-            raise HandlerUnavailable(answer.reason)
+            raise RootUnavailable(answer.reason)
         return answer
 
     def forget(self) -> None:
-        """Ask anew whatever comes: what root has said may be of another configuration."""
-        self._remembered.clear()
+        """Forget all answers, so that root is asked the next question."""
+        self._kept.clear()
 
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
-        self._remembered = {asked: kept for asked, kept in self._remembered.items() if kept.until > now}
-        for key in _keys(question):
-            kept = self._remembered.get(key)
-            if kept and kept.state == self._state(kept.answer) and not self._may_wait(question, kept.answer):
-                return kept.answer
-        return None
+        self._kept = [kept for kept in self._kept if kept.until > now and self._holds(kept)]
+        return next((kept.answer for kept in self._kept if kept.covers(question)), None)
 
-    def _may_wait(self, question: Question, answer: Answer) -> bool:
-        """Whether `busy` is not for this one: the waiting slot is free, or is held by an equal request."""
-        if answer.kind != "busy" or not isinstance(question, Run) or not question.queue:
-            return False
-        waits = self._store.read(answer.run) if answer.run else None
-        return not waits or waits["state"] != QUEUED or waits.get("options") == question.options()
+    def _holds(self, kept: Kept) -> bool:
+        """Return whether the run that the answer names is still in the same state."""
+        record = self._record(kept.answer)
+        return (record and record.state) == (kept.record and kept.record.state)
 
-    def _remember(self, question: Question, answer: Answer) -> None:
-        key, *others = _keys(question)
-        if isinstance(question, Run):
-            if answer.kind in ("started", "queued"):
-                self._remembered.pop(Status(), None)
-            if answer.kind == "started":
-                if question.queue:
-                    return  # the next one may wait for this run: that is for the handler to say
-                answer = Answer("busy", run=answer.run)  # with this very run
-            elif question.queue and answer.kind != "queued":
-                anybody, slot = others
-                key = slot if answer.kind == "busy" else anybody
-        elif answer.status and answer.status.get("state") == "idle":
-            # Or who has just read "idle" would hear of a run that is over. Only what "idle" denies:
-            # who alternates between two questions must not wake root for each.
-            self._remembered = {
-                asked: kept for asked, kept in self._remembered.items() if kept.answer.kind not in NOT_IDLE
-            }
+    def _keep(self, question: Question, answer: Answer) -> None:
+        if answer.kind in (STARTED, QUEUED):
+            self._kept = [kept for kept in self._kept if not isinstance(kept.question, Status)]
+        if answer.status and answer.status.state == IDLE:
+            # Forget what contradicts `idle`, or a caller that has just read it could still get `busy`.
+            # Keep the rest, or alternating requests would wake root each time.
+            self._kept = [kept for kept in self._kept if kept.answer.kind not in NOT_IDLE]
+        if answer.kind == STARTED:
+            answer = Answer(BUSY, run=answer.run)  # the next caller finds Puppet busy with this run
         until = asyncio.get_running_loop().time() + REMEMBER_S
-        self._remembered[key] = Remembered(until, self._state(answer), answer)
+        self._kept.append(Kept(question, answer, until, self._record(answer)))
 
-    def _state(self, answer: Answer) -> Optional[str]:
-        record = self._store.read(answer.run) if answer.run else None
-        return record["state"] if record else None
-
-
-def _keys(question: Question) -> tuple[Question, ...]:
-    """What an equal question is: where its answer may be found, its own place first.
-
-    A node is free or it is not, whatever a request wants; whether there is a cooldown depends on who
-    asks. Who waits may differ in everything, because root is to write down everybody who joins a
-    waiting run, though not each address of one network.
-    """
-    if not isinstance(question, Run):
-        return (question,)
-    anybody = Run("", "", named=question.named)
-    if not question.queue:
-        return (anybody,)
-    own = question._replace(client=access.group(question.client))
-    return own, anybody, anybody._replace(queue=True)
+    def _record(self, answer: Answer) -> Optional[Record]:
+        return self._records.read(answer.run) if answer.run else None
 
 
 async def _ask(path: str, question: Question) -> Answer:
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as handler:
-        handler.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as run_socket:
+        run_socket.setblocking(False)
         try:
-            # AF_UNIX connects at once or not at all: EAGAIN means that the backlog is full.
-            handler.connect(path)
-            await loop.sock_sendall(handler, messages.encode(question))
+            # AF_UNIX connects immediately or fails; EAGAIN means that the backlog is full.
+            run_socket.connect(path)
+            await loop.sock_sendall(run_socket, messages.encode(question))
             packet = await asyncio.wait_for(
-                loop.sock_recv(handler, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
+                loop.sock_recv(run_socket, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
             )
         except BlockingIOError as error:
-            raise HandlerUnavailable("Too many questions at once; try again") from error
+            raise RootUnavailable("Too many questions at once; try again") from error
         except asyncio.TimeoutError as error:
-            raise HandlerUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
+            raise RootUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
         except ConnectionResetError as error:
-            raise HandlerUnavailable(LEFT) from error  # before it had read the packet
+            raise RootUnavailable(NO_ANSWER) from error  # the handler ended before it read the packet
         except OSError as error:
-            # `start` would do nothing where only the file is gone and the unit still says active.
-            mend = "systemctl restart puppet-twitch-run.socket"
-            raise HandlerUnavailable(f"The handler cannot be reached ({error.strerror}); {mend}") from error
+            # Not `start`, which does nothing if the file is gone and the unit is still active.
+            fix = "systemctl restart puppet-twitch-run.socket"
+            raise RootUnavailable(f"The handler cannot be reached ({error.strerror}); {fix}") from error
     if not packet:
-        # systemd's way of saying MaxConnections= (an end-of-file), or a handler that was killed.
-        raise HandlerUnavailable(LEFT)
+        # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
+        raise RootUnavailable(NO_ANSWER)
     try:
         return messages.decode_answer(packet)
     except PacketError as error:
-        raise HandlerUnavailable(f"The handler's answer was not understood: {error}") from error
+        raise RootUnavailable(f"The handler's answer was not understood: {error}") from error

@@ -1,6 +1,6 @@
-"""TLS with Puppet's own certificates: what systemd hands over as credentials, and who a client is.
+"""TLS with Puppet's own certificates: the credentials from systemd, and the certname of a client.
 
-The listener's user never gets a right to these files: LoadCredential= in a drop-in lets PID 1 read
+The listener's user never gets access to these files: LoadCredential= in a drop-in lets PID 1 read
 them (tls.conf, beside this program's documentation).
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from twitch.config import Config
-from twitch.errors import ConfigError, HTTPError
-from twitch.listener.watched import Watched
+from twitch.errors import ConfigError
+from twitch.listener.exchange import HTTPError
+from twitch.listener.watched import FaultLog, Watched
 
 if TYPE_CHECKING:
     import ssl
@@ -24,16 +26,32 @@ log = logging.getLogger(__name__)
 DIRECTORY = "CREDENTIALS_DIRECTORY"
 CERT, KEY, CA, CRL = CREDENTIALS = ("cert", "key", "ca", "crl")
 
-# What Puppet lets a certname be; with `cert:` it fits into a packet. Nothing else can be written in
-# [access] either.
+# Certnames as Puppet allows them; with `cert:` one fits into a packet. [access] allows no others.
 CERTNAME = re.compile(r"[a-z0-9_.-]{1,250}")
 
-# What is left of TLS 1.2: forward secrecy and authenticated encryption. 1.3 has nothing else.
+# Of TLS 1.2, only forward secrecy with authenticated encryption. 1.3 has nothing else.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
+def leave_out() -> None:
+    """Make asyncio do without ssl: OpenSSL is 8 ms of a cold start and 4 MiB of memory.
+
+    For a process without credentials: they come only with a start, so it will never need TLS.
+    """
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+
+
+def failure(error: BaseException) -> str:
+    """Return why a handshake failed, in OpenSSL's words; empty if the error is not one of TLS."""
+    # An ssl.SSLError, by an attribute that only it has: `leave_out` makes the class itself unavailable.
+    if not hasattr(error, "library"):
+        return ""
+    reason = getattr(error, "reason", "") or "handshake failed"  # PEER_DID_NOT_RETURN_A_CERTIFICATE
+    return getattr(error, "verify_message", "") or reason.lower().replace("_", " ")
+
+
 def context(client: str, directory: Optional[str] = None) -> ssl.SSLContext:
-    """Return what a TLS listener needs; `client` is optional or required.
+    """Return the context of a TLS server; `client` is optional or required.
 
     Raises `ConfigError` naming the credential that is missing or wrong.
     """
@@ -41,9 +59,7 @@ def context(client: str, directory: Optional[str] = None) -> ssl.SSLContext:
     paths = {name: os.path.join(directory, name) for name in CREDENTIALS}
     for name, path in paths.items():
         if not directory or not os.path.exists(path):
-            raise ConfigError(
-                f"[tls] enabled = yes, but systemd hands over no credential {name!r}; see tls.conf"
-            )
+            raise ConfigError(f"[tls] enabled = yes, but systemd passes no credential {name!r}; see tls.conf")
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -54,10 +70,10 @@ def context(client: str, directory: Optional[str] = None) -> ssl.SSLContext:
     made.num_tickets = 0
     made.set_alpn_protocols(["http/1.1"])
     made.verify_mode = ssl.CERT_REQUIRED if client == "required" else ssl.CERT_OPTIONAL
-    # The CRL of every CA on the way, root and intermediate: Puppet's crl.pem holds both.
+    # A CRL is required of every CA in the chain, root and intermediate: Puppet's crl.pem holds both.
     made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     try:
-        # Without a password OpenSSL would ask the terminal for the one of an encrypted key.
+        # Without a password OpenSSL would ask the terminal for that of an encrypted key.
         made.load_cert_chain(paths[CERT], paths[KEY], password="")
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"[tls] the credentials 'cert' and 'key' do not fit: {_said(error)}") from error
@@ -78,7 +94,7 @@ class Contexts:
     def __init__(self, settings: Watched[Config]) -> None:
         self._settings = settings
         self._made: dict[str, ssl.SSLContext] = {}
-        self._fault = ""
+        self._faults = FaultLog()
 
     def current(self) -> Optional[ssl.SSLContext]:
         """Return the context, or None for plain HTTP; raises `ConfigError`."""
@@ -88,21 +104,15 @@ class Contexts:
         return self._made[settings.tls_client] if settings.tls else None
 
     def _make(self, client: str) -> ssl.SSLContext:
-        try:
+        with self._faults.once():
             return context(client)
-        except ConfigError as fault:
-            # Once, however many come: what is handed over is the same for as long as this process lives.
-            if str(fault) != self._fault:
-                self._fault = str(fault)
-                log.error("%s", fault)
-            raise
 
 
 def certname(certificate: Mapping[str, Any]) -> Optional[str]:
-    """Return the one CN of a verified certificate; None if the client has shown none.
+    """Return the one CN of a verified certificate; None if the client has shown no certificate.
 
-    Puppet's certificates have exactly one. With several, which one was meant would be a guess
-    (403).
+    Puppet's certificates have exactly one CN. Raises `HTTPError` (403) for several, because any choice
+    would be a guess, and for a CN that is not a certname.
     """
     if not certificate:
         return None
@@ -110,12 +120,12 @@ def certname(certificate: Mapping[str, Any]) -> Optional[str]:
     if len(names) != 1:
         raise HTTPError(403, f"A client certificate must have exactly one CN, this one has {len(names)}")
     if not CERTNAME.fullmatch(names[0]):
-        raise HTTPError(403, "The CN of the client certificate is not a certname as Puppet has them")
+        raise HTTPError(403, "The CN of the client certificate is not a valid Puppet certname")
     return names[0]
 
 
 def common_names(certificate: Mapping[str, Any]) -> list[str]:
-    """Return the CNs of a certificate, in the form in which `ssl` has it."""
+    """Return the CNs of a certificate as `ssl` returns one."""
     parts = certificate.get("subject", ())
     return [str(value) for part in parts for key, value in part if key == "commonName"]
 

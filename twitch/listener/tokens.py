@@ -1,8 +1,8 @@
-"""`/etc/puppet-twitch/tokens`: who holds a token, known by its SHA-256 only.
+"""`/etc/puppet-twitch/tokens`: the names of the tokens, and of each token only its SHA-256.
 
-A line is `NAME SHA256 [EXPIRES]`; several lines may have one name, so that a token can be replaced
-without a moment in which neither works. A token is 256 random bits, so its plain hash cannot be
-guessed backwards, and no salt or stretching is needed.
+A line is `NAME SHA256 [EXPIRES]`. Several lines may have one name, so that a token can be replaced
+without a moment in which neither the old nor the new one works. A token is 256 random bits, so it cannot
+be guessed from its hash, and neither salt nor stretching is needed.
 
 hashlib and hmac map OpenSSL, 3.7 MiB, so they are imported where a token is compared or made: a file
 that holds only comments costs nothing.
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from twitch.config import TOKENS_FILE as TOKENS_FILE
 from twitch.errors import ConfigError, UsageError
 
-# Not a hyphen first: `token --help` must not be a token.
+# The first character is no hyphen, because a command would take the name for an option.
 NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")
 NAME_FORM = "1 to 64 letters, digits and _.- (not first)"
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -32,13 +33,13 @@ class Token(NamedTuple):
 
     name: str
     digest: str  # SHA-256 of the token, in hexadecimal
-    expires: Optional[float]  # epoch seconds from which on it is refused
+    expires: Optional[float]  # epoch seconds; from then on the token is refused
 
 
 def load(path: str = TOKENS_FILE) -> tuple[Token, ...]:
-    """Read and check the file; a missing one holds no tokens. Raises `ConfigError`.
+    """Return the tokens in the file; none if there is no file. Raises `ConfigError`.
 
-    Its texts never repeat what stands in the file: it may be a token that somebody pasted there.
+    The error never repeats a word of the file, which may be a token that was pasted there by mistake.
     """
     try:
         with open(path, encoding="ascii") as file:
@@ -46,8 +47,8 @@ def load(path: str = TOKENS_FILE) -> tuple[Token, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        mend = "as root, puppet-twitch check says how to mend it"
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {mend}") from error
+        fix = "as root, puppet-twitch check says how to fix it"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {fix}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not ASCII at byte {error.start}") from error
     numbered = enumerate(lines, start=1)
@@ -59,30 +60,30 @@ def load(path: str = TOKENS_FILE) -> tuple[Token, ...]:
 
 
 def holder(tokens: tuple[Token, ...], presented: str) -> Optional[str]:
-    """Return who holds this token, or None for a wrong or expired one.
+    """Return the name of the presented token, or None if it is wrong or has expired.
 
-    Every line is compared, in constant time, so that the time taken tells nothing of what is there.
+    Every line is compared, and in constant time, so that the time of an answer says nothing about the file.
     """
     import hashlib
     import hmac
 
     digest = hashlib.sha256(presented.encode("utf-8", "replace")).hexdigest()
     now = time.time()
-    found = None
+    name = None
     for token in tokens:
         matches = hmac.compare_digest(token.digest, digest)
         if matches and (token.expires is None or now < token.expires):
-            found = token.name
-    return found
+            name = token.name
+    return name
 
 
 def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
-    """Return a new token, and the line for the file; raises `UsageError`."""
+    """Return a new token, and its line for the file; raises `UsageError`."""
     import hashlib
     import secrets
 
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a token: {NAME_FORM}")
+        raise UsageError(f"{name!r} is not a valid token name: {NAME_FORM}")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
     try:
@@ -94,25 +95,43 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     return token, line
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Make a token, print it and its line for the file, and return the exit code.
+
+    Raises `UsageError` with one line that says what is wrong.
+    """
+    from twitch.arguments import Parser  # argparse is 3 ms, which the listener does not need
+
+    description = f"Make a new token. It is shown once, with the line for {TOKENS_FILE}."
+    parser = Parser("token", description)
+    parser.add_argument("name", metavar="NAME", help=f"of the token: {NAME_FORM}")
+    parser.add_argument("--expires", metavar="YYYY-MM-DD", help="the last day of the token, in UTC")
+    options = parser.parse_args(arguments)
+    token, line = new(options.name, options.expires)
+    print(f"The token, for its holder; it is not shown again:\n\n  {token}\n")
+    print(f"The line for {TOKENS_FILE} (root:twitch, mode 640) on each node:\n\n  {line}")
+    return 0
+
+
 def _token(where: str, line: str) -> Token:
     words = line.split()
     if len(words) not in (2, 3):
         raise ConfigError(f"{where}: must be {FORM}")
-    name, digest, expires = (*words, None)[:3]
-    if not NAME.fullmatch(name or ""):
+    name, digest = words[:2]
+    if not NAME.fullmatch(name):
         raise ConfigError(f"{where}: the name must be {NAME_FORM}")
-    if not DIGEST.fullmatch(digest or ""):
+    if not DIGEST.fullmatch(digest):
         raise ConfigError(f"{where}: the second word must be a SHA-256 of 64 hexadecimal digits")
-    end = None
-    if expires is not None:
-        end = _end_of(expires)
-        if end is None:
+    expires = None
+    if len(words) == 3:
+        expires = _end_of(words[2])
+        if expires is None:
             raise ConfigError(f"{where}: the third word must be a date, YYYY-MM-DD")
-    return Token(str(name), str(digest), end)
+    return Token(name, digest, expires)
 
 
 def _end_of(day: str) -> Optional[float]:
-    """Epoch seconds of the end of a day in UTC: a token is good on the day that is written."""
+    """Return the epoch seconds at which a day ends in UTC: a token is good for the whole of its last day."""
     import calendar  # 2 ms, for a file with a date in it only
 
     try:

@@ -1,11 +1,13 @@
-"""A file that is read again when it has changed, so that what an operator writes counts at once."""
+"""A file that is read again when it has changed, so that a change takes effect with the next request."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from typing import Callable, Generic, TypeVar
+from collections.abc import Iterator
+from typing import Callable, Generic, Optional, TypeVar
 
 from twitch.errors import ConfigError
 
@@ -13,49 +15,59 @@ log = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
 
-# The clock of files ticks every 10 ms or faster (CONFIG_HZ >= 100).
+# The kernel's clock for the times of files ticks every 10 ms or faster (CONFIG_HZ >= 100).
 SETTLED_NS = 50_000_000
 
 
+class FaultLog:
+    """Logs a fault once, although every request runs into it, and again if it comes back."""
+
+    def __init__(self) -> None:
+        self._logged = ""
+
+    @contextlib.contextmanager
+    def once(self) -> Iterator[None]:
+        """Log a `ConfigError` that leaves the block, unless it is the one that was logged last."""
+        try:
+            yield
+        except ConfigError as error:
+            if str(error) != self._logged:
+                self._logged = str(error)
+                log.error("%s", error)
+            raise
+        self._logged = ""
+
+
 class Watched(Generic[Content]):
-    """What `load(path)` makes of a file, as the file is now.
+    """The content of a file as `load(path)` returns it, always of the file as it is now.
 
-    One stat() a look. While `load` raises, every look tries again: a fault lasts no longer than it
-    stands in the file. So does a file that has only just changed: a second change within one tick of
-    the kernel's clock could leave the same stamp (as git's index knows, Documentation/technical/racy-git).
-
-    A fault is logged once, however many look at it, and again when it comes back.
+    Each call of `current` costs one stat(). While `load` raises, each call loads the file again, so that a
+    fault ends as soon as the file is fixed. A file that has changed within SETTLED_NS is loaded again as
+    well: a second change within one tick of the kernel's clock could leave the same times (git's index has
+    the same problem, Documentation/technical/racy-git).
     """
 
     def __init__(self, path: str, load: Callable[[str], Content]) -> None:
         self._path = path
         self._load = load
-        self._known: list[tuple[object, Content]] = []  # none or one
-        self._fault = ""
+        self._loaded: Optional[tuple[object, Content]] = None  # the stamp of the file, and its content
+        self._faults = FaultLog()
 
     def current(self) -> Content:
         """Return the content; raises `ConfigError` as `load` does."""
         stamp = self._stamp()
-        if not self._known or self._known[0][0] != stamp:
-            self._known = []
-            content = self._loaded()
-            if not self._fresh():
-                self._known = [(stamp, content)]
-            return content
-        return self._known[0][1]
-
-    def _loaded(self) -> Content:
-        try:
+        if self._loaded and self._loaded[0] == stamp:
+            return self._loaded[1]
+        self._loaded = None
+        log.debug("%s is read", self._path)
+        with self._faults.once():
             content = self._load(self._path)
-        except ConfigError as error:
-            if str(error) != self._fault:
-                self._fault = str(error)
-                log.error("%s", error)
-            raise
-        self._fault = ""
+        if not self._fresh():
+            self._loaded = (stamp, content)
         return content
 
     def _fresh(self) -> bool:
+        """Return whether the file has changed within SETTLED_NS."""
         try:
             changed_ns = os.stat(self._path).st_ctime_ns
         except OSError:
@@ -63,6 +75,7 @@ class Watched(Generic[Content]):
         return abs(time.time_ns() - changed_ns) < SETTLED_NS
 
     def _stamp(self) -> object:
+        """Return a value that differs when the file has changed."""
         try:
             info = os.stat(self._path)
         except OSError as error:

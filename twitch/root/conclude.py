@@ -1,7 +1,7 @@
-"""Root, after the run: gather what Puppet left, judge it, and put the verdict on record.
+"""Root's side after a run: gather the facts that Puppet left, judge them, and put the verdict on record.
 
-ExecStopPost= of the run's unit, so it comes also after a crash, a timeout and a failed start. It
-needs neither Puppet nor the configuration: the run may have removed both.
+It is ExecStopPost= of the run's unit, so it also runs after a crash, a timeout and a failed start. It
+needs neither Puppet nor the configuration, because the run may have removed both.
 """
 
 from __future__ import annotations
@@ -11,85 +11,88 @@ import os
 import shutil
 import time
 import traceback
-from typing import Any, Optional
+from typing import Optional
 
-from twitch import runs
-from twitch.root import journal, locks, verdict
+from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record
+from twitch.root import files, journal, locks, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
+from twitch.root.store import Claim, Store
 
 
 def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
-    store, run = runs.Store(), os.environ.get("INVOCATION_ID", "")
+    store, run = Store(), os.environ.get("INVOCATION_ID", "")
     if not store.read(run):
         return
     with store.concluding():
         record = store.read(run)
-        if record and record["state"] != runs.FINISHED:
+        if record and record.state != FINISHED:
             conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
 
 
-def abandoned(store: runs.Store, claim: runs.Claim) -> None:
-    """Conclude a run whose own conclude was killed: how its process ended is not known any more."""
+def abandoned(store: Store, claim: Claim) -> None:
+    """Conclude a run whose own conclude was killed, so that the end of its process is not known.
+
+    Raises `OSError`, on a full disk for example: then the run is concluded later.
+    """
     with store.concluding():
         record = store.read(claim.run)
-        try:
-            if record and record["state"] != runs.FINISHED:
+        if record is None:
+            # No caller knows of a run without a record. An invalid record has to come to an end, too.
+            if store.recorded(claim.run):
+                _interrupted(store, claim.run, "how it ended is not known: its record is invalid")
+        elif record.state != FINISHED:
+            try:
                 conclude(store, record, "", "")
-        except OSError:
-            raise  # a full disk, say: the verdict is kept for later
-        except Exception:
-            # This stands before every answer of the handler, so nothing that an older version has
-            # written, or somebody has spoilt, may keep it from coming to an end.
-            traceback.print_exc()
-            reason = "how it ended cannot be read; the journal says why"
-            end = {
-                "state": runs.FINISHED,
-                "ended": time.time(),
-                "verdict": runs.INTERRUPTED,
-                "reason": reason,
-            }
-            store.write({"run": claim.run, "asked": time.time(), **end})
-        _let_go(store, claim.run, time.time())
+            except OSError:
+                raise
+            except Exception:
+                # The handler comes here before every answer, so neither a bug of ours nor the content of
+                # a report may stop it.
+                traceback.print_exc()
+                record = store.read(claim.run)
+                if record is None or record.state != FINISHED:  # it may have failed after the verdict
+                    _interrupted(store, claim.run, "how it ended cannot be read; the journal says why")
+        _release(store, claim.run, time.time())
 
 
-def conclude(store: runs.Store, record: runs.Record, exit_code: str, exit_status: str) -> None:
-    """Write the verdict into the record, the end into current.json, one event into the journal."""
-    run = record["run"]
+def _interrupted(store: Store, run: str, reason: str) -> None:
     now = time.time()
-    facts = None
-    if record["state"] == runs.QUEUED:
-        judged = verdict.Verdict(runs.NOT_ATTEMPTED, record.get("reason") or "stopped while it waited")
+    store.write(Record(run, FINISHED, asked=now, ended=now, verdict=INTERRUPTED, reason=reason))
+
+
+def conclude(store: Store, record: Record, exit_code: str, exit_status: str) -> None:
+    """Write the verdict into the record, the end into the claim, and one event into the journal."""
+    now = time.time()
+    # The clock may have been set back meanwhile.
+    duration_s = None if record.started is None else max(0.0, round(now - record.started, 1))
+    finished = record._replace(
+        state=FINISHED, ended=now, duration_s=duration_s, exit_status=exit_status, command=None, settings={}
+    )
+    if record.state == QUEUED:
+        judged = verdict.Verdict(NOT_ATTEMPTED, "stopped while it waited in the queue")
     else:
-        told = record["settings"]  # by the version that began the run
-        settings = Settings(**{name: told.get(name, "") for name in SETTINGS})
+        # Another version of puppet-twitch may have begun the run, with fewer settings.
+        settings = Settings(**{name: record.settings.get(name, "") for name in SETTINGS})
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
-        if record["command"] == "apply":
-            _hand_over(store.report_path(run), settings.lastrunreport)
-    good = judged.word in runs.GOOD
-    finished = {
-        **{key: value for key, value in record.items() if key not in ("settings", "command")},
-        "state": runs.FINISHED,
-        "ended": now,
-        # The clock may have been set back meanwhile.
-        "duration_s": max(0.0, round(now - record["started"], 1)) if record["started"] else None,
-        "exit_status": exit_status,
-        "verdict": judged.word,
-        "reason": record.get("reason") or judged.reason,
-        "error": None if good else reports.first_error(store.log_path(run)),
-        "unreported": judged.unreported,
-        **(_told(record, facts) if facts else {}),
-    }
+        finished = _with_report(finished, facts)
+        if record.command == "apply":
+            _hand_over(store.report_path(record.run), settings.lastrunreport)
+    finished = finished._replace(
+        verdict=judged.word, reason=record.reason or judged.reason, unreported=judged.unreported
+    )
+    if not finished.good:
+        finished = finished._replace(error=reports.first_error(store.log_path(record.run)))
     store.write(finished)
-    _let_go(store, run, now)
+    _release(store, record.run, now)
     _log(finished)
     store.prune()
 
 
-def _let_go(store: runs.Store, run: str, ended: float) -> None:
+def _release(store: Store, run: str, ended: float) -> None:
     with store.locked():
         current, queued = store.current(), store.queue_claim()
         if current and current.run == run and current.ended is None:
@@ -99,93 +102,84 @@ def _let_go(store: runs.Store, run: str, ended: float) -> None:
 
 
 def _facts(
-    store: runs.Store,
-    record: runs.Record,
-    settings: Settings,
-    exit_code: str,
-    exit_status: str,
+    store: Store, record: Record, settings: Settings, exit_code: str, exit_status: str
 ) -> verdict.Facts:
-    run, started = record["run"], record["started"]
+    started = record.started or 0.0
     report = _report_of(store, record, settings)
-    summary = reports.read_summary(settings.lastrunfile)
-    # It has whole seconds only: alone it could be of the run before, that ended in the same one.
-    fresh = summary and summary.last_run is not None and summary.last_run >= int(started)
-    fresh = fresh and reports.written_since(settings.lastrunfile, started)
-    left = not report and reports.written_since(settings.lastrunreport, started)
-    other_report = left and reports.read(settings.lastrunreport) is not None
+    rewritten = not report and reports.written_since(settings.lastrunreport, started)
+    other_report = rewritten and reports.read(settings.lastrunreport) is not None
+    summary = None
+    if not other_report and reports.written_since(settings.lastrunfile, started):
+        summary = reports.read_summary(settings.lastrunfile)
+    # last_run is in whole seconds: the previous run may have ended in the second in which this one began.
+    if summary and (summary.last_run or 0) < int(started):
+        summary = None
     return verdict.Facts(
         exit_code=exit_code,
         exit_status=exit_status,
         report=report,
-        summary=summary if fresh and not other_report else None,
-        log_begun=os.path.exists(store.log_path(run)),
-        spoilt_report=left and not other_report,
+        summary=summary,
+        log_begun=os.path.exists(store.log_path(record.run)),
+        spoilt_report=rewritten and not other_report,
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
-        requested_environment=record["options"]["environment"],
-        masterless=record["command"] == "apply",
+        requested_environment=record.options.environment,
+        masterless=record.command == "apply",
     )
 
 
-def _report_of(store: runs.Store, record: runs.Record, settings: Settings) -> Optional[Report]:
-    """The report that is known to be this run's: by the job id, or by a path that only it was told."""
-    if record["command"] == "apply":
-        return reports.read(store.report_path(record["run"]))
+def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Report]:
+    """Return the report that is known to be this run's: by the job id, or by a path of its own."""
+    if record.command == "apply":
+        return reports.read(store.report_path(record.run))
     report = reports.read(settings.lastrunreport)
-    return report if report and report.job_id == record["run"] else None
+    return report if report and report.job_id == record.run else None
+
+
+def _with_report(record: Record, facts: verdict.Facts) -> Record:
+    """Return the record with the fields of Puppet's report, or of its summary if there is no report."""
+    report, summary = facts.report, facts.summary
+    if report:
+        return record._replace(
+            noop=report.noop,
+            noop_pending=report.noop_pending,
+            environment=report.environment,
+            cached_catalog_status=report.cached_catalog_status,
+            counts=report.counts,
+            failed_resources=report.failed_resources,
+        )
+    noop = True if record.options.noop else None
+    if summary:
+        return record._replace(noop=noop, counts=summary.counts, environment=summary.environment)
+    return record._replace(noop=noop)
 
 
 def _hand_over(private: str, usual: str) -> None:
-    """Put the report where the site's tools look for it, as Puppet would have (0640, by rename)."""
+    """Move the report to where the site's tools look for it, with the mode that Puppet gives it."""
+    # One name and not one for each process: nothing here would remove what a killed process leaves.
     temporary = f"{usual}.puppet-twitch"
-    try:
-        with open(private, "rb") as source, open(_create(temporary), "wb") as target:
+    # Puppet wrote no report, or the run has removed Puppet's directories, or the disk is full: the verdict
+    # must not depend on this.
+    with contextlib.suppress(OSError):
+        with open(private, "rb") as source, files.replacing(usual, temporary, 0o640) as target:
             shutil.copyfileobj(source, target)
-        os.rename(temporary, usual)
         os.unlink(private)
-    except OSError:
-        # Puppet wrote none, or the run has removed Puppet's directories, or the disk is full: the
-        # verdict must not depend on it.
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
-def _create(path: str) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
-
-
-def _told(record: runs.Record, facts: verdict.Facts) -> dict[str, Any]:
-    """What Puppet says about the run, in its report, or in its summary where a site keeps no reports."""
-    report, summary = facts.report, facts.summary
-    if not report:
-        noop = {"noop": True} if record["options"]["noop"] else {}
-        counted = {"counts": summary.counts, "environment": summary.environment} if summary else {}
-        return {**noop, **counted}
-    return {
-        "noop": report.noop,
-        "noop_pending": report.noop_pending,
-        "environment": report.environment,
-        "cached_catalog_status": report.cached_catalog_status,
-        "counts": report.counts,
-        "failed_resources": list(report.failed_resources),
-    }
-
-
-def _log(record: runs.Record) -> None:
-    counts, reason = record.get("counts", {}), record["reason"]
+def _log(record: Record) -> None:
+    counts = record.counts or {}
+    reason = f": {record.reason}" if record.reason else ""
     journal.event(
         journal.ENDED,
-        f"run {record['run']} of {record['caller']}: {record['verdict']}{f': {reason}' if reason else ''}",
-        priority=journal.NOTICE if record["verdict"] in runs.GOOD else journal.WARNING,
-        run=record["run"],
-        caller=record["caller"],
-        client=record["client"],
-        verdict=record["verdict"],
-        reason=reason,
-        exit_status=record["exit_status"],
+        f"run {record.run} of {record.caller}: {record.verdict}{reason}",
+        priority=journal.NOTICE if record.good else journal.WARNING,
+        run=record.run,
+        caller=record.caller,
+        client=record.client,
+        verdict=record.verdict,
+        reason=record.reason,
+        exit_status=record.exit_status,
         changed=counts.get("changed"),
         failed=counts.get("failed"),
-        duration_s=record["duration_s"],
+        duration_s=record.duration_s,
     )

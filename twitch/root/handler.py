@@ -1,8 +1,8 @@
 """Root's side of the run socket: read one packet, answer it, and for a run become Puppet.
 
-The process that answers is the process that turns into Puppet, so the run is the main process of
-a unit of its own: systemd has its pid and its exit status, journald its lines, and nothing of
-puppet-twitch stays between them.
+The process that answers is the process that becomes Puppet, so the run is the main process of a unit
+of its own: systemd has its pid and its exit status, journald its lines, and no process of puppet-twitch
+stays between them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import pwd
 import signal
 import socket
 import struct
-from typing import Union
+import sys
+from typing import Any, Callable
 
-from twitch import messages, runs
+from twitch import messages
 from twitch.errors import PacketError, PuppetError, TwitchError
-from twitch.messages import Answer
+from twitch.identity import GROUP, USER
+from twitch.messages import CANNOT, DISABLED, INVALID, QUEUED, STATUS, Answer, Question, Run, Status
+from twitch.records import RUN_ID
 from twitch.root import puppet, turn
 from twitch.root.node import Node
+from twitch.root.store import Store
 
-# The listener's user and group; a site with other names says so in a drop-in for this unit.
-USER = os.environ.get("PUPPET_TWITCH_USER", "twitch")
-GROUP = os.environ.get("PUPPET_TWITCH_GROUP", "twitch")
-
-# The listener sends its packet right after connecting; a peer that is slower than this holds one
-# of the socket's sixteen places for nothing.
+# The listener sends its packet right after connecting. A slower peer would occupy one of the socket's
+# sixteen places.
 PACKET_TIMEOUT_S = 5
 
 NO_CONNECTION = "standard input is not a connection of puppet-twitch-run.socket"
@@ -39,25 +39,21 @@ def main() -> None:
         peer = socket.socket(fileno=os.dup(0))
     except OSError as error:
         raise PacketError(NO_CONNECTION) from error
-    store = runs.Store()
     try:
         question = _receive(peer)
     except PacketError as error:
-        _send(peer, Answer("invalid", reason=str(error)))
+        _send(peer, Answer(INVALID, reason=str(error)))
         raise
-    if isinstance(question, messages.Run):
-        _run(peer, store, question)
-    else:
-        _status(peer, store)
+    HANDLERS[type(question)](peer, Store(), question)
 
 
 # ---- the packet
 
 
-def _receive(peer: socket.socket) -> Union[messages.Run, messages.Status]:
+def _receive(peer: socket.socket) -> Question:
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
-    # The mode of the socket says so too; this holds when somebody has changed the mode.
+    # The mode of the socket allows the same two; this check holds even if that mode was changed.
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid not in (0, _uid(USER)):
         raise PacketError(f"uid {uid} may not ask; only root and {USER} may")
@@ -84,10 +80,10 @@ def _gid(group: str) -> int:
 
 
 def _send(peer: socket.socket, answer: Answer) -> None:
-    """Answer and hang up.
+    """Send the answer and end the connection.
 
-    PID 1 holds a copy of the connection until the unit ends, so only shutdown() gives the other
-    side its end-of-file. A listener that has gone misses nothing: the run is on record.
+    PID 1 holds a copy of the connection until the unit ends, so only shutdown() gives the listener its
+    end-of-file. A listener that has ended is no error, because the run is on record.
     """
     try:
         peer.sendall(messages.encode(answer))
@@ -97,25 +93,30 @@ def _send(peer: socket.socket, answer: Answer) -> None:
     peer.close()
 
 
-# ---- what it may ask
+# ---- the kinds of questions
 
 
-def _status(peer: socket.socket, store: runs.Store) -> None:
+def _status(peer: socket.socket, store: Store, question: Status) -> None:
     from twitch.root import status  # YAML and dates, which no run needs
 
     try:
-        with contextlib.suppress(OSError):  # a full disk keeps a verdict for later, not the status
+        with contextlib.suppress(OSError):  # a full disk delays a verdict, not the status
             turn.settle(store)
-        answer = Answer("status", status=status.look(Node(store)))
+        answer = Answer(STATUS, status=status.look(Node(store)))
     except Exception as error:
+        from twitch.texts import one_line
+
         answer = _cannot(error)
+        # Not every caller may read the reason, so it goes to the journal: at most once a second, because the
+        # listener remembers the answer (root_client.py). On one line, because it may quote Puppet.
+        print(f"<4>status: {one_line(str(answer.reason))}", file=sys.stderr)
     _send(peer, answer)
 
 
-def _run(peer: socket.socket, store: runs.Store, question: messages.Run) -> None:
+def _run(peer: socket.socket, store: Store, question: Run) -> None:
     run = os.environ.get("INVOCATION_ID", "")
     try:
-        if not messages.RUN_ID.fullmatch(run):
+        if not RUN_ID.fullmatch(run):
             raise TwitchError("no INVOCATION_ID; the handler is started by puppet-twitch-run.socket")
         node = Node(store)
         store.prepare(_gid(GROUP))
@@ -127,69 +128,80 @@ def _run(peer: socket.socket, store: runs.Store, question: messages.Run) -> None
     _log(run, question, answer)
     if answer.run != run:
         return
-    if answer.kind == "queued":
+    if answer.kind == QUEUED:
         try:
-            refused = turn.wait(node, run, question)
+            turn.wait(node, run, question)
+        except turn.NotAttempted as error:
+            store.note(run, str(error))
+            return
         except OSError as error:
-            refused = f"its turn could not be taken: {error}"
-        if refused is not None:
-            store.write({"run": run, **(store.read(run) or {}), "reason": refused})
+            store.note(run, f"its turn could not be taken: {error}")
             return
     _become(store, run, command, node.environment)
 
 
+# The function for each kind in messages.QUESTIONS. A kind that is missing here is an error, never a status.
+HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {Run: _run, Status: _status}
+
+
 def _cannot(error: Exception) -> Answer:
-    """Whatever goes wrong here, the caller gets an answer; what nobody has foreseen goes to the journal."""
+    """Return the answer for any error, since the caller must get one; log an unforeseen error."""
     if isinstance(error, (TwitchError, OSError)):
-        return Answer("cannot", reason=str(error))
+        return Answer(CANNOT, reason=str(error))
     import traceback  # 2 ms
 
     traceback.print_exception(type(error), error, error.__traceback__)
-    return Answer("cannot", reason="internal error; journalctl -t puppet-twitch has the traceback")
+    return Answer(CANNOT, reason="internal error; journalctl -t puppet-twitch _UID=0 has the traceback")
 
 
-def _command(node: Node, run: str, question: messages.Run) -> list[str]:
-    options = puppet.Options(question.noop, question.tags, question.environment)
+# ---- the run
+
+
+def _command(node: Node, run: str, question: Run) -> list[str]:
     site, logdest = puppet.site_options(os.environ), node.settings.logdest
     log = node.store.log_path(run)
     if node.config.command == "agent":
-        return puppet.agent_command(node.puppet, run, log, logdest=logdest, site=site, options=options)
+        return puppet.agent_command(
+            node.puppet, run, log, logdest=logdest, site=site, options=question.options
+        )
     manifest = str(node.config.manifest)
     if not os.path.exists(manifest):
         raise PuppetError(f"[puppet] manifest: {manifest} does not exist")
     report = node.store.report_path(run)
     return puppet.apply_command(
-        node.puppet, manifest, log, report, logdest=logdest, site=site, options=options
+        node.puppet, manifest, log, report, logdest=logdest, site=site, options=question.options
     )
 
 
-def _become(store: runs.Store, run: str, command: list[str], environment: dict[str, str]) -> None:
-    """Turn into Puppet. Every other descriptor of ours closes itself on exec (PEP 446)."""
+def _become(store: Store, run: str, command: list[str], environment: dict[str, str]) -> None:
+    """Become Puppet, with /dev/null as its input; our other descriptors close on exec (PEP 446)."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    # Python ignores these two; SIGPIPE stays so, as it is in puppet.service (IgnoreSIGPIPE=).
+    # Python ignores SIGXFSZ and SIGPIPE, and Puppet would inherit that. SIGPIPE stays ignored, as in
+    # puppet.service (IgnoreSIGPIPE=).
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         os.execve(command[0], command, environment)
     except OSError as error:
         reason = f"{command[0]} cannot be executed: {error.strerror}"
-        store.write({"run": run, **(store.read(run) or {}), "reason": reason})
+        store.note(run, reason)
         raise PuppetError(reason) from error
 
 
-def _log(run: str, question: messages.Run, answer: Answer) -> None:
+def _log(run: str, question: Run, answer: Answer) -> None:
     from twitch.root import journal  # 22 ms, which the caller need not wait for
 
     chosen = [f"tags={','.join(question.tags)}"] if question.tags else []
     chosen += [f"environment={question.environment}"] if question.environment else []
     chosen += [name for name in ("noop", "queue") if getattr(question, name)]
     options = " ".join(chosen)
-    said = {"disabled": "Puppet is disabled", "cannot": f"cannot: {answer.reason}"}.get(
+    outcome = {DISABLED: "Puppet is disabled", CANNOT: f"cannot: {answer.reason}"}.get(
         answer.kind, f"{answer.kind} {answer.run or ''}".strip()
     )
+    caller = f"{question.caller} at {question.client}"
     journal.event(
         journal.ASKED,
-        f"{question.caller} at {question.client} asked for a run{f' ({options})' if options else ''}: {said}",
+        f"{caller} asked for a run{f' ({options})' if options else ''}: {outcome}",
         run=answer.run,
         caller=question.caller,
         client=question.client,

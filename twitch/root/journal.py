@@ -1,7 +1,7 @@
-"""Our events in the journal: what each is called, and its fields.
+"""Write our events to the journal, each with a message id and with fields.
 
-`units/puppet-twitch.catalog` explains them to `journalctl -x`. Anyone on the node may write such
-fields; what only systemd can say is _SYSTEMD_UNIT and _UID, so look for those first:
+`units/puppet-twitch.catalog` explains the ids to `journalctl -x`. Any user of the node may write the
+same fields, but only journald sets _UID and _SYSTEMD_UNIT, so match one of those as well:
 `journalctl _UID=0 TWITCH_RUN=ID`.
 """
 
@@ -13,13 +13,13 @@ from typing import Union
 
 from twitch.texts import one_line
 
-ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"  # somebody asked for a run, and was answered
+ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"  # a caller asked for a run, and was answered
 ENDED = "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"  # a run has ended, with a verdict
 
 Field = Union[str, int, float, None]
 
-# sd_journal_send(3) waits for room in journald's queue. Where journald is stopped and its socket is
-# not, that would be for ever, and a run would not begin.
+# sd_journal_send(3) waits for room in journald's queue. If journald is stopped and its socket is not, that
+# wait has no end, and a run would not begin.
 SEND_TIMEOUT_S = 2
 
 # Priorities of syslog(3).
@@ -27,16 +27,16 @@ WARNING, NOTICE = 4, 5
 
 
 def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Field) -> None:
-    """Write one event. Fields become TWITCH_…; those that are None are left out.
+    """Write one event. A field becomes TWITCH_…; a field that is None is left out.
 
-    Reasons and such come from elsewhere, so whatever plays with a terminal is escaped.
+    Control characters are escaped, because a reason may come from an operator or from Puppet.
 
-    Without the library or without journald the message goes to stderr: an event must not be the
-    reason why a run fails.
+    Without the library or without journald the message goes to stderr, because a run must not fail for an
+    event.
     """
     message = one_line(message)
     named = {f"TWITCH_{name.upper()}": _text(value) for name, value in fields.items() if value is not None}
-    before = signal.signal(signal.SIGALRM, lambda *_: None)  # not ignored: it ends the waiting
+    before = signal.signal(signal.SIGALRM, lambda *_: None)  # not SIG_IGN: the signal has to end the wait
     signal.setitimer(signal.ITIMER_REAL, SEND_TIMEOUT_S)
     try:
         from systemd import journal
@@ -47,7 +47,7 @@ def event(message_id: str, message: str, *, priority: int = NOTICE, **fields: Fi
     except (ImportError, OSError) as error:
         print(f"<{priority}>{message} (journal: {error})", file=sys.stderr)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)  # it would outlive exec
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a timer survives exec, and would kill Puppet
         signal.signal(signal.SIGALRM, before)
 
 

@@ -1,7 +1,8 @@
-"""Is Puppet free? Its two lock files, read as Puppet itself reads them.
+"""Read Puppet's two lock files by Puppet's own rules: the lock on runs, and the one that disables the agent.
 
-Puppet deletes a lock whose owner is not a Puppet; we only do not count it. A test of ours that is
-wrong costs an answer, never a run: the agent decides again, under its own lock.
+Nothing here changes a lock. Puppet deletes a stale one, whose process is not a Puppet; here it is
+ignored. A wrong result means one wrong answer but never a second run, because the agent checks its lock
+again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple, Optional
 
 # A run that is this much older than Puppet's own limit for a run will not end by itself.
 STUCK_GRACE_S = 5 * 60
-# With twelve bytes for the widest character it still fits into a packet.
+# It fits into a packet even if JSON needs twelve bytes for each character (an escaped surrogate pair).
 MAX_REASON_CHARS = 1000
 
 
@@ -26,22 +27,25 @@ class Holder(NamedTuple):
 
 
 def run_lock_holder(lockfile: str) -> Optional[Holder]:
-    """Return who holds the lock on catalog runs, or None if nobody does or the lock is stale."""
+    """Return the Puppet that holds the lock on runs; None if there is no lock, or a stale one."""
     try:
         with open(lockfile, encoding="ascii", errors="replace") as file:
             content = file.read(32).strip()
             age_s = int(time.time() - os.fstat(file.fileno()).st_mtime)
     except OSError:
         return None
-    # Empty, garbage, or a number no pid can have: Puppet removes such a lock.
+    # Empty, garbage, or a number that no pid can have: Puppet removes such a lock.
     if not re.fullmatch(r"[0-9]{1,10}", content) or not is_puppet(int(content)):
         return None
     return Holder(int(content), max(age_s, 0))
 
 
 def is_puppet(pid: int) -> bool:
-    """Puppet's own rule (lib/puppet/util/pidlock.rb, 5.5.15 and later), on /proc instead of ps:
-    the name is puppet or puppet-…, or it is ruby and the command line mentions puppet."""
+    """Return whether a process is a Puppet: its name is puppet or puppet-…, or it is a ruby whose command
+    line mentions puppet.
+
+    That is Puppet's own rule (lib/puppet/util/pidlock.rb, 5.5.15 and later), with /proc instead of ps.
+    """
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             comm = file.read().strip()
@@ -50,19 +54,19 @@ def is_puppet(pid: int) -> bool:
     except OSError:
         return False
     if not arguments:
-        return False  # it has ended and is not reaped yet: ps calls it `puppet <defunct>`
+        return False  # it has ended and is not reaped yet; ps shows `puppet <defunct>`, which is no match
     return bool(re.search(r"puppet(-.*)?$", comm) or ("ruby" in comm and "puppet" in arguments))
 
 
-def is_stuck(holder: Holder, runtimeout_s: Optional[int]) -> bool:
-    """Whether a run is so old that Puppet's own limit must have failed; never without a limit."""
-    return runtimeout_s is not None and holder.age_s > runtimeout_s + STUCK_GRACE_S
+def is_stuck(age_s: int, runtimeout_s: Optional[int]) -> bool:
+    """Return whether a run is so old that Puppet's own limit must have failed; False without a limit."""
+    return runtimeout_s is not None and age_s > runtimeout_s + STUCK_GRACE_S
 
 
 def disabled_reason(lockfile: str) -> Optional[str]:
-    """Return why the agent is disabled ('' if nobody said), or None if it is enabled.
+    """Return why the agent is disabled ('' if no reason was given), or None if it is enabled.
 
-    That the file exists is enough for Puppet, whatever it contains.
+    For Puppet it is enough that the file exists, whatever its content.
     """
     try:
         with open(lockfile, encoding="utf-8", errors="replace") as file:

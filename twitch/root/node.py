@@ -1,18 +1,19 @@
-"""This node as root sees it: where the records are, which Puppet, its settings, its locks."""
+"""This node as root sees it: the records, the configuration, and Puppet with its settings and locks."""
 
 from __future__ import annotations
 
 import os
 from typing import Optional
 
-from twitch import config, runs
+from twitch import config
 from twitch.root import locks, puppet, settings
+from twitch.root.store import Store
 
 
 class Node:
-    """Looked up once per packet; raises `ConfigError` or `PuppetError` when that is not possible."""
+    """The node at the time of one packet; raises `ConfigError` or `PuppetError` if Puppet cannot be asked."""
 
-    def __init__(self, store: runs.Store) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.config = config.load()
         self.puppet = puppet.find(self.config.puppet_path)
@@ -21,9 +22,9 @@ class Node:
         self.settings = settings.load(self.puppet, cache, self.environment)
 
     def disabled(self) -> Optional[str]:
-        """Return why the agent is disabled ('' if nobody said), or None if it is not."""
+        """Return why the agent is disabled ('' if no reason was given), or None if it is enabled."""
         return locks.disabled_reason(self.settings.agent_disabled_lockfile)
 
     def lock_holder(self) -> Optional[locks.Holder]:
-        """Return the live Puppet that holds the agent's run lock, be it a run of ours or not."""
+        """Return the Puppet that holds the agent's run lock, whether its run is ours or not."""
         return locks.run_lock_holder(self.settings.agent_catalog_run_lockfile)

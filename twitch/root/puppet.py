@@ -1,7 +1,7 @@
-"""Puppet itself: where it is, and how a run of it is begun.
+"""Find Puppet, and build the command line and the environment of a run.
 
-Facts and their sources: Puppet 7.23 and 8.10 run live, and lib/puppet/ in its source. Its texts
-are translated and rebranded, so none is ever parsed.
+The facts here are from running Puppet 7.23 and 8.10, and from lib/puppet/ in its source. No text of
+Puppet is ever parsed, because texts are translated and rebranded.
 """
 
 from __future__ import annotations
@@ -10,28 +10,22 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from twitch.errors import PuppetError
+from twitch.records import Options
 
-# The vendor's packages (AIO) and OpenVox first: where both are installed, the distribution's is a leftover.
+# The vendor's packages (AIO) and OpenVox first: where both are installed, the distribution's package is a
+# leftover.
 USUAL_PATHS = ("/opt/puppetlabs/bin/puppet", "/usr/bin/puppet")
 
-# What systemd says to this process and Puppet must not hear: OpenVox >= 8.23 takes its rundir from
-# RUNTIME_DIRECTORY; a Puppet that believes in NOTIFY_SOCKET or LISTEN_FDS hands it to its children.
+# Variables that systemd sets for this process, and that Puppet must not inherit: OpenVox >= 8.23 takes its
+# rundir from RUNTIME_DIRECTORY, and Puppet would pass NOTIFY_SOCKET and LISTEN_FDS to its children.
 SYSTEMD_OWN = re.compile(
     r"LISTEN_.*|NOTIFY_SOCKET|WATCHDOG_.*|INVOCATION_ID|JOURNAL_STREAM|CREDENTIALS_DIRECTORY"
     r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION)_DIRECTORY|MAINPID|MANAGERPID|SYSTEMD_EXEC_PID"
     r"|SERVICE_RESULT|EXIT_(CODE|STATUS)|REMOTE_(ADDR|PORT)|MEMORY_PRESSURE_.*|FDSTORE|PUPPET_TWITCH_.*"
 )
-
-
-class Options(NamedTuple):
-    """What a caller may choose about a run."""
-
-    noop: bool = False
-    tags: tuple[str, ...] = ()
-    environment: Optional[str] = None
 
 
 def find(configured: Optional[str] = None) -> str:
@@ -47,10 +41,10 @@ def find(configured: Optional[str] = None) -> str:
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The unit's environment, less what is systemd's own.
+    """Return the environment of a run: the unit's, without systemd's own variables.
 
-    Without PATH the agent breaks ("provider for 'User[puppet]' is not functional"), and without a
-    UTF-8 locale Ruby reads manifests as US-ASCII.
+    PATH and LANG are set if they are missing: without PATH the agent breaks ("provider for 'User[puppet]'
+    is not functional"), and without a UTF-8 locale Ruby reads manifests as US-ASCII.
     """
     clean = {name: value for name, value in inherited.items() if not SYSTEMD_OWN.fullmatch(name)}
     clean.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -59,50 +53,52 @@ def environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def site_options(inherited: Mapping[str, str]) -> list[str]:
-    """The site's PUPPET_EXTRA_OPTS, in words, as systemd splits `$PUPPET_EXTRA_OPTS` in puppet.service.
+    """Return the words of the site's PUPPET_EXTRA_OPTS, split as systemd splits it in puppet.service.
 
-    Quotes group words, a backslash is just that, and a quote that is never closed is no error
+    Quotes group words, a backslash is an ordinary character, and a quote that is not closed is no error
     (systemd.service(5), "Command lines").
     """
     words = shlex.shlex(inherited.get("PUPPET_EXTRA_OPTS", ""), posix=True)
     words.whitespace_split = True
     words.commenters = words.escape = ""
-    found = []
+    options = []
     while True:
         try:
             word = words.get_token()
-        except ValueError:  # no closing quotation: what was read of the word so far counts
+        except ValueError:  # a quote that is not closed: the word ends with the text
             word, words.token = words.token, ""
-            found += [word] if word else []
-            return found
+            options += [word] if word else []
+            return options
         if word is None:
-            return found
-        found.append(word)
+            return options
+        options.append(word)
 
 
 def agent_command(
     puppet: str, run: str, log: str, *, logdest: str, site: Iterable[str], options: Options
 ) -> list[str]:
-    """The argument vector of an agent run.
+    """Return the argument vector of an agent run.
 
-    Not `--test`: it turns show_diff on, and a diff shows the contents of files. The site's own
-    options come first, so what makes this a run of ours cannot be undone by them.
+    Not with `--test`, which turns show_diff on, because a diff shows the contents of files. The site's own
+    options come first, so that they cannot override ours.
     """
     return [
         puppet, "agent", *site,
-        "--onetime", "--no-daemonize",  # or a running puppet.service makes it exit 0 having done nothing
-        "--no-usecacheonfailure",  # or an unreachable server is a run that succeeds
+        # Without these two it exits 0 beside a running puppet.service, and has done nothing.
+        "--onetime", "--no-daemonize",
+        "--no-usecacheonfailure",  # without it, a run succeeds although the server is unreachable
         "--no-splay",
-        f"--job-id={run}",  # by which the report is known to be this run's
+        f"--job-id={run}",  # identifies the report of this run
         *_common(log, logdest=logdest, options=options),
-        *(["--strict_environment_mode"] if options.environment is not None else []),  # or it runs production
+        # Without this one it runs the environment production instead.
+        *(["--strict_environment_mode"] if options.environment is not None else []),
     ]  # fmt: skip
 
 
 def apply_command(
     puppet: str, manifest: str, log: str, report: str, *, logdest: str, site: Iterable[str], options: Options
 ) -> list[str]:
-    """The argument vector of a masterless run, which has a report of its own instead of a job id."""
+    """Return the argument vector of a masterless run, which has its own report file instead of a job id."""
     return [
         puppet, "apply", *site,
         *_common(log, logdest=logdest, options=options),
@@ -112,14 +108,14 @@ def apply_command(
 
 
 def _common(log: str, *, logdest: str, options: Options) -> list[str]:
-    # Never to a pipe, and not to the console, whatever the site says: when the reader of Puppet's
-    # output goes away, Puppet aborts in the middle of its catalog.
-    usual = [where.strip() for where in logdest.split(",") if where.strip() not in ("", "console")]
+    # Never a pipe, and not the console, whatever the site has set: Puppet aborts in the middle of its
+    # catalog when the reader of its output goes away.
+    destinations = [name.strip() for name in logdest.split(",") if name.strip() not in ("", "console")]
     arguments = [
-        "--detailed-exitcodes",  # or failed resources exit 0
+        "--detailed-exitcodes",  # without it, Puppet exits 0 although resources have failed
         "--color=false",
         "--no-show_diff",
-        f"--logdest={','.join([*(usual or ['syslog']), log])}",
+        f"--logdest={','.join([*(destinations or ['syslog']), log])}",
     ]
     if options.noop:
         arguments.append("--noop")

@@ -1,8 +1,8 @@
-"""What became of a run: Puppet's report, its summary, and the errors in its log.
+"""Read what Puppet wrote about a run: its report, its summary, and the first error in its log.
 
-The report carries one Ruby tag at its top, which no safe YAML loader takes, and with 1,500
-resources it is 2 MB: 4.4 s of PyYAML against 7 ms of reading lines. Its top-level keys stand at
-column 0, so the few that matter are cut out and only those are parsed.
+The report has a Ruby tag at its top, which no safe YAML loader accepts, and with 1,500 resources it is
+2 MB: 4.4 s with PyYAML, 7 ms line by line. Its top-level keys stand at column 0, so the few that matter
+are cut out, and only those are parsed.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import yaml
 
 # A key of the report itself: at column 0, before its value or an indented block.
 TOP_LEVEL = re.compile(r"([a-z_]+):(?: (.*))?$")
-# Two lines of each entry in resource_statuses, in this order; a long title goes on in lines of its own.
+# Two lines of each entry in resource_statuses, in this order; a long title continues in lines of its own.
 RESOURCE, CONTINUED, FAILED = "    resource: ", "      ", "    failed: true\n"
 STATUSES = ("unchanged", "changed", "failed")
 COUNTS = ("total", "changed", "failed", "failed_to_restart", "skipped", "out_of_sync", "corrective_change")
 
-# A reader wants to know what failed, not the whole list: that is in the report.
+# Enough to see what failed; the whole list is in the report.
 MAX_FAILED_NAMED = 20
 MAX_NAME_CHARS = 200
 MAX_ERROR_CHARS = 500
-# An error that matters is among the first lines of level err; Puppet's log may be 50 MB.
+# The first error is usually near the beginning; Puppet's log may be 50 MB.
 MAX_LOG_BYTES = 4 * 1024 * 1024
-# Its list of times has a line for each type of resource.
+# The summary's list of times has a line for each type of resource.
 MAX_SUMMARY_CHARS = 64 * 1024
 
 
 class Report(NamedTuple):
-    """The fields of a report that tell what became of a run."""
+    """The fields of a report that say what became of a run."""
 
     job_id: Optional[str]
     status: str  # one of STATUSES
@@ -50,12 +50,12 @@ class Report(NamedTuple):
 
     @property
     def ended(self) -> Optional[float]:
-        """Epoch seconds."""
+        """Return the end of the run in epoch seconds, or None if its beginning is not known."""
         return None if self.began is None else self.began + (self.duration_s or 0.0)
 
 
 def read(path: str) -> Optional[Report]:
-    """Return the report in a file; None if there is none, or it is cut short or not a report."""
+    """Return the report in a file; None if there is no file, or it is cut short or not a report."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             top, metrics, failed, whole = _scan(file)
@@ -64,7 +64,7 @@ def read(path: str) -> Optional[Report]:
     status = _unquoted(top.get("status"))
     if status not in STATUSES or not whole:
         return None
-    counted = _metrics(metrics)
+    values = _metrics(metrics)
     return Report(
         job_id=_unquoted(top.get("job_id")),
         status=status,
@@ -74,18 +74,19 @@ def read(path: str) -> Optional[Report]:
         environment=_unquoted(top.get("environment")),
         cached_catalog_status=_unquoted(top.get("cached_catalog_status")),
         began=epoch(_unquoted(top.get("time")) or ""),
-        duration_s=_number(counted.get("time", {}).get("total")),
-        counts=_counts(counted.get("resources", {})),
+        duration_s=_number(values.get("time", {}).get("total")),
+        counts=_counts(values.get("resources", {})),
         failed_resources=tuple(failed),
     )
 
 
 def _scan(lines: Iterable[str]) -> tuple[dict[str, str], list[str], list[str], bool]:
-    """Return the top-level values, the lines of `metrics`, who failed, and whether the last line is whole."""
+    """Return the top-level values, the lines of `metrics`, the failed resources, and whether the last line is
+    whole."""
     top: dict[str, str] = {}
     metrics: list[str] = []
     failed: list[str] = []
-    section, resource, goes_on, line = "", "", False, ""
+    section, resource, continues, line = "", "", False, ""
     for line in lines:
         if not line.startswith((" ", "-", "\n")):
             key = TOP_LEVEL.match(line)
@@ -96,18 +97,18 @@ def _scan(lines: Iterable[str]) -> tuple[dict[str, str], list[str], list[str], b
             metrics.append(line)
         elif section == "resource_statuses":
             if line.startswith(RESOURCE):
-                resource, goes_on = line, True
-            elif goes_on and line.startswith(CONTINUED):
+                resource, continues = line, True
+            elif continues and line.startswith(CONTINUED):
                 resource += line
             else:
-                goes_on = False
+                continues = False
                 if line == FAILED and len(failed) < MAX_FAILED_NAMED:
                     failed.append(_name(resource))
     return top, metrics, failed, line.endswith("\n")
 
 
 class Summary(NamedTuple):
-    """`last_run_summary.yaml`: what is left where a site has set `report = false`."""
+    """`last_run_summary.yaml`: all that Puppet leaves where a site has set `report = false`."""
 
     last_run: Optional[float]  # epoch seconds
     completed: bool  # Puppet went through the whole catalog
@@ -117,7 +118,7 @@ class Summary(NamedTuple):
 
 
 def read_summary(path: str) -> Optional[Summary]:
-    """Return the summary in a file, or None if there is none that can be read."""
+    """Return the summary in a file; None if there is no file, or it is not a summary."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             content = _yaml(file.read(MAX_SUMMARY_CHARS))
@@ -128,8 +129,8 @@ def read_summary(path: str) -> Optional[Summary]:
     times = _mapping(content.get("time"))
     return Summary(
         last_run=_number(times.get("last_run")),
-        # Measured around the whole transaction, so it is there only if that came to its end (seen with
-        # 7.23 and 8.10, stopped by SIGTERM).
+        # Puppet measures the whole transaction, so this time is missing if the transaction was stopped (seen
+        # with 7.23 and 8.10, and SIGTERM).
         completed="transaction_evaluation" in times,
         environment=_text(_mapping(content.get("application")).get("converged_environment")),
         duration_s=_number(times.get("total")),
@@ -138,9 +139,9 @@ def read_summary(path: str) -> Optional[Summary]:
 
 
 def first_error(log: str) -> Optional[str]:
-    """Return the first error in Puppet's structured log, on one line; None if it has none.
+    """Return the first error in Puppet's structured log, on one line; None if the log has no error.
 
-    For people only: the text is translated and changes between versions.
+    It is for people only: the text is translated, and changes between versions.
     """
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
@@ -155,7 +156,7 @@ def first_error(log: str) -> Optional[str]:
 
 
 def written_since(path: str, moment: float) -> bool:
-    """Whether a file was written after this moment (epoch seconds)."""
+    """Return whether a file was written at or after a moment (epoch seconds)."""
     try:
         return os.stat(path).st_mtime >= moment
     except OSError:
@@ -163,7 +164,10 @@ def written_since(path: str, moment: float) -> bool:
 
 
 def epoch(text: str) -> Optional[float]:
-    """Epoch seconds of an ISO 8601 time; Puppet writes nanoseconds, Python 3.9 reads microseconds."""
+    """Return an ISO 8601 time in epoch seconds, or None if it is not one.
+
+    Puppet writes nanoseconds, Python 3.9 reads microseconds.
+    """
     try:
         return datetime.datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]*", r"\1", text)).timestamp()
     except (ValueError, OverflowError):
@@ -171,14 +175,14 @@ def epoch(text: str) -> Optional[float]:
 
 
 def _metrics(lines: list[str]) -> dict[str, dict[str, Any]]:
-    """The block `metrics:` as {"resources": {"changed": 3, …}, "time": {"total": 2.1, …}}."""
+    """Return the block `metrics:` as {"resources": {"changed": 3, …}, "time": {"total": 2.1, …}}."""
     try:
         return {
             str(name): {str(key): value for key, _, value in _mapping(metric)["values"]}
             for name, metric in _mapping(_yaml("".join(lines))).items()
         }
     except (KeyError, TypeError, ValueError):
-        return {}  # cut short: the verdict does not need it
+        return {}  # invalid or cut short: the verdict does not need it
 
 
 def _counts(resources: dict[Any, Any]) -> dict[str, int]:
@@ -186,7 +190,7 @@ def _counts(resources: dict[Any, Any]) -> dict[str, int]:
 
 
 def _name(lines: str) -> str:
-    """The name of a resource, on one line however its title was written."""
+    """Return the name of a resource on one line, however Puppet has written its title."""
     name = _mapping(_yaml(lines)).get("resource")
     return " ".join(str(name or lines.partition(":")[2]).split())[:MAX_NAME_CHARS]
 
@@ -199,7 +203,7 @@ def _yaml(text: str) -> object:
 
 
 def _unquoted(text: Optional[str]) -> Optional[str]:
-    """A plain word as it stands: YAML would make a number of a job id like 123e4567."""
+    """Return a plain word without its quotes. YAML would read a job id like 123e4567 as a number."""
     return text.strip("'\"") or None if text else None
 
 

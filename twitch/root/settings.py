@@ -1,6 +1,6 @@
-"""Puppet's settings: where it keeps its locks, its last report and its summary, and how long it may run.
+"""Puppet's settings: where it keeps its locks, its last report and its summary, and how long a run may last.
 
-They are asked of Puppet itself, because only it knows what a site has set and where.
+Puppet itself is asked for them, because only Puppet knows what a site has set, and where.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from twitch.errors import PuppetError
+from twitch.root import files
 from twitch.root.puppet import site_options
 
 SETTINGS = (
@@ -25,17 +26,17 @@ SETTINGS = (
     "logdest",
     "runtimeout",
 )
-# Options of a run by which a site can move the files that these settings name.
+# Options in PUPPET_EXTRA_OPTS that change one of SETTINGS, in a run as well as in `puppet config print`.
 MOVING = re.compile(
     "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
     "|agent_catalog_run_lockfile|agent_disabled_lockfile)"
 )
-# 1.0 s measured on an idle machine; a small one that is busy can be much slower.
+# `puppet config print` takes 1.0 s on an idle machine (measured), and much longer on a small, busy one.
 SETTINGS_TIMEOUT_S = 25
 
 
 class Settings(NamedTuple):
-    """What `puppet config print --section agent` says; paths are absolute."""
+    """The values of `puppet config print --section agent`; paths are absolute."""
 
     agent_catalog_run_lockfile: str
     agent_disabled_lockfile: str
@@ -47,7 +48,7 @@ class Settings(NamedTuple):
 
     @property
     def runtimeout_s(self) -> Optional[int]:
-        """Seconds after which Puppet ends a run by itself; None if never."""
+        """Return the seconds after which Puppet ends a run by itself; None if it never does."""
         number = re.fullmatch(r"([0-9]+)([smhdy]?)", self.runtimeout)
         if not number or int(number[1]) == 0:
             return None
@@ -58,38 +59,31 @@ class Settings(NamedTuple):
 def load(puppet: str, cache: str, environment: Mapping[str, str]) -> Settings:
     """Return Puppet's settings, from `cache` if neither puppet.conf nor Puppet has changed since.
 
-    Asking Puppet takes a second; reading the cache takes none. Raises `PuppetError`.
+    Asking Puppet takes a second, which the cache saves. Raises `PuppetError`.
     """
-    moved = _moved(site_options(environment))
+    moving = _moving(site_options(environment))
     try:
         with open(cache, encoding="utf-8") as file:
             stored = json.load(file)
-        known = Settings(**stored["settings"])
-        if stored["stamps"] == _stamps(puppet, known.config) and stored["moved"] == moved:
-            return known
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # none yet, or of another version: ask
+        cached = Settings(**stored["settings"])
+        if stored["stamps"] == _stamps(puppet, cached.config) and stored["moved"] == moving:
+            return cached
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass  # no cache yet, an invalid one, or one of another version
     began = time.time()
-    asked = _ask(puppet, moved, environment)
-    if _changed_since(began, puppet, asked.config):
-        return asked  # what was read may be of before
-    temporary = f"{cache}.{os.getpid()}"
-    try:
-        with open(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-        ) as file:
-            stamps = _stamps(puppet, asked.config)
-            json.dump({"settings": asked._asdict(), "stamps": stamps, "moved": moved}, file)
-        os.rename(temporary, cache)
-    except OSError:
-        # A full /run costs the next question a second, not the run.
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-    return asked
+    printed = _ask(puppet, moving, environment)
+    # A file that changed while Puppet read it: the settings may be those from before, so they are used
+    # but not kept.
+    if not _changed_since(began, puppet, printed.config):
+        stamps = _stamps(puppet, printed.config)
+        fields = {"settings": printed._asdict(), "stamps": stamps, "moved": moving}
+        with contextlib.suppress(OSError):  # a full /run costs the next question a second, not this run
+            files.write_json(cache, fields, 0o600)
+    return printed
 
 
-def _moved(site: Sequence[str]) -> list[str]:
-    """Those of the site's own options that change SETTINGS, each with its value as one word."""
+def _moving(site: Sequence[str]) -> list[str]:
+    """Return the site's options that change SETTINGS, each with its value as one word."""
     pairs = zip(site, [*site[1:], ""])
     return [
         word if "=" in word else f"{word}={following}"
@@ -98,10 +92,10 @@ def _moved(site: Sequence[str]) -> list[str]:
     ]
 
 
-def _ask(puppet: str, moved: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    import subprocess  # which a run with cached settings does not need
+def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    import subprocess  # not needed with cached settings
 
-    command = [puppet, "config", "print", "--section", "agent", *moved, *SETTINGS]
+    command = [puppet, "config", "print", "--section", "agent", *moving, *SETTINGS]
     try:
         done = subprocess.run(
             command,
@@ -120,9 +114,9 @@ def _ask(puppet: str, moved: Sequence[str], environment: Mapping[str, str]) -> S
     try:
         return Settings(**{name: values[name].strip() for name in SETTINGS})
     except KeyError as error:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise PuppetError(
-            f"{puppet} config print does not tell {error.args[0]}: {said[0] if said else 'no error text'}"
+            f"{puppet} config print does not tell {error.args[0]}: {errors[0] if errors else 'no error text'}"
         ) from error
 
 
@@ -133,7 +127,10 @@ def _changed_since(moment: float, *paths: str) -> bool:
 
 
 def _stamps(puppet: str, config: str) -> list[list[object]]:
-    """Path, inode, size and change time: `puppet.conf` restored from a backup keeps its mtime."""
+    """Return what changes with either file: path, inode, size and ctime.
+
+    Not the mtime, which a `puppet.conf` that is restored from a backup keeps.
+    """
     stamps: list[list[object]] = []
     for path in (puppet, config):
         try:

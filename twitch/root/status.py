@@ -1,88 +1,95 @@
-"""What is Puppet doing, and what became of its last run, whoever started it?"""
+"""Look at the node: what Puppet is doing, and what became of its last run, ours or not."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Optional
+from typing import Optional
 
+from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
+from twitch.records import BUSY, FAILED, FINISHED, Record
 from twitch.root import locks, report
 from twitch.root.node import Node
 from twitch.root.verdict import from_summary
-from twitch.runs import BUSY, FAILED, FINISHED
-
-# Of a record, what a status says about the last run.
-TOLD = (
-    *("verdict", "reason", "ended", "duration_s", "counts", "environment", "cached_catalog_status"),
-    *("noop", "noop_pending", "unreported"),
-)
 
 
-def look(node: Node) -> dict[str, Any]:
-    """Return the status as it goes into the packet. Times are epoch seconds, ages seconds.
-
-    `state` is one of idle, running, queued (one runs, another waits), disabled, stuck. A node that
-    is disabled while it still runs is disabled: that is what the next trigger would hear.
-    """
-    current, queued = node.store.current(), node.store.queued()
-    ours = current if current and current.alive else None
+def look(node: Node) -> NodeStatus:
+    """Return the status of this node."""
+    ours, waiting = node.store.running(), node.store.queued()
     holder, reason = node.lock_holder(), node.disabled()
     record = node.store.read(ours.run) if ours else None
-    found: dict[str, Any] = {
-        "state": "idle",
-        "run": ours.run if ours else None,
-        "queued": queued.run if queued else None,
-        "since": record.get("started") if record else None,
-        "reason": reason,
-        "pid": ours.pid if ours else None,
-        "last": _last(node),
+    started = record.started if record else None
+    since = started if ours else time.time() - holder.age_s if holder else None
+    # The age of a run is that of its lock; `puppet apply` takes no lock, so its record has to do.
+    age_s = holder.age_s if holder else max(0, int(time.time() - since)) if since else None
+    stuck = age_s is not None and locks.is_stuck(age_s, node.settings.runtimeout_s)
+    # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
+    # next trigger would be answered.
+    states = {
+        DISABLED: reason is not None,
+        STUCK: stuck,
+        QUEUED: waiting,
+        RUNNING: ours or holder,
+        IDLE: True,
     }
-    if holder and not ours:
-        found.update(pid=holder.pid, since=time.time() - holder.age_s)
-    if ours or holder:
-        found["state"] = "running"
-    if queued:
-        found["state"] = "queued"
-    if record and not holder:  # not yet, or never: `puppet apply` locks nothing
-        holder = locks.Holder(found["pid"], max(0, int(time.time() - (record.get("started") or 0))))
-    if holder and locks.is_stuck(holder, node.settings.runtimeout_s):
-        found.update(state="stuck", age_s=holder.age_s)
-    if reason is not None:
-        found["state"] = "disabled"
-    return found
+    return NodeStatus(
+        state=next(state for state, applies in states.items() if applies),
+        run=ours.run if ours else None,
+        queued=waiting.run if waiting else None,
+        since=since,
+        reason=reason,
+        pid=ours.pid if ours else holder.pid if holder else None,
+        age_s=age_s if stuck else None,
+        last=_last(node),
+    )
 
 
-def _last(node: Node) -> Optional[dict[str, Any]]:
-    """The last run, whoever started it: of one of ours our verdict, which knows more than a report."""
-    found = _by_puppet(node)
-    ended_runs = (one for one in node.store.newest() if one["state"] == FINISHED and one.get("started"))
-    ours = next((one for one in ended_runs if one.get("verdict") != BUSY), None)
-    if ours is None or (found and (found["ended"] or 0) > (ours.get("ended") or 0)):
-        return found
-    told = {name: ours[name] for name in TOLD if name in ours}
-    return {"ended": None, "duration_s": None, "counts": {}, "environment": None, **told}
+def _last(node: Node) -> Optional[LastRun]:
+    """Return the last run, ours or not; if ours, by its record, which says more than Puppet's report."""
+    by_puppet = _by_puppet(node)
+    ended = (record for record in node.store.newest() if record.state == FINISHED and record.started)
+    ours = next((record for record in ended if record.verdict != BUSY), None)
+    if ours is None or (by_puppet and (by_puppet.ended or 0) > (ours.ended or 0)):
+        return by_puppet
+    return _by_record(ours)
 
 
-def _by_puppet(node: Node) -> Optional[dict[str, Any]]:
-    """The last run by Puppet's report, or by its summary where a site keeps no reports."""
-    told = report.read(node.settings.lastrunreport)
-    brief = report.read_summary(node.settings.lastrunfile)
-    if brief and brief.last_run and (told is None or brief.last_run > (told.ended or 0) + 1):
-        return {
-            "verdict": from_summary(brief),
-            "ended": brief.last_run,
-            "duration_s": brief.duration_s,
-            "counts": brief.counts,
-            "environment": brief.environment,
-        }
-    if told is None:
+def _by_record(record: Record) -> LastRun:
+    return LastRun(
+        verdict=record.verdict or FAILED,
+        ended=record.ended,
+        duration_s=record.duration_s,
+        counts=record.counts or {},
+        environment=record.environment,
+        reason=record.reason,
+        cached_catalog_status=record.cached_catalog_status,
+        noop=record.noop,
+        noop_pending=record.noop_pending,
+        unreported=record.unreported,
+    )
+
+
+def _by_puppet(node: Node) -> Optional[LastRun]:
+    """Return the last run from Puppet's report, or from its summary where a site keeps no reports."""
+    last_report = report.read(node.settings.lastrunreport)
+    summary = report.read_summary(node.settings.lastrunfile)
+    reported = (last_report.ended or 0) if last_report else None
+    if summary and summary.last_run and (reported is None or summary.last_run > reported + 1):
+        return LastRun(
+            verdict=from_summary(summary),
+            ended=summary.last_run,
+            duration_s=summary.duration_s,
+            counts=summary.counts,
+            environment=summary.environment,
+        )
+    if last_report is None:
         return None
-    return {
-        "verdict": told.status if told.transaction_completed else FAILED,
-        "ended": told.ended,
-        "duration_s": told.duration_s,
-        "counts": told.counts,
-        "environment": told.environment,
-        "cached_catalog_status": told.cached_catalog_status,
-        "noop": told.noop,
-        "noop_pending": told.noop_pending,
-    }
+    return LastRun(
+        verdict=last_report.status if last_report.transaction_completed else FAILED,
+        ended=last_report.ended,
+        duration_s=last_report.duration_s,
+        counts=last_report.counts,
+        environment=last_report.environment,
+        cached_catalog_status=last_report.cached_catalog_status,
+        noop=last_report.noop,
+        noop_pending=last_report.noop_pending,
+    )

@@ -1,8 +1,8 @@
-"""Whose turn is it? What becomes of a request for a run, and the one place to wait in.
+"""Decide what becomes of a request for a run: it starts, takes the one place in the queue, or is refused.
 
-Decided under a short lock, so that of two requests in the same instant one becomes a run and the
-other hears of it. Runs that we did not start are known by the agent's lock; they may begin at any
-moment after we have looked, and then the agent decides under its own lock.
+The decision is made under a short lock, so that of two requests in the same instant one becomes a run
+and the other is answered `busy`. A run that we did not start is known by the agent's lock. Such a run
+may begin right after we have looked; then the agent decides under its own lock.
 """
 
 from __future__ import annotations
@@ -10,28 +10,43 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import Optional
+from typing import NamedTuple, Optional
 
-from twitch import runs
-from twitch.messages import Answer, Run
+from twitch.errors import TwitchError
+from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
+from twitch.records import QUEUED as IN_QUEUE
+from twitch.records import RUNNING, Record
 from twitch.root.node import Node
+from twitch.root.store import Claim, Store, start_time
 
 QUEUE_TIMEOUT_S = 3600
-# While waiting: the end of a process that we know is told at once (pidfd); this is for a lock that
-# passes to one that we do not know yet.
+# pidfd reports the end of a known process at once. This is how often a run in the queue looks at the
+# lock, which may pass to a process that we do not know yet.
 QUEUE_LOOK_S = 5
-# Conclude begins when Puppet has ended and takes a fraction of a second; one that takes longer than
-# this was killed.
+# Conclude begins when Puppet has ended, and takes a fraction of a second; if a verdict takes longer than
+# this, conclude was killed.
 CONCLUDE_GRACE_S = 5
 CONCLUDE_LOOK_S = 0.1
 
 
-def settle(store: runs.Store) -> None:
-    """Return when no run of ours is dead and without a verdict.
+class NotAttempted(TwitchError):
+    """A run that waited in the queue will not begin; the text says why."""
 
-    Ordinarily there is nothing to do. In the moment between Puppet's end and the verdict the next
-    run must wait, because it would overwrite the report. And when conclude was killed as well
-    (`systemctl kill -s KILL` kills both), nobody else will ever end that run's record.
+
+class Ahead(NamedTuple):
+    """What has to end before a run may begin: a process, or a time."""
+
+    pid: Optional[int] = None  # of the Puppet that is running
+    run: Optional[str] = None  # its run, if it is one of ours
+    wait_s: int = 0  # the rest of the cooldown
+
+
+def settle(store: Store) -> None:
+    """Make sure that every run of ours that has ended has a verdict; may block for CONCLUDE_GRACE_S.
+
+    Usually there is nothing to do. Between Puppet's end and the verdict the next run must wait, because
+    it would overwrite the report. If conclude was killed as well (`systemctl kill -s KILL` kills both),
+    nothing else would ever end the record of that run.
     """
     for claimed in (store.current, store.queue_claim):
         until = time.monotonic() + CONCLUDE_GRACE_S
@@ -47,74 +62,91 @@ def settle(store: runs.Store) -> None:
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
-    """Say what becomes of this request, and if it becomes a run, put that on record."""
+    """Return what becomes of a request, after settling earlier runs; a run is on record when this returns."""
     store = node.store
     settle(store)
     with store.locked():
         reason = node.disabled()
         if reason is not None:
-            return Answer("disabled", reason=reason)
-        current, queued = store.current(), store.queued()
-        ours = current if current and current.alive else None
-        # Strangers can wait again and again; that must not keep out those with a name.
-        outranked = queued and question.named and not queued.named
-        if ours or node.lock_holder() or (queued and not outranked):
-            if not question.queue:
-                return Answer("busy", run=ours.run if ours else None)
-            if queued and queued.options == question.options():
-                return Answer("queued", run=queued.run)
-            if queued and not outranked:
-                return Answer("busy", run=queued.run)
-            store.claim_queued(_claim(run, question))
-            store.write(_record(node, run, question, runs.QUEUED))
-            return Answer("queued", run=run)
-        wait_s = _cooldown_s(node, current, question)
-        if wait_s > 0:
-            return Answer("cooldown", retry_after_s=wait_s)
-        # The claim first: killed between the two, a run has no record, and so no end to wait for.
-        store.claim_current(_claim(run, question))
-        store.write(_record(node, run, question, runs.RUNNING))
-        return Answer("started", run=run)
+            return Answer(DISABLED, reason=reason)
+        ahead, waiting = _ahead(node, question), store.queued()
+        # A named caller takes the place of an anonymous one. Otherwise anonymous callers, who may queue again
+        # and again, could keep named callers out.
+        taken = waiting is not None and (waiting.named or not question.named)
+        if ahead.pid is None and not taken:
+            if ahead.wait_s:
+                return Answer(COOLDOWN, retry_after_s=ahead.wait_s)
+            # The claim first: if we are killed between the two writes, the run has no record, so nothing
+            # waits for its verdict.
+            store.claim_current(_claim(run, question))
+            store.write(_record(node, run, question, RUNNING))
+            return Answer(STARTED, run=run)
+        if not question.queue:
+            return Answer(BUSY, run=ahead.run)
+        if waiting and waiting.options == question.options:
+            return Answer(QUEUED, run=waiting.run)
+        if waiting and taken:
+            return Answer(FULL, run=waiting.run)
+        store.claim_queued(_claim(run, question))
+        store.write(_record(node, run, question, IN_QUEUE))
+        return Answer(QUEUED, run=run)
 
 
-def wait(node: Node, run: str, question: Run) -> Optional[str]:
-    """Wait in the one slot until Puppet is free, and then take the turn.
-
-    Returns None when it is this run's turn, or why it will never be.
-    """
-    from twitch.root import conclude  # noqa: F401  # for `settle`; in an hour it could be of another version
+def wait(node: Node, run: str, question: Run) -> None:
+    """Return when it is this run's turn; raises `NotAttempted` if it will not begin, or `OSError`."""
+    from twitch.root import conclude  # noqa: F401  # for `settle`: an upgrade may replace the file meanwhile
 
     store = node.store
-    asked = (store.read(run) or {}).get("asked", time.time())
+    record = store.read(run)
     expires = time.monotonic() + QUEUE_TIMEOUT_S
     while True:
         settle(store)
         with store.locked():
-            slot = store.queue_claim()
-            if slot and slot.run != run:
-                return "a caller with a name took its place"
-            current, holder = store.current(), node.lock_holder()
-            ours = current if current and current.alive else None
-            pid = ours.pid if ours else holder.pid if holder else None
-            pause_s = _cooldown_s(node, current, question)
-            if pid is None and not pause_s:
+            claim = store.queue_claim()
+            if claim and claim.run != run:
+                raise NotAttempted("a caller with a name took its place in the queue")
+            ahead = _ahead(node, question)
+            if ahead == Ahead():
                 reason = node.disabled()
                 if reason is None:
                     store.claim_current(_claim(run, question))
-                    store.write({**_record(node, run, question, runs.RUNNING), "asked": asked})
+                    begun = _record(node, run, question, RUNNING)
+                    store.write(begun._replace(asked=record.asked if record else begun.asked))
                 store.leave_queue()
-                return None if reason is None else f"Puppet disabled: {reason or 'no reason given'}"
+                if reason is None:
+                    return
+                raise NotAttempted(f"Puppet disabled: {reason or 'no reason given'}")
             if time.monotonic() > expires:
                 store.leave_queue()
-                return f"Puppet was busy for {QUEUE_TIMEOUT_S} s"
-        if pid is None:
-            time.sleep(min(pause_s, QUEUE_LOOK_S))
+                raise NotAttempted(f"Puppet was busy for {QUEUE_TIMEOUT_S} s")
+        if ahead.pid is None:
+            time.sleep(min(ahead.wait_s, QUEUE_LOOK_S))
         else:
-            _await_end(pid)
+            _await_end(ahead.pid)
+
+
+def _ahead(node: Node, question: Run) -> Ahead:
+    ours, holder = node.store.running(), node.lock_holder()
+    if ours:
+        return Ahead(pid=ours.pid, run=ours.run)
+    if holder:
+        return Ahead(pid=holder.pid)
+    return Ahead(wait_s=_cooldown_s(node, question))
+
+
+def _cooldown_s(node: Node, question: Run) -> int:
+    """Return the whole seconds until this caller may have the next run; 0 for a named caller."""
+    last = node.store.current()
+    if question.named or not last or last.ended is None:
+        return 0
+    since_s = time.time() - last.ended
+    if since_s < 0:
+        return 0  # the clock was set back, which is no reason to refuse a run
+    return max(0, int(node.config.cooldown_s - since_s + 0.999))
 
 
 def _await_end(pid: int) -> None:
-    """Return when that process has ended, or after a while."""
+    """Return when a process has ended, or after QUEUE_LOOK_S."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -128,33 +160,23 @@ def _await_end(pid: int) -> None:
         os.close(descriptor)
 
 
-def _cooldown_s(node: Node, last: Optional[runs.Claim], question: Run) -> int:
-    """Whole seconds until a caller without a line in [access] may have the next run; 0 for now."""
-    if question.named or not last or last.ended is None:
-        return 0
-    since = time.time() - last.ended
-    if since < 0:
-        return 0  # the clock was set back: no reason to refuse anybody
-    return max(0, int(node.config.cooldown_s - since + 0.999))
+def _claim(run: str, question: Run) -> Claim:
+    start = start_time(os.getpid())
+    assert start is not None  # this process is running
+    return Claim(run, os.getpid(), start, question.options, named=question.named)
 
 
-def _claim(run: str, question: Run) -> runs.Claim:
-    start = runs.start_time(os.getpid())
-    assert start is not None  # it is our own
-    return runs.Claim(run, os.getpid(), start, question.options(), named=question.named)
-
-
-def _record(node: Node, run: str, question: Run, state: str) -> runs.Record:
+def _record(node: Node, run: str, question: Run, state: str) -> Record:
     now = time.time()
-    return {
-        "run": run,
-        "state": state,
-        "asked": now,
-        "started": now if state == runs.RUNNING else None,
-        "caller": question.caller,
-        "client": question.client,
-        "options": question.options(),
-        # For conclude, which must not need Puppet or a configuration: the run may have removed both.
-        "command": node.config.command,
-        "settings": node.settings._asdict(),
-    }
+    return Record(
+        run=run,
+        state=state,
+        asked=now,
+        started=now if state == RUNNING else None,
+        caller=question.caller,
+        client=question.client,
+        options=question.options,
+        # For conclude, which cannot ask Puppet or the configuration: the run may have removed both.
+        command=node.config.command,
+        settings=node.settings._asdict(),
+    )

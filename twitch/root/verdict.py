@@ -1,16 +1,18 @@
-"""What became of a run? The rules, on facts that others have gathered.
+"""Judge what became of a run: the rules, applied to facts that conclude.py has gathered.
 
-Exit codes lie: Puppet exits 0 after SIGTERM in the middle of a catalog and 1 for anything from a
-compile error to a lock that somebody else holds. So the report that is known to be this run's
-decides, and the exit status only where there is none.
+Puppet's exit status is ambiguous: 0 also after SIGTERM in the middle of a catalog, 1 for anything from a
+compile error to a lock that another Puppet holds. So the report decides, if there is one that is known
+to be this run's. Beside a report the exit status matters in two places: it distinguishes a run that was
+stopped from one that Puppet gave up, and it shows that a postrun_command failed. Without a report the
+exit status decides, with the summary if there is one.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
+from twitch.records import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
 from twitch.root.report import Report, Summary
-from twitch.runs import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
 
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
@@ -18,25 +20,25 @@ SPOILT = "its report is missing or not whole"
 
 
 class Facts(NamedTuple):
-    """What is known when Puppet has ended."""
+    """The facts about a run when Puppet has ended."""
 
-    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped; '' if nobody knows
+    exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped; '' if it is not known
     exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
     report: Optional[Report]  # only if it is this run's
     summary: Optional[Summary]  # only if it was written since this run began
     log_begun: bool  # Puppet has opened its log of this run
-    other_run: bool  # somebody else's Puppet holds the lock, or has left a report since
-    disabled: Optional[str]  # why the agent is disabled, '' if nobody said
+    other_run: bool  # another Puppet holds the lock, or has written a report since this run began
+    disabled: Optional[str]  # why the agent is disabled, '' if no reason was given
     requested_environment: Optional[str] = None
     spoilt_report: bool = False  # a report has been written since this run began, and is not whole
     masterless: bool = False  # `puppet apply`
 
 
 class Verdict(NamedTuple):
-    """One word, and a sentence where the word is not enough.
+    """One word of records.VERDICTS, and a reason where the word is not enough.
 
-    The sentence is ours or names resources. Puppet's own error texts are not in it: they may say
-    more than a caller without the grant `logs` may read.
+    The reason is in our words, or names resources. It has none of Puppet's error texts, which only a caller
+    with the grant `logs` may read.
     """
 
     word: str
@@ -57,7 +59,8 @@ def judge(facts: Facts) -> Verdict:
     if facts.summary:
         return _by_summary(facts, facts.summary)
     if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
-        return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)  # only a run exits so
+        # Puppet exits 2, 4 or 6 only after a run.
+        return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)
     if facts.spoilt_report:
         return Verdict(INTERRUPTED if facts.exit_status == "0" else FAILED, SPOILT, unreported=True)
     if facts.other_run:
@@ -72,22 +75,23 @@ def _by_report(facts: Facts, report: Report) -> Verdict:
         return _incomplete(facts, report)
     if report.status == FAILED:
         reason = _failed(report) or _environment(facts, report)
-        return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'nobody knows what'}")
+        return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'an unknown status'}")
     if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
-        # A postrun_command that fails is in no report (configurer.rb, run_internal), only here.
+        # A postrun_command that failed is in no report (configurer.rb, run_internal), only in this status.
         return Verdict(FAILED, f"Puppet exited with {facts.exit_status} after its catalog was applied")
     return Verdict(report.status, _environment(facts, report))
 
 
 def _incomplete(facts: Facts, report: Report) -> Verdict:
-    """Told to stop, or given up: no catalog, a cycle in it, `runtimeout`.
+    """Return the verdict on a run whose report is not completed: it was stopped, or Puppet gave up.
 
-    An agent that is told to stop exits 0, or dies of the signal; one that gives up exits 1. `puppet
-    apply` exits 1 for both, but what it gave up has failed resources (a cycle: all that are in it).
+    Puppet gives up without a catalog, with a cycle in it, or after `runtimeout`. An agent that is told to
+    stop exits 0 or dies of the signal; an agent that gives up exits 1. `puppet apply` exits 1 for both, but
+    when it gives up, resources have failed (after a cycle: all that are in it).
     """
     failed, begun = _failed(report), report.counts.get("total", 0) > 0
-    told = facts.exit_code != "exited" or facts.exit_status == "0"
-    if told or (facts.masterless and begun and not failed):
+    stopped = facts.exit_code != "exited" or facts.exit_status == "0"
+    if stopped or (facts.masterless and begun and not failed):
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
     if failed or begun:
         return Verdict(
@@ -97,7 +101,10 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
 
 
 def _by_summary(facts: Facts, summary: Summary) -> Verdict:
-    """`report = false`: the exit status, because the run has at least begun and ended."""
+    """Return the verdict where a site keeps no reports (`report = false`).
+
+    The exit status decides, because the summary shows that the run has begun and ended.
+    """
     word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
     if word == UNCHANGED and not summary.completed:
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
@@ -110,7 +117,7 @@ def _by_summary(facts: Facts, summary: Summary) -> Verdict:
 
 
 def from_summary(summary: Summary) -> str:
-    """The word for a run of which only the summary is left."""
+    """Return the verdict on a run of which there is only the summary, without an exit status."""
     if summary.counts.get("failed") or not summary.completed:
         return FAILED
     return CHANGED if summary.counts.get("changed") else UNCHANGED
@@ -126,7 +133,7 @@ def _failed(report: Report) -> Optional[str]:
 
 def _no_catalog(facts: Facts) -> str:
     if facts.requested_environment and not facts.masterless:
-        # Which one the server assigns is only in Puppet's text, and texts are not parsed.
+        # Only a text of Puppet says which environment the server assigns, and texts are not parsed.
         return (
             f"no catalog of environment {facts.requested_environment} was applied; "
             "the server does not know it, cannot compile it, or assigns another one"

@@ -1,4 +1,4 @@
-"""Who is calling, and what that caller may do: exactly what is written, in no combination more."""
+"""Callers, addresses and grants: no combination of grants allows more than the configuration says."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twitch import messages
-from twitch.config import GRANT_WORDS, Config
+from twitch.config import GRANTS, Config
 from twitch.listener import access
 from twitch.listener.access import Caller, Credentials
+
+# The grants without a pattern.
+WORDS = [grant for grant in GRANTS if grant != "environment"]
 
 NOTHING: dict[str, object] = {"noop": False, "tags": (), "environment": None}
 
@@ -31,19 +34,19 @@ def missing(
     return access.missing_grant(caller(*grants), noop=noop, tags=tags, environment=environment)
 
 
-# ---- who
+# ---- callers and addresses
 
 
-def test_everyone_is_anonymous_with_what_anonymous_has() -> None:
+def test_caller_without_a_credential_has_the_grants_of_anonymous() -> None:
     config = Config(grants={"anonymous": ("trigger", "tags")})
     caller = access.identify(config, (), "::1", Credentials())
     assert caller == Caller("anonymous", "::1", frozenset(("trigger", "tags")))
     assert not caller.named
-    assert not Caller("token:deploy", "::1", frozenset()).named  # whoever shows it: no line names it
+    assert not Caller("token:deploy", "::1", frozenset()).named  # unless a line of [access] matches
 
 
 @pytest.mark.parametrize(
-    ("networks", "address", "welcome"),
+    ("networks", "address", "allowed"),
     [
         pytest.param(["10.0.0.0/8"], "10.255.0.1", True, id="inside"),
         pytest.param(["10.0.0.0/8"], "11.0.0.1", False, id="outside"),
@@ -56,13 +59,13 @@ def test_everyone_is_anonymous_with_what_anonymous_has() -> None:
         pytest.param(["0.0.0.0/0", "::/0"], "a.example.com", False, id="a-name"),
     ],
 )
-def test_from_lets_in_what_it_names(networks: list[str], address: str, welcome: bool) -> None:
+def test_from_allows_its_addresses_only(networks: list[str], address: str, allowed: bool) -> None:
     config = Config(networks=tuple(ipaddress.ip_network(network) for network in networks))
-    assert access.welcome(config, address) is welcome
+    assert access.may_connect(config, address) is allowed
 
 
 @pytest.mark.parametrize(
-    ("spelt", "normal"),
+    ("address", "normal"),
     [
         pytest.param("192.0.2.7", "192.0.2.7", id="ipv4"),
         pytest.param("::ffff:192.0.2.7", "192.0.2.7", id="ipv4-on-a-dual-stack-socket"),
@@ -73,8 +76,8 @@ def test_from_lets_in_what_it_names(networks: list[str], address: str, welcome: 
         pytest.param("somebody", "somebody", id="a-name"),
     ],
 )
-def test_an_address_has_one_spelling(spelt: str, normal: str) -> None:
-    assert access.normalise(spelt) == normal
+def test_address_has_one_spelling(address: str, normal: str) -> None:
+    assert access.normalise(address) == normal
 
 
 @pytest.mark.parametrize(
@@ -88,18 +91,18 @@ def test_an_address_has_one_spelling(spelt: str, normal: str) -> None:
         pytest.param("not:an:address", "not:an:address", True, id="no-address"),
     ],
 )
-def test_who_holds_one_ipv6_address_holds_its_whole_net(one: str, other: str, same: bool) -> None:
+def test_ipv6_address_counts_with_its_64(one: str, other: str, same: bool) -> None:
     assert (access.group(one) == access.group(other)) is same
 
 
 @given(address=st.ip_addresses())
-def test_every_address_that_is_heard_fits_into_a_packet(
+def test_every_address_fits_into_a_packet(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     assert messages.CLIENT.fullmatch(access.normalise(str(address)))
 
 
-# ---- what
+# ---- grants
 
 
 @pytest.mark.parametrize(
@@ -128,14 +131,14 @@ def test_every_address_that_is_heard_fits_into_a_packet(
         pytest.param(("status", "logs", "tags"), {}, "trigger", id="reading-is-not-triggering"),
     ],
 )  # fmt: skip
-def test_the_first_grant_that_is_lacking_is_named(
+def test_first_missing_grant_is_named(
     grants: tuple[str, ...], asked: dict[str, object], lacks: Optional[str]
 ) -> None:
     assert access.missing_grant(caller(*grants), **{**NOTHING, **asked}) == lacks  # type: ignore[arg-type]
 
 
 def glob(pattern: str, name: str) -> bool:
-    """The meaning of a pattern, said in another way: letter by letter, `*` is one letter or more."""
+    """Return whether a pattern matches, letter by letter: another way to do what `matches` does."""
     if not pattern or not name:
         return pattern == name
     if pattern[0] == "*":
@@ -144,12 +147,12 @@ def glob(pattern: str, name: str) -> bool:
 
 
 @given(pattern=st.text("ab*", max_size=6), name=st.text("ab", max_size=8))
-def test_a_star_is_one_letter_or_more(pattern: str, name: str) -> None:
+def test_star_matches_one_letter_or_more(pattern: str, name: str) -> None:
     assert access.matches(pattern, name) is glob(pattern, name)
 
 
-def test_a_pattern_of_many_stars_is_soon_done_with_a_long_name() -> None:
-    # Tried in every way that the stars could share it, this would take longer than anybody has.
+def test_pattern_with_many_stars_is_matched_in_one_pass() -> None:
+    # An algorithm that tries every way to divide the name among the stars would not end.
     assert not access.matches("cert:" + "*a" * 60 + ".example.com", "cert:" + "a" * 250)
 
 
@@ -158,13 +161,13 @@ names = st.text("ab_", min_size=1, max_size=6)
 
 
 @given(
-    words=st.sets(st.sampled_from(GRANT_WORDS)),
+    words=st.sets(st.sampled_from(WORDS)),
     patterns=st.lists(patterns, max_size=3),
     noop=st.booleans(),
     tags=st.lists(names, max_size=2).map(tuple),
     environment=st.none() | names,
 )
-def test_no_combination_allows_more_than_is_written(
+def test_no_combination_of_grants_allows_more(
     words: set[str], patterns: list[str], noop: bool, tags: tuple[str, ...], environment: Optional[str]
 ) -> None:
     grants = (*words, *(f"environment={pattern}" for pattern in patterns))

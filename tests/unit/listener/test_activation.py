@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import twitch
-from tests.unit.house import House
+from tests.unit.fake_node import FakeNode
 from tests.unit.listening import GET, answer, command
 
 ACTIVATE = "/usr/bin/systemd-socket-activate"
@@ -19,7 +19,7 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def activate(node: House, number: int, *options: str) -> subprocess.Popen[bytes]:
+def activate(node: FakeNode, number: int, *options: str) -> subprocess.Popen[bytes]:
     """Start it, and return when it listens."""
     process = node.start(
         ACTIVATE, f"--listen=127.0.0.1:{number}", *options, *command(node, "--idle-exit", "1"),
@@ -37,17 +37,17 @@ def ask(number: int) -> tuple[int, bytes]:
         return answer(client)
 
 
-def test_one_listener_for_all(node: House) -> None:
+def test_one_listener_for_all(node: FakeNode) -> None:
     number = free_port()
     process = activate(node, number)
-    # The socket is a blocking one here: a second client must not wait for a third.
+    # The socket is a blocking one root_node: a second client must not wait for a third.
     with socket.create_connection(("127.0.0.1", number)):
         assert [ask(number) for _ in range(3)] == [GOOD] * 3
     process.communicate()
     assert process.returncode == 0
 
 
-def test_one_listener_for_each(node: House) -> None:
+def test_one_listener_for_each(node: FakeNode) -> None:
     number = free_port()
     process = activate(node, number, "--accept")
     assert [ask(number) for _ in range(2)] == [GOOD] * 2

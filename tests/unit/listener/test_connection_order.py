@@ -92,7 +92,7 @@ async def test_a_request_that_comes_while_another_is_answered_waits_for_its_turn
 async def test_a_client_that_does_not_read_is_not_read_from() -> None:
     async with visit(Echo(), small_buffers=True) as client:
         pusher = Pusher(client)
-        while not client.connection._blocked:
+        while client.connection.state != "sending":
             await pusher.push()
         for _ in range(100):
             await pusher.push()

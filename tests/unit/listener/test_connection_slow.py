@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from tests.unit.echo import Echo
-from tests.unit.wire import visit
+from tests.unit.wire import reaches, visit
 from twitch.listener import connection
 
 SHORT, NEVER = 0.05, 3600
@@ -125,8 +125,7 @@ async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(only: Only, 
     only("LINGER_S", "KEEP_ALIVE_S", "REQUEST_TIMEOUT_S")
     async with visit(Echo(), small_buffers=True) as client:
         await client.send(request_)
-        while not client.connection._blocked:
-            await asyncio.sleep(0)
+        await reaches(client, "sending", "lingering")
         await asyncio.sleep(2 * SHORT)  # nothing happens in this time, and that is the point
         assert len((await client.answer()).body) == Echo.LONG
         await client.end()

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from tests.unit.echo import Echo, understood
-from tests.unit.wire import Client, visit
-from twitch.errors import HTTPError
+from tests.unit.wire import Client, reaches, visit
 from twitch.listener import connection
+from twitch.listener.exchange import HTTPError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -41,8 +41,7 @@ async def test_a_request_that_is_in_the_kernel_already_is_answered() -> None:
 async def test_half_a_request_is_given_a_moment() -> None:
     async with visit(Echo()) as client:
         await client.send(GET[:9])
-        while not client.connection._begun:
-            await asyncio.sleep(0)
+        await reaches(client, "reading")
         client.connection.stop()
         await client.send(GET[9:])
         answer = await client.answer()
@@ -53,8 +52,7 @@ async def test_half_a_request_is_given_a_moment() -> None:
 async def test_half_a_request_is_given_no_more_than_a_moment() -> None:
     async with visit(Echo()) as client:
         await client.send(GET[:9])
-        while not client.connection._begun:
-            await asyncio.sleep(0)
+        await reaches(client, "reading")
         client.connection.stop()
         assert (await client.answer()).status == 408
         await client.end()
@@ -74,8 +72,7 @@ async def test_a_connection_that_is_told_before_it_is_made_ends_as_well() -> Non
 async def test_stop_leaves_an_answer_alone_that_is_on_its_way() -> None:
     async with visit(Echo(), small_buffers=True) as client:
         await client.send(b"GET /long HTTP/1.0\r\n\r\n")
-        while not client.connection._blocked:
-            await asyncio.sleep(0)
+        await reaches(client, "sending", "lingering")
         client.connection.stop()
         assert len((await client.answer()).body) == Echo.LONG
         await client.end()
@@ -87,8 +84,7 @@ async def test_stop_leaves_an_answer_alone_that_blocks_a_kept_connection(
     monkeypatch.setattr(connection, "STOP_GRACE_S", 3600)
     async with visit(Echo(), small_buffers=True) as client:
         await client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
-        while not client.connection._blocked:
-            await asyncio.sleep(0)
+        await reaches(client, "sending", "lingering")
         client.connection.stop()
         assert len((await client.answer()).body) == Echo.LONG
         await client.end()
@@ -97,8 +93,7 @@ async def test_stop_leaves_an_answer_alone_that_blocks_a_kept_connection(
 async def test_a_client_that_does_not_take_its_answer_is_given_no_more_than_a_moment() -> None:
     async with visit(Echo(), small_buffers=True) as client:
         await client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
-        while not client.connection._blocked:
-            await asyncio.sleep(0)
+        await reaches(client, "sending", "lingering")
         client.connection.stop()
         await client.gone
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.echo import Echo
 from tests.unit.wire import visit
-from twitch.errors import HTTPError
+from twitch.listener.exchange import HTTPError
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 MANY = b"".join(b"X-%d: x\r\n" % number for number in range(2000))

@@ -14,7 +14,7 @@ from tests.unit import tlswire
 from tests.unit.echo import understood
 from tests.unit.pki import PKI
 from tests.unit.tlswire import GET
-from twitch.errors import HTTPError
+from twitch.listener.exchange import HTTPError
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +108,11 @@ async def test_who_is_not_admitted_gets_no_handshake(pki: PKI, credentials: Path
 CNS = {
     "two": ("/CN=a.example.com/CN=b.example.com", "this one has 2"),
     "none": ("/O=a.example.com", "this one has 0"),
-    "upper-case": ("/CN=A.example.com", "is not a certname"),
-    "space": ("/CN=a anonymous", "is not a certname"),
-    "star": ("/CN=*", "is not a certname"),
-    "utf8": ("/CN=\u0430.example.com", "is not a certname"),
-    "newline": ("/CN=a\nb", "is not a certname"),
+    "upper-case": ("/CN=A.example.com", "is not a valid Puppet certname"),
+    "space": ("/CN=a anonymous", "is not a valid Puppet certname"),
+    "star": ("/CN=*", "is not a valid Puppet certname"),
+    "utf8": ("/CN=\u0430.example.com", "is not a valid Puppet certname"),
+    "newline": ("/CN=a\nb", "is not a valid Puppet certname"),
 }
 
 

@@ -83,7 +83,7 @@ async def test_stopping_does_not_wait_for_a_handshake(
         async with tlswire.node(pki, credentials) as node:
             held.enter_context(node.connect())
             held.enter_context(node.connect()).sendall(b"\x16\x03\x01")
-            while len(node.listener._beginning) < 2:
+            while len(node.listener._handshakes) < 2:
                 await asyncio.sleep(0)
 
 
@@ -105,7 +105,7 @@ async def test_coming_and_going_at_every_moment_leaves_nothing_behind(pki: PKI, 
             await asyncio.sleep(0)
         assert (await node.ask()).startswith(b"HTTP/1.1 200 ")
     assert not node.listener._per_address
-    assert not node.listener._beginning
+    assert not node.listener._handshakes
 
 
 async def test_garbage_after_the_first_byte_is_counted(pki: PKI, credentials: Path) -> None:

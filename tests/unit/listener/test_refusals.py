@@ -1,4 +1,4 @@
-"""Refusals in the journal: summed up, most first, and never more than a few lines."""
+"""Refusals in the journal: summed up, the address with the most first, and never more than a few lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twitch.listener import refusals
 from twitch.listener.refusals import Refusals
 
 
-async def test_many_refusals_of_one_address_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusals_of_one_address_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     counts = Refusals()
     for kind in ("403", "404", "403", "TLS certificate revoked", "403"):
         counts.add("192.0.2.7", kind)
@@ -19,19 +19,21 @@ async def test_many_refusals_of_one_address_are_one_line(caplog: pytest.LogCaptu
     assert caplog.messages == ["refused 192.0.2.7: 3 x 403, 1 x 404, 1 x TLS certificate revoked"]
 
 
-async def test_the_loudest_come_first_and_the_rest_together(caplog: pytest.LogCaptureFixture) -> None:
+async def test_most_refused_addresses_come_first_and_the_rest_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     counts = Refusals()
     for number in range(30):
         for _ in range(number + 1):
             counts.add(f"192.0.2.{number}", "403")
     counts.flush()
-    said = caplog.messages
-    assert said[:2] == ["refused 192.0.2.29: 30 x 403", "refused 192.0.2.28: 29 x 403"]
-    assert said[-1] == f"refused 20 more addresses: {sum(range(21))} x 403"
-    assert len(said) == refusals.MAX_LINES + 1
+    lines = caplog.messages
+    assert lines[:2] == ["refused 192.0.2.29: 30 x 403", "refused 192.0.2.28: 29 x 403"]
+    assert lines[-1] == f"refused 20 more addresses: {sum(range(21))} x 403"
+    assert len(lines) == refusals.MAX_LINES + 1
 
 
-async def test_thousands_of_addresses_take_no_more_room(caplog: pytest.LogCaptureFixture) -> None:
+async def test_thousands_of_addresses_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
     counts, many = Refusals(), 3 * refusals.MAX_ADDRESSES
     for number in range(many):
         counts.add(f"2001:db8:0:{number:x}::1", "503")
@@ -41,7 +43,7 @@ async def test_thousands_of_addresses_take_no_more_room(caplog: pytest.LogCaptur
     assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
 
 
-async def test_who_holds_one_ipv6_address_is_counted_with_its_whole_net(
+async def test_refusals_of_ipv6_are_counted_by_64(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     counts = Refusals()
@@ -58,19 +60,19 @@ async def test_who_holds_one_ipv6_address_is_counted_with_its_whole_net(
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
-async def test_many_quiet_addresses_do_not_hide_a_loud_one(
+async def test_many_addresses_do_not_hide_one_with_many_refusals(
     caplog: pytest.LogCaptureFixture, late: bool
 ) -> None:
     counts = Refusals()
-    quiet = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusals.MAX_ADDRESSES)]
-    loud = ["192.0.2.7"] * 20
-    for address in quiet + loud if late else loud + quiet:
+    many = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusals.MAX_ADDRESSES)]
+    one = ["192.0.2.7"] * 20
+    for address in many + one if late else one + many:
         counts.add(address, "401")
     counts.flush()
     assert "refused 192.0.2.7: 20 x 401" in caplog.messages[:2]
 
 
-async def test_they_are_written_down_by_themselves_after_a_while(
+async def test_refusals_are_logged_after_an_interval(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "INTERVAL_S", 0.01)
@@ -83,7 +85,7 @@ async def test_they_are_written_down_by_themselves_after_a_while(
         assert caplog.messages == ["refused 192.0.2.7: 1 x 403"]
 
 
-async def test_nothing_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_refusals_are_no_line(caplog: pytest.LogCaptureFixture) -> None:
     counts = Refusals()
     counts.flush()
     counts.add("192.0.2.7", "403")

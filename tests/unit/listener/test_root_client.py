@@ -1,4 +1,4 @@
-"""Root on the other side of the run socket: asked once a second at most, and missed politely."""
+"""The client of the run socket: what it says when root cannot be asked, and which answers it remembers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import Union
 
 import pytest
 
-from tests.unit.desk import OTHER, RUN, Desk, look
+from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status
 from twitch.listener import root_client
-from twitch.messages import Answer, Run, Status
+from twitch.listener.root_client import UNAVAILABLE, Kept
+from twitch.messages import ANSWERS, Answer, Question, Run, Status
+from twitch.records import Options, Record
 
 TARGETS = ("/puppet/twitch", "/puppet/status")
 both = pytest.mark.parametrize("target", TARGETS)
 
 
-# ---- missing
+# ---- root cannot be asked
 
 
-async def test_a_socket_that_is_not_there_is_a_503_with_a_mend(desk: Desk) -> None:
-    desk.close()
-    os.unlink(desk.socket)
+async def test_missing_run_socket_is_a_503_that_says_how_to_fix_it(api: ApiUnderTest) -> None:
+    api.close()
+    os.unlink(api.socket)
     for target in TARGETS:
-        reply = await desk.get(target)
+        reply = await api.get(target)
         assert (reply.status, reply.headers["retry-after"]) == (503, "2")
         assert reply.text == (
             "The handler cannot be reached (No such file or directory); "
@@ -35,16 +37,16 @@ async def test_a_socket_that_is_not_there_is_a_503_with_a_mend(desk: Desk) -> No
 
 
 @both
-async def test_a_socket_on_which_nobody_listens_is_a_503(desk: Desk, target: str) -> None:
-    desk.close()
-    reply = await desk.get(target)
+async def test_run_socket_without_a_listener_is_a_503(api: ApiUnderTest, target: str) -> None:
+    api.close()
+    reply = await api.get(target)
     assert (reply.status, reply.headers["retry-after"]) == (503, "2")
     assert "Connection refused" in reply.text
 
 
 @contextlib.contextmanager
-def crowd(path: str) -> Iterator[None]:
-    """Fill the backlog of a socket that nobody accepts from."""
+def full_backlog(path: str) -> Iterator[None]:
+    """Replace the socket by one whose backlog is full and from which nothing accepts."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening, contextlib.ExitStack() as waiting:
         os.unlink(path)
         listening.bind(path)
@@ -58,213 +60,334 @@ def crowd(path: str) -> Iterator[None]:
 
 
 @both
-async def test_a_socket_that_is_full_is_a_503(desk: Desk, target: str) -> None:
-    desk.close()
-    with crowd(desk.socket):
-        reply = await desk.get(target)
+async def test_run_socket_with_a_full_backlog_is_a_503(api: ApiUnderTest, target: str) -> None:
+    api.close()
+    with full_backlog(api.socket):
+        reply = await api.get(target)
     assert (reply.status, reply.headers["retry-after"]) == (503, "2")
     assert reply.text == "Too many questions at once; try again\n"
 
 
-STRANGE = "The handler's answer was not understood: "
+NOT_UNDERSTOOD = "The handler's answer was not understood: "
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("packet", "text"),
     [
         pytest.param(None, "The handler left without an answer; try again", id="nothing"),
-        pytest.param(b"{}", f"{STRANGE}'kind' is not one of the answers", id="no-answer"),
-        pytest.param(b"x", f"{STRANGE}not JSON in UTF-8, or a key given twice", id="no-json"),
-        pytest.param(b" " * 20000, f"{STRANGE}longer than 16384 bytes", id="too-much"),
+        pytest.param(b"{}", f"{NOT_UNDERSTOOD}'kind' is not one of the answers", id="no-answer"),
+        pytest.param(b"x", f"{NOT_UNDERSTOOD}not JSON in UTF-8, or a key given twice", id="no-json"),
+        pytest.param(b" " * 20000, f"{NOT_UNDERSTOOD}longer than 16384 bytes", id="too-much"),
     ],
 )
 @both
-async def test_an_answer_that_is_none_is_a_503(
-    desk: Desk, target: str, said: Union[bytes, None], text: str
+async def test_invalid_answer_is_a_503(
+    api: ApiUnderTest, target: str, packet: Union[bytes, None], text: str
 ) -> None:
-    desk.root.says = lambda question: said
-    reply = await desk.get(target)
+    api.root.answer_to = lambda question: packet
+    reply = await api.get(target)
     assert (reply.status, reply.headers["retry-after"], reply.text) == (503, "2", f"{text}\n")
 
 
-async def test_a_root_that_leaves_before_it_has_listened_is_a_503(desk: Desk) -> None:
-    # As systemd does beyond MaxConnections=: what was sent is thrown away unread.
-    desk.root.deaf = True
-    reply = await desk.get("/puppet/twitch")
+async def test_root_that_hangs_up_before_it_reads_is_a_503(api: ApiUnderTest) -> None:
+    # As systemd does above MaxConnections=: the packet is never read.
+    api.root.never_reads = True
+    reply = await api.get("/puppet/twitch")
     assert (reply.status, reply.headers["retry-after"]) == (503, "2")
     assert reply.text == "The handler left without an answer; try again\n"
 
 
-async def test_a_root_that_says_nothing_is_not_waited_for(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+async def test_root_that_does_not_answer_in_time_is_a_503(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(root_client, "ANSWER_TIMEOUT_S", 0.05)
-    desk.close()
+    api.close()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
-        os.unlink(desk.socket)
-        listening.bind(desk.socket)
+        os.unlink(api.socket)
+        listening.bind(api.socket)
         listening.listen()
-        reply = await desk.get("/puppet/twitch")
+        reply = await api.get("/puppet/twitch")
     assert (reply.status, reply.text) == (503, "No answer from the handler in 0.05 s\n")
 
 
 # ---- a flood
 
 
-async def flood(desk: Desk, *targets: str) -> list[int]:
-    """Ask for all of these at once, each on a connection of its own; return the statuses."""
-    return [reply.status for reply in await asyncio.gather(*(desk.get(target) for target in targets))]
+async def flood(api: ApiUnderTest, *targets: str) -> list[int]:
+    """Send all requests at once, each on a connection of its own; return the statuses."""
+    return [reply.status for reply in await asyncio.gather(*(api.get(target) for target in targets))]
 
 
 @pytest.fixture
 def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered for a second is remembered for longer than any flood of these tests."""
+    """Remember answers for longer than any of these tests takes."""
     monkeypatch.setattr(root_client, "REMEMBER_S", 3600)
 
 
-async def test_a_flood_of_triggers_is_one_question(desk: Desk, long_memory: None) -> None:
-    statuses = await flood(desk, *["/puppet/twitch"] * 100)
+async def test_flood_of_triggers_is_one_question(api: ApiUnderTest, long_memory: None) -> None:
+    statuses = await flood(api, *["/puppet/twitch"] * 100)
     assert sorted(statuses) == [202] + [409] * 99
-    assert len(desk.root.asked) == 1
+    assert len(api.root.asked) == 1
 
 
 @pytest.mark.parametrize("kind", ["busy", "disabled", "cooldown", "cannot"])
-async def test_a_flood_of_refused_triggers_is_one_question(desk: Desk, long_memory: None, kind: str) -> None:
-    desk.says(kind, reason="x", retry_after_s=9)
-    assert len(set(await flood(desk, *["/puppet/twitch"] * 50))) == 1
-    assert len(desk.root.asked) == 1
+async def test_flood_of_refused_triggers_is_one_question(
+    api: ApiUnderTest, long_memory: None, kind: str
+) -> None:
+    api.root_answers(kind, reason="x", retry_after_s=9)
+    assert len(set(await flood(api, *["/puppet/twitch"] * 50))) == 1
+    assert len(api.root.asked) == 1
 
 
-async def test_a_flood_of_triggers_of_all_kinds_is_one_question(desk: Desk, long_memory: None) -> None:
-    # A node that is busy is so for every request that does not want to wait.
-    desk.allow("anonymous = trigger noop tags environment=* status")
+async def test_flood_of_triggers_of_all_kinds_is_one_question(api: ApiUnderTest, long_memory: None) -> None:
+    # A busy node is busy for every request that does not queue.
+    api.allow("anonymous = trigger noop tags environment=* status")
     options = ("", "?noop=true", "?noop=true&environment=x", *(f"?tags=t{number}" for number in range(20)))
-    statuses = await flood(desk, *(f"/puppet/twitch{option}" for option in options))
+    statuses = await flood(api, *(f"/puppet/twitch{option}" for option in options))
     assert sorted(statuses) == [202] + [409] * (len(options) - 1)
-    assert len(desk.root.asked) == 1
+    assert len(api.root.asked) == 1
 
 
-async def test_a_flood_of_questions_about_the_status_is_one_question(desk: Desk, long_memory: None) -> None:
-    desk.says("status", status=look())
-    assert set(await flood(desk, *["/puppet/status", "/puppet/status?max_age=1h"] * 25)) == {200, 503}
-    assert desk.root.asked == [Status()]
+async def test_flood_of_status_requests_is_one_question(api: ApiUnderTest, long_memory: None) -> None:
+    api.root_answers("status", status=node_status())
+    assert set(await flood(api, *["/puppet/status", "/puppet/status?max_age=1h"] * 25)) == {200, 503}
+    assert api.root.asked == [Status()]
 
 
-async def test_a_flood_is_one_question_even_if_root_falls_over_it(desk: Desk, long_memory: None) -> None:
-    # Each of these would be a process of root's that dies.
-    desk.root.says = lambda question: None
-    assert set(await flood(desk, *["/puppet/twitch"] * 20)) == {503}
-    assert len(desk.root.asked) == 1
+async def test_flood_is_one_question_if_root_does_not_answer(api: ApiUnderTest, long_memory: None) -> None:
+    # Each question could start another root process that crashes.
+    api.root.answer_to = lambda question: None
+    assert set(await flood(api, *["/puppet/twitch"] * 20)) == {503}
+    assert len(api.root.asked) == 1
 
 
-async def test_a_flood_of_requests_that_wait_is_two_questions(desk: Desk, long_memory: None) -> None:
-    said = iter([Answer("started", run=RUN), Answer("queued", run=OTHER)])
-    desk.root.says = lambda question: next(said)
-    statuses = await flood(desk, *["/puppet/twitch?queue=true"] * 50)
-    assert (set(statuses), len(desk.root.asked)) == ({202}, 2)
+async def test_flood_of_equal_queue_requests_is_two_questions(api: ApiUnderTest, long_memory: None) -> None:
+    answers = iter([Answer("started", run=RUN), Answer("queued", run=OTHER)])
+    api.root.answer_to = lambda question: next(answers)
+    statuses = await flood(api, *["/puppet/twitch?queue=true"] * 50)
+    assert (set(statuses), len(api.root.asked)) == ({202}, 2)
 
 
 @pytest.mark.parametrize("kind", ["cooldown", "cannot", "invalid"])
-async def test_a_flood_that_alternates_is_two_questions(desk: Desk, long_memory: None, kind: str) -> None:
-    def says(question: object) -> Answer:
+async def test_flood_of_alternating_requests_is_two_questions(
+    api: ApiUnderTest, long_memory: None, kind: str
+) -> None:
+    def answer_to(question: object) -> Answer:
         return Answer(kind, reason="x", retry_after_s=9) if isinstance(question, Run) else idle
 
-    idle = Answer("status", status=look())
-    desk.root.says = says
+    idle = Answer("status", status=node_status())
+    api.root.answer_to = answer_to
     for target in TARGETS * 10:
-        await desk.get(target)
-    assert len(desk.root.asked) == 2
+        await api.get(target)
+    assert len(api.root.asked) == 2
 
 
 @pytest.mark.parametrize("kind", ["disabled", "cannot"])
-async def test_a_flood_of_requests_that_would_wait_in_vain_is_one_question(
-    desk: Desk, long_memory: None, kind: str
+async def test_flood_of_refused_queue_requests_is_one_question(
+    api: ApiUnderTest, long_memory: None, kind: str
 ) -> None:
-    desk.allow("anonymous = trigger tags")
-    desk.says(kind, reason="x")
+    api.allow("anonymous = trigger tags")
+    api.root_answers(kind, reason="x")
     targets = ["/puppet/twitch", *(f"/puppet/twitch?queue&tags=t{number}" for number in range(20))]
-    assert len(set(await flood(desk, *targets))) == 1
-    assert len(desk.root.asked) == 1
+    assert len(set(await flood(api, *targets))) == 1
+    assert len(api.root.asked) == 1
 
 
-async def test_a_flood_of_requests_that_cannot_even_wait_is_one_question(
-    desk: Desk, long_memory: None
+async def test_flood_of_requests_for_a_full_queue_is_one_question(
+    api: ApiUnderTest, long_memory: None
 ) -> None:
-    desk.allow("anonymous = trigger tags")
-    desk.record(state="queued", options={"noop": False, "tags": ["mine"], "environment": None})
-    desk.says("busy", run=RUN)
-    assert set(await flood(desk, *(f"/puppet/twitch?queue&tags=t{number}" for number in range(20)))) == {409}
-    assert len(desk.root.asked) == 1
-    # Who wants the same may join, and when the slot is free, anybody may have it.
-    desk.says("queued", run=RUN)
-    assert (await desk.get("/puppet/twitch?queue&tags=mine")).status == 202
-    desk.record(state="running")
-    assert (await desk.get("/puppet/twitch?queue&tags=t1")).status == 202
-    assert len(desk.root.asked) == 3
+    api.allow("anonymous = trigger tags")
+    api.record(state="queued", options=Options(tags=("mine",)))
+    api.root_answers("full", run=RUN)
+    assert set(await flood(api, *(f"/puppet/twitch?queue&tags=t{number}" for number in range(20)))) == {409}
+    assert len(api.root.asked) == 1
+    # An equal request joins the run in the queue; when its place is free, any request may take it.
+    api.root_answers("queued", run=RUN)
+    assert (await api.get("/puppet/twitch?queue&tags=mine")).status == 202
+    api.record(state="running")
+    assert (await api.get("/puppet/twitch?queue&tags=t1")).status == 202
+    assert len(api.root.asked) == 3
 
 
-async def test_what_is_not_remembered_is_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The control of the tests above: without the memory every request is a question.
+async def test_without_the_memory_every_request_is_a_question(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The control of the tests above.
     monkeypatch.setattr(root_client, "REMEMBER_S", 0)
-    await flood(desk, *["/puppet/twitch"] * 10)
-    assert len(desk.root.asked) == 10
+    await flood(api, *["/puppet/twitch"] * 10)
+    assert len(api.root.asked) == 10
 
 
-# ---- what is remembered for whom
+# ---- when an answer is remembered
 
 
-async def test_a_configuration_that_has_changed_is_asked_about(desk: Desk, long_memory: None) -> None:
-    desk.says("cannot", reason="/etc/puppet/site.pp does not exist")
-    assert (await desk.get("/puppet/twitch")).status == 500
-    desk.says("started", run=RUN)
-    assert (await desk.get("/puppet/twitch")).status == 500
-    desk.conf.write_text("[puppet]\ncommand = apply\nmanifest = /etc/puppet/other.pp\n")
-    assert (await desk.get("/puppet/twitch")).status == 202
+async def test_changed_configuration_forgets_all_answers(api: ApiUnderTest, long_memory: None) -> None:
+    api.root_answers("cannot", reason="/etc/puppet/site.pp does not exist")
+    assert (await api.get("/puppet/twitch")).status == 500
+    api.root_answers("started", run=RUN)
+    assert (await api.get("/puppet/twitch")).status == 500
+    api.conf.write_text("[puppet]\ncommand = apply\nmanifest = /etc/puppet/other.pp\n")
+    assert (await api.get("/puppet/twitch")).status == 202
 
 
-async def test_the_cooldown_is_for_anonymous_alone(desk: Desk, long_memory: None) -> None:
-    def says(question: object) -> Answer:
-        cool = isinstance(question, Run) and not question.named
-        return Answer("cooldown", retry_after_s=9) if cool else Answer("started", run=RUN)
+async def test_remembered_cooldown_is_for_anonymous_callers_only(
+    api: ApiUnderTest, long_memory: None
+) -> None:
+    def answer_to(question: object) -> Answer:
+        anonymous = isinstance(question, Run) and not question.named
+        return Answer("cooldown", retry_after_s=9) if anonymous else Answer("started", run=RUN)
 
-    desk.root.says = says
-    desk.allow("token:a = trigger", "token:b = trigger", "plaintext_tokens = yes")
-    assert (await desk.get("/puppet/twitch")).status == 429
-    assert (await desk.get("/puppet/twitch", desk.token("a"))).status == 202
-    assert (await desk.get("/puppet/twitch", desk.token("b"))).status == 409
-    assert len(desk.root.asked) == 2
-
-
-async def test_a_run_changes_the_status(desk: Desk, long_memory: None) -> None:
-    desk.says("status", status=look("disabled", reason=""))
-    await desk.get("/puppet/status")
-    desk.says("started", run=RUN)
-    await desk.get("/puppet/twitch")
-    desk.says("status", status=look("running", run=RUN))
-    assert (await desk.get("/puppet/status")).text == "running\n"
+    api.root.answer_to = answer_to
+    api.allow("token:a = trigger", "token:b = trigger", "plaintext_tokens = yes")
+    assert (await api.get("/puppet/twitch")).status == 429
+    assert (await api.get("/puppet/twitch", api.token("a"))).status == 202
+    assert (await api.get("/puppet/twitch", api.token("b"))).status == 409
+    assert len(api.root.asked) == 2
 
 
-async def test_who_has_read_idle_does_not_hear_of_a_run_that_is_over(desk: Desk, long_memory: None) -> None:
-    await desk.get("/puppet/twitch")
-    desk.says("status", status=look())
-    assert (await desk.get("/puppet/status")).text == "idle\n"
-    desk.says("started", run=OTHER)
-    assert (await desk.get("/puppet/twitch")).status == 202
+async def test_started_run_forgets_the_status(api: ApiUnderTest, long_memory: None) -> None:
+    api.root_answers("status", status=node_status("disabled", reason=""))
+    await api.get("/puppet/status")
+    api.root_answers("started", run=RUN)
+    await api.get("/puppet/twitch")
+    api.root_answers("status", status=node_status("running", run=RUN))
+    assert (await api.get("/puppet/status")).text == "running\n"
 
 
-async def test_what_was_said_of_a_run_holds_as_long_as_its_state(desk: Desk, long_memory: None) -> None:
-    desk.says("queued", run=RUN)
-    desk.record(state="queued")
-    assert (await desk.get("/puppet/twitch?queue")).text == "Queued puppet run\n"
-    desk.record(state="running")
-    desk.says("queued", run=OTHER)
-    assert (await desk.get("/puppet/twitch?queue")).headers["puppet-run"] == OTHER
+async def test_idle_status_forgets_that_puppet_was_busy(api: ApiUnderTest, long_memory: None) -> None:
+    await api.get("/puppet/twitch")
+    api.root_answers("status", status=node_status())
+    assert (await api.get("/puppet/status")).text == "idle\n"
+    api.root_answers("started", run=OTHER)
+    assert (await api.get("/puppet/twitch")).status == 202
 
 
-async def test_root_hears_of_everybody_who_joins_a_waiting_run(desk: Desk, long_memory: None) -> None:
-    desk.allow("token:a = trigger", "token:b = trigger", "plaintext_tokens = yes")
-    desk.says("queued", run=RUN)
+async def test_answer_about_a_run_is_forgotten_when_its_state_changes(
+    api: ApiUnderTest, long_memory: None
+) -> None:
+    api.root_answers("queued", run=RUN)
+    api.record(state="queued")
+    assert (await api.get("/puppet/twitch?queue")).text == "Queued puppet run\n"
+    api.record(state="running")
+    api.root_answers("queued", run=OTHER)
+    assert (await api.get("/puppet/twitch?queue")).headers["puppet-run"] == OTHER
+
+
+async def test_root_is_asked_for_each_caller_that_joins_the_queue(
+    api: ApiUnderTest, long_memory: None
+) -> None:
+    api.allow("token:a = trigger", "token:b = trigger", "plaintext_tokens = yes")
+    api.root_answers("queued", run=RUN)
     for name in ("a", "b", "a"):
-        assert (await desk.get("/puppet/twitch?queue", desk.token(name))).status == 202
-    callers = [question.caller for question in desk.root.asked if isinstance(question, Run)]
+        assert (await api.get("/puppet/twitch?queue", api.token(name))).status == 202
+    callers = [question.caller for question in api.root.asked if isinstance(question, Run)]
     assert callers == ["token:a", "token:b"]
+
+
+async def test_full_queue_is_not_remembered_if_the_run_has_already_begun(
+    api: ApiUnderTest, long_memory: None
+) -> None:
+    # The run in the queue begins after root has answered, and before the listener reads its record.
+    api.allow("anonymous = trigger tags")
+    api.record(state="running", options=Options(tags=("mine",)))
+    api.root_answers("full", run=RUN)
+    assert (await api.get("/puppet/twitch?queue&tags=t1")).status == 409
+    api.root_answers("queued", run=OTHER)
+    assert (await api.get("/puppet/twitch?queue&tags=t2")).status == 202
+
+
+# ---- which question gets which remembered answer
+
+ANONYMOUS = Run("anonymous", "192.0.2.7")
+NAMED = Run("token:a", "192.0.2.7", named=True)
+WAITING = Record(RUN, "queued", 0.0, options=Options(tags=("a",)))
+TAGS_A, TAGS_B = ANONYMOUS._replace(tags=("a",)), ANONYMOUS._replace(tags=("b",))
+
+
+def queue(question: Run) -> Run:
+    return question._replace(queue=True)
+
+
+EVERY = [kind for kind in (*ANSWERS, UNAVAILABLE) if kind not in ("started", "status")]
+SAME_FOR_ALL = [kind for kind in EVERY if kind not in ("busy", "queued", "full")]
+
+# name -> the kinds of the remembered answer, the question before, the question now, whether root need not
+# be asked. The record of the run is WAITING.
+COVERED: dict[str, tuple[list[str], Question, Question, bool]] = {
+    # A status covers a status, and no run.
+    "status": (["status", UNAVAILABLE, "cannot"], Status(), Status(), True),
+    "status-for-run": (["status", UNAVAILABLE, "cannot"], Status(), ANONYMOUS, False),
+    "run-for-status": (EVERY, ANONYMOUS, Status(), False),
+    # The answer to an anonymous caller never covers a named one; the other way round it does.
+    "anonymous-for-named": (EVERY, ANONYMOUS, NAMED, False),
+    "anonymous-for-named-queue": (EVERY, queue(ANONYMOUS), queue(NAMED), False),
+    "named-for-anonymous": (["busy", *SAME_FOR_ALL], NAMED, ANONYMOUS, True),
+    "named-for-other-named": (["busy", *SAME_FOR_ALL], NAMED, NAMED._replace(caller="token:b"), True),
+    # Whatever the options, the queue and the address are.
+    "same-for-all": (SAME_FOR_ALL, ANONYMOUS, TAGS_A, True),
+    "same-for-all-queue": (SAME_FOR_ALL, ANONYMOUS, queue(TAGS_A), True),
+    "same-for-all-after-queue": (SAME_FOR_ALL, queue(TAGS_A), ANONYMOUS, True),
+    "same-for-all-address": (SAME_FOR_ALL, ANONYMOUS, ANONYMOUS._replace(client="192.0.2.8"), True),
+    # Busy is for requests that do not queue, even if the question before did.
+    "busy": (["busy"], ANONYMOUS, TAGS_A, True),
+    "busy-noop": (["busy"], ANONYMOUS, ANONYMOUS._replace(noop=True), True),
+    "busy-queue": (["busy"], ANONYMOUS, queue(ANONYMOUS), False),
+    "busy-after-queue": (["busy"], queue(ANONYMOUS), ANONYMOUS, True),
+    # Queued is for an equal request of the same caller in the same network.
+    "queued": (["queued"], queue(TAGS_A), queue(TAGS_A), True),
+    "queued-named": (["queued"], queue(NAMED), queue(NAMED), True),
+    "queued-no-queue": (["queued"], queue(TAGS_A), TAGS_A, False),
+    "queued-other-tags": (["queued"], queue(TAGS_A), queue(TAGS_B), False),
+    "queued-other-noop": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(noop=True)), False),
+    "queued-other-environment": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(environment="x")), False),
+    "queued-other-caller": (["queued"], queue(NAMED), queue(NAMED._replace(caller="token:b")), False),
+    "queued-anonymous-after-named": (["queued"], queue(NAMED), queue(ANONYMOUS), False),
+    "queued-other-address": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(client="192.0.2.8")), False),
+    "queued-same-64": (
+        ["queued"],
+        queue(TAGS_A._replace(client="2001:db8::1")),
+        queue(TAGS_A._replace(client="2001:db8::2")),
+        True,
+    ),
+    "queued-other-64": (
+        ["queued"],
+        queue(TAGS_A._replace(client="2001:db8::1")),
+        queue(TAGS_A._replace(client="2001:db8:0:1::1")),
+        False,
+    ),
+    # Full is for requests that queue, but not for one that equals the run in the queue.
+    "full": (["full"], queue(TAGS_B), queue(ANONYMOUS), True),
+    "full-no-queue": (["full"], queue(TAGS_B), ANONYMOUS, False),
+    "full-joins": (["full"], queue(TAGS_B), queue(TAGS_A), False),
+    "full-named-for-anonymous": (["full"], queue(NAMED), queue(ANONYMOUS), True),
+}
+
+
+@pytest.mark.parametrize(("kinds", "before", "question", "covered"), COVERED.values(), ids=COVERED)
+def test_remembered_answer_covers_a_question(
+    kinds: list[str], before: Question, question: Question, covered: bool
+) -> None:
+    for kind in kinds:
+        kept = Kept(before, Answer(kind, run=RUN), until=0.0, record=WAITING)
+        assert kept.covers(question) is covered, kind
+
+
+def test_answer_about_the_queue_covers_nothing_if_the_run_has_begun() -> None:
+    begun = WAITING._replace(state="running")
+    full = Kept(queue(TAGS_B), Answer("full", run=RUN), until=0.0, record=begun)
+    assert not full.covers(queue(ANONYMOUS))
+    queued = Kept(queue(TAGS_A), Answer("queued", run=RUN), until=0.0, record=begun)
+    assert not queued.covers(queue(TAGS_A))
+
+
+def test_answer_about_the_queue_without_a_record() -> None:
+    # Whether a request equals the run in the queue is not known, so root is asked.
+    full = Kept(queue(TAGS_B), Answer("full", run=RUN), until=0.0, record=None)
+    assert not full.covers(queue(ANONYMOUS))
+    queued = Kept(queue(TAGS_A), Answer("queued", run=RUN), until=0.0, record=None)
+    assert queued.covers(queue(TAGS_A))
+
+
+def test_every_kind_of_answer_is_in_the_table() -> None:
+    kinds = {kind for row in COVERED.values() for kind in row[0]}
+    assert kinds == {*ANSWERS, UNAVAILABLE} - {"started"}  # which is remembered as busy

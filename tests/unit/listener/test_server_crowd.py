@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 import twitch
-from tests.unit.house import House
+from tests.unit.fake_node import FakeNode
 from tests.unit.listening import GET, answer, answered, ask, connect, port, start, stopped
-from twitch.listener.server import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_TOLD_PER_ADDRESS
+from twitch.listener.server import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_REFUSED_PER_ADDRESS
 
-MOST = MAX_CONNECTIONS_PER_ADDRESS + MAX_TOLD_PER_ADDRESS
+MOST = MAX_CONNECTIONS_PER_ADDRESS + MAX_REFUSED_PER_ADDRESS
 
 GOOD = (200, f"{twitch.__version__}\n".encode())
 
@@ -31,7 +31,7 @@ def crowd(listening: socket.socket, count: int, first: bytes = b"") -> Iterator[
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HT"], ids=["silent", "slow"])
-def test_a_good_request_is_answered_beside_a_crowd(node: House, first: bytes) -> None:
+def test_a_good_request_is_answered_beside_a_crowd(node: FakeNode, first: bytes) -> None:
     with port() as listening:
         process = start(node, listening)
         assert ask(listening) == GOOD
@@ -41,7 +41,7 @@ def test_a_good_request_is_answered_beside_a_crowd(node: House, first: bytes) ->
         assert stopped(process)[0] == 0
 
 
-def test_one_address_gets_so_many_connections_and_no_more(node: House) -> None:
+def test_one_address_gets_so_many_connections_and_no_more(node: FakeNode) -> None:
     with port() as listening:
         process = start(node, listening)
         with crowd(listening, MAX_CONNECTIONS_PER_ADDRESS) as clients:
@@ -58,7 +58,7 @@ def test_one_address_gets_so_many_connections_and_no_more(node: House) -> None:
         assert "refused 127.0.0.2: " in text
 
 
-def test_one_address_that_goes_on_connecting_costs_nobody_else_anything(node: House) -> None:
+def test_one_address_that_goes_on_connecting_costs_nobody_else_anything(node: FakeNode) -> None:
     # Each refusal that is said takes a place for up to two seconds; said to all, these would be ten
     # times the descriptors there are.
     with port() as listening:
@@ -80,7 +80,7 @@ def test_one_address_that_goes_on_connecting_costs_nobody_else_anything(node: Ho
     assert 800 < int(line.rpartition(" x too many connections")[0].split()[-1]) <= 1000 - MOST
 
 
-def test_many_quick_requests_from_one_address_are_no_crowd(node: House) -> None:
+def test_many_quick_requests_from_one_address_are_no_crowd(node: FakeNode) -> None:
     # A connection that its client has closed takes no place any more.
     with port() as listening:
         process = start(node, listening)
@@ -92,7 +92,7 @@ def test_many_quick_requests_from_one_address_are_no_crowd(node: House) -> None:
         assert stopped(process) == (0, "")
 
 
-def test_out_of_descriptors_it_makes_room_and_goes_on(node: House) -> None:
+def test_out_of_descriptors_it_makes_room_and_goes_on(node: FakeNode) -> None:
     with port() as listening:
         process = start(node, listening, before="ulimit -n 32;")
         assert ask(listening) == GOOD

@@ -109,7 +109,7 @@ async def test_an_old_one_ends_connections_that_are_only_kept(monkeypatch: pytes
 
 async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_AGE_S", 0.01)
-    monkeypatch.setattr(server, "AGED_LOOK_S", 0.01)
+    monkeypatch.setattr(server, "RETIRE_LOOK_S", 0.01)
     echo = Echo()
     async with serving(service=echo) as (listening, running):
         reader, writer = await visitor(listening)
@@ -157,7 +157,7 @@ async def alone(echo: Echo) -> tuple[asyncio.StreamReader, asyncio.StreamWriter,
         visit = await visitor(listening)
         accepted, _ = listening.accept()
     one = Listener(echo, lambda: None, [], 3600)
-    return (*visit, asyncio.create_task(one.run([accepted])))
+    return (*visit, asyncio.create_task(one.run(accepted)))
 
 
 @pytest.mark.parametrize("request_", [GET, WAIT], ids=["kept", "waiting"])
@@ -209,3 +209,17 @@ async def test_where_everybody_is_being_answered_the_next_is_told_to_come_again(
         assert refused.endswith(b"Too many connections")
         for connection in (first[1], writer):
             connection.close()
+
+
+async def test_a_listener_without_memory_exits_with_an_error() -> None:
+    # Each connection would fail alike, and while they come the listener would never be idle.
+    class NoMemory(Echo):
+        def admit(self, address: str) -> None:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        async with serving(idle_exit_s=None, service=NoMemory()) as (listening, running):
+            _, writer = await visitor(listening)
+            writer.write(GET)
+            await asyncio.wait({running})
+            writer.close()

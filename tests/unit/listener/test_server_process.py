@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import twitch
-from tests.unit.desk import RUN, Root
-from tests.unit.house import TWITCH_GID, TWITCH_UID, House
+from tests.unit.api_under_test import RUN, FakeRoot
+from tests.unit.fake_node import TWITCH_GID, TWITCH_UID, FakeNode
 from tests.unit.listening import (
     GET,
     answer,
@@ -31,6 +31,7 @@ from tests.unit.listening import (
     stopped,
 )
 from twitch.errors import EX_USAGE
+from twitch.records import RUNNING, Record
 
 VERSION = f"{twitch.__version__}\n".encode()
 TOKEN = GET.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer secret\r\n\r\n")
@@ -41,7 +42,7 @@ KEPT = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n"
 
 
 @pytest.mark.parametrize(("address", "idle_exit_s"), [("127.0.0.1", "1"), ("::1", "0")])
-def test_a_listening_socket(node: House, address: str, idle_exit_s: str) -> None:
+def test_a_listening_socket(node: FakeNode, address: str, idle_exit_s: str) -> None:
     with port(address) as listening:
         process = start(node, listening, "--idle-exit", idle_exit_s)
         with socket.create_connection(listening.getsockname()[:2]) as client:
@@ -50,7 +51,7 @@ def test_a_listening_socket(node: House, address: str, idle_exit_s: str) -> None
         assert said(process) == (0, "")
 
 
-def test_openssl_is_mapped_for_tokens_only(node: House) -> None:
+def test_openssl_is_mapped_for_tokens_only(node: FakeNode) -> None:
     def maps() -> str:
         return Path(f"/proc/{process.pid}/maps").read_text()
 
@@ -71,7 +72,7 @@ def test_openssl_is_mapped_for_tokens_only(node: House) -> None:
 
 
 @pytest.mark.parametrize("shape", ["one-listener", "one-connection", "foreground"])
-def test_root_becomes_the_listeners_user_before_it_serves(node: House, shape: str) -> None:
+def test_root_becomes_the_listeners_user_before_it_serves(node: FakeNode, shape: str) -> None:
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(port())
         client = stack.enter_context(connect(listening))
@@ -95,7 +96,7 @@ def test_root_becomes_the_listeners_user_before_it_serves(node: House, shape: st
     process.communicate()
 
 
-def test_one_connection(node: House) -> None:
+def test_one_connection(node: FakeNode) -> None:
     with port() as listening:
         client = connect(listening)
         accepted, _ = listening.accept()
@@ -109,7 +110,7 @@ def test_one_connection(node: House) -> None:
     assert said(process) == (0, "")
 
 
-def test_one_connection_whose_client_has_gone(node: House) -> None:
+def test_one_connection_whose_client_has_gone(node: FakeNode) -> None:
     with port() as listening:
         client = connect(listening)
         accepted, _ = listening.accept()
@@ -120,7 +121,7 @@ def test_one_connection_whose_client_has_gone(node: House) -> None:
     assert said(process) == (0, "")
 
 
-def test_no_sockets_at_all(node: House) -> None:
+def test_no_sockets_at_all(node: FakeNode) -> None:
     process = node.start(*command(node), stderr=subprocess.PIPE)
     assert said(process) == (
         EX_USAGE,
@@ -137,14 +138,16 @@ def test_no_sockets_at_all(node: House) -> None:
         pytest.param(socket.AF_UNIX, socket.SOCK_SEQPACKET, id="seqpacket"),
     ],
 )
-def test_a_socket_of_another_kind(node: House, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
+def test_a_socket_of_another_kind(
+    node: FakeNode, family: socket.AddressFamily, kind: socket.SocketKind
+) -> None:
     with socket.socket(family, kind) as sock:
         process = start(node, sock)
     text = f"puppet-twitch: {family.name} {kind.name} from systemd is not a TCP socket\n"
     assert said(process) == (EX_USAGE, text)
 
 
-def test_no_socket_but_a_pipe(node: House, tmp_path: Path) -> None:
+def test_no_socket_but_a_pipe(node: FakeNode, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with open(os.open(tmp_path / "fifo", os.O_RDWR)) as fifo:
         process = node.start(
@@ -155,7 +158,7 @@ def test_no_socket_but_a_pipe(node: House, tmp_path: Path) -> None:
     assert (code, text.count("\n")) == (EX_USAGE, 1)
 
 
-def test_a_connection_and_a_listening_socket_at_once(node: House) -> None:
+def test_a_connection_and_a_listening_socket_at_once(node: FakeNode) -> None:
     with port() as listening, connect(listening):
         accepted, _ = listening.accept()
         with accepted:
@@ -170,7 +173,7 @@ def test_a_connection_and_a_listening_socket_at_once(node: House) -> None:
 # ---- leaving
 
 
-def test_requests_are_not_lost_across_its_exits(node: House) -> None:
+def test_requests_are_not_lost_across_its_exits(node: FakeNode) -> None:
     """Somebody starts it when the socket is readable, as systemd would; it leaves when idle for a moment.
 
     Of the bursts of requests some come when it has left, and some whenever they happen to come.
@@ -205,14 +208,14 @@ def readable(listening: socket.socket) -> bool:
     return bool(select.select([listening], [], [], 0.05)[0])
 
 
-def notifications(node: House) -> socket.socket:
+def notifications(node: FakeNode) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind(os.fspath(node.run / "notify"))
     os.chmod(node.run / "notify", 0o777)  # as PID 1's: the listener is not root
     return sock
 
 
-def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: House) -> None:
+def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: FakeNode) -> None:
     with port() as listening, notifications(node) as systemd:
         process = start(node, listening, "--idle-exit", "0", notify="/run/notify")
         assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"STOPPING=1"]
@@ -220,11 +223,11 @@ def test_systemd_hears_when_it_is_ready_and_when_it_leaves(node: House) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(node: House, number: int) -> None:
-    root = Root(os.fspath(node.run / "puppet-twitch/run.sock"))
+def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(node: FakeNode, number: int) -> None:
+    root = FakeRoot(os.fspath(node.run / "puppet-twitch/run.sock"))
     os.chown(node.run / "puppet-twitch/run.sock", TWITCH_UID, -1)
     node.store.prepare(TWITCH_GID)
-    node.store.write({"run": RUN, "state": "running"})
+    node.store.write(Record(RUN, RUNNING, asked=1769072700.0, started=1769072701.0))
     with port() as listening, notifications(node) as systemd:
         process = start(node, listening, notify="/run/notify")
         assert systemd.recv(100) == b"READY=1"
@@ -260,7 +263,7 @@ def ask_is_pending(listening: socket.socket) -> bool:
 
 
 @pytest.fixture
-def foreground(node: House) -> subprocess.Popen[bytes]:
+def foreground(node: FakeNode) -> subprocess.Popen[bytes]:
     return node.start(*command(node, "--port", "0"), stderr=subprocess.PIPE)
 
 
@@ -277,13 +280,13 @@ def test_in_the_foreground_it_says_where_and_stays_until_ctrl_c(foreground: subp
     assert said(foreground) == (0, "")
 
 
-def test_in_the_foreground_it_may_be_told_when_to_leave(node: House) -> None:
+def test_in_the_foreground_it_may_be_told_when_to_leave(node: FakeNode) -> None:
     process = node.start(*command(node, "--port", "0", "--idle-exit", "0"), stderr=subprocess.PIPE)
     code, text = said(process)
     assert (code, text.count("\n")) == (0, 1)
 
 
-def test_a_busy_port_is_named_with_a_mend(node: House) -> None:
+def test_a_busy_port_is_named_with_a_mend(node: FakeNode) -> None:
     with port() as listening:
         number = str(listening.getsockname()[1])
         process = node.start(*command(node, "--bind", "127.0.0.1", "--port", number), stderr=subprocess.PIPE)
@@ -292,7 +295,7 @@ def test_a_busy_port_is_named_with_a_mend(node: House) -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "::2", "name.invalid"])
-def test_an_address_that_is_not_ours_is_named(node: House, address: str) -> None:
+def test_an_address_that_is_not_ours_is_named(node: FakeNode, address: str) -> None:
     process = node.start(*command(node, "--bind", address, "--port", "0"), stderr=subprocess.PIPE)
     code, text = said(process)
     assert (code, text.count("\n")) == (EX_USAGE, 1)

@@ -1,4 +1,4 @@
-"""Tokens: what may stand in the file, who holds one, until when, and that no text repeats what is there."""
+"""Tokens: the file, the name of a token, its expiry, and that no error repeats a word of the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hmac
 import os
 import time
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from hypothesis import given
@@ -30,16 +31,16 @@ def load(path: Path, text: str) -> tuple[Token, ...]:
     return tokens.load(os.fspath(path))
 
 
-def test_what_may_stand_there(path: Path) -> None:
+def test_valid_lines(path: Path) -> None:
     text = f"# ours\n\n deploy {DIGEST}\ndeploy\t{OTHER} 1970-01-01\r\n  # end"
     assert load(path, text) == (Token("deploy", DIGEST, None), Token("deploy", OTHER, 86400))
 
 
-def test_a_missing_file_holds_none(path: Path) -> None:
+def test_missing_file_has_no_tokens(path: Path) -> None:
     assert tokens.load(os.fspath(path)) == ()
 
 
-BAD = {
+INVALID = {
     "a-word": ("deploy", "must be NAME SHA256 [YYYY-MM-DD]"),
     "four-words": (f"deploy {DIGEST} 2026-01-01 x", "must be NAME SHA256 [YYYY-MM-DD]"),
     "token-in-clear": ("deploy c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U", "must be a SHA-256"),
@@ -56,57 +57,59 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("line", "said"), BAD.values(), ids=BAD)
-def test_what_may_not(path: Path, line: str, said: str) -> None:
+@pytest.mark.parametrize(("line", "error"), INVALID.values(), ids=INVALID)
+def test_invalid_line_is_named_and_not_repeated(path: Path, line: str, error: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(path, f"# first\n{line}\n")
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
-    assert said in text
+    assert error in text
     assert "line 2: " in text or "not ASCII at byte" in text
-    # It may be a token that somebody has pasted there.
+    # The line may be a token that was pasted there by mistake.
     assert not any(word in text for word in line.split() if len(word) > 20)
 
 
 @given(content=st.binary(max_size=300))
-def test_any_bytes_are_tokens_or_one_clear_line(
+def test_any_bytes_are_tokens_or_an_error_of_one_line(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(content)
     try:
-        known = tokens.load(os.fspath(path))
+        loaded = tokens.load(os.fspath(path))
     except ConfigError as error:
         assert "\n" not in str(error)
         return
-    for token in known:
+    for token in loaded:
         assert tokens.NAME.fullmatch(token.name)
         assert tokens.DIGEST.fullmatch(token.digest)
 
 
-# ---- who holds it
+# ---- the name of a token
 
 
-def test_the_holder_is_who_stands_on_the_line() -> None:
-    known = (Token("a", DIGEST, None), Token("b", OTHER, None))
-    assert tokens.holder(known, "secret") == "a"
-    assert tokens.holder(known, "other") == "b"
+def test_token_has_the_name_of_its_line() -> None:
+    both = (Token("a", DIGEST, None), Token("b", OTHER, None))
+    assert tokens.holder(both, "secret") == "a"
+    assert tokens.holder(both, "other") == "b"
 
 
-@pytest.mark.parametrize("shown", ["", "Secret", "secret ", "secre", DIGEST, "secret\0", "sécret", "\udcff"])
-def test_anything_else_is_nobody(shown: str) -> None:
-    assert tokens.holder((Token("a", DIGEST, None),), shown) is None
+@pytest.mark.parametrize(
+    "presented", ["", "Secret", "secret ", "secre", DIGEST, "secret\0", "sécret", "\udcff"]
+)
+def test_wrong_token_has_no_name(presented: str) -> None:
+    assert tokens.holder((Token("a", DIGEST, None),), presented) is None
 
 
-def test_a_token_is_good_to_the_end_of_its_day_in_utc(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = load(path, f"deploy {DIGEST} 2026-03-01")
+def test_token_is_good_to_the_end_of_its_day_in_utc(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = load(path, f"deploy {DIGEST} 2026-03-01")
     midnight = 1772409600  # 2026-03-02T00:00:00Z, by date(1)
     for now, holder in ((midnight - 1, "deploy"), (midnight, None), (midnight + 1, None)):
         monkeypatch.setattr(time, "time", lambda now=now: now)
-        assert tokens.holder(known, "secret") == holder
+        assert tokens.holder(deploy, "secret") == holder
 
 
-def test_an_expired_line_does_not_hide_a_good_one() -> None:
+def test_expired_line_does_not_hide_a_valid_one() -> None:
     assert tokens.holder((Token("a", DIGEST, 1.0), Token("a", DIGEST, None)), "secret") == "a"
     assert tokens.holder((Token("a", DIGEST, None), Token("a", DIGEST, 1.0)), "secret") == "a"
 
@@ -124,10 +127,10 @@ def test_every_line_is_compared_and_in_constant_time(monkeypatch: pytest.MonkeyP
     assert compared == [DIGEST, OTHER, OTHER]
 
 
-# ---- a new one
+# ---- a new token
 
 
-def test_a_new_token_is_the_one_of_its_line(path: Path) -> None:
+def test_new_token_matches_its_line(path: Path) -> None:
     token, line = tokens.new("deploy", "2999-12-31")
     assert token not in line
     assert tokens.holder(load(path, line), token) == "deploy"
@@ -135,16 +138,82 @@ def test_a_new_token_is_the_one_of_its_line(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expires", "said"),
+    ("name", "expires", "error"),
     [
-        pytest.param("", None, "is no name for a token", id="no-name"),
-        pytest.param("a b", None, "is no name for a token", id="space"),
-        pytest.param("--help", None, "is no name for a token", id="option"),
-        pytest.param("a*", None, "is no name for a token", id="star"),
+        pytest.param("", None, "is not a valid token name", id="no-name"),
+        pytest.param("a b", None, "is not a valid token name", id="space"),
+        pytest.param("--help", None, "is not a valid token name", id="option"),
+        pytest.param("a*", None, "is not a valid token name", id="star"),
         pytest.param("a", "soon", "must be a date", id="no-date"),
         pytest.param("a", "2020-01-01", "2020-01-01 has passed", id="passed"),
     ],
 )
-def test_no_token_that_could_not_be_used(name: str, expires: str | None, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_new_token_with_an_invalid_name_or_date_is_refused(
+    name: str, expires: Optional[str], error: str
+) -> None:
+    with pytest.raises(UsageError, match=error):
         tokens.new(name, expires)
+
+
+# ---- the command
+
+USAGE = "puppet-twitch token [-h] [--expires YYYY-MM-DD] NAME"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deploy"],
+        ["deploy", "--expires", "2999-12-31"],
+        ["--expires", "2999-12-31", "deploy"],
+        ["--expires=2999-12-31", "deploy"],
+    ],
+)
+def test_token_command_prints_a_token_and_its_line(
+    arguments: list[str], path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tokens.main(arguments) == 0
+    printed = capsys.readouterr()
+    first, token, second, line = printed.out.split("\n\n")
+    assert first == "The token, for its holder; it is not shown again:"
+    assert second == f"The line for {tokens.TOKENS_FILE} (root:twitch, mode 640) on each node:"
+    assert (token[:2], line[:2], line[-1], printed.err) == ("  ", "  ", "\n", "")
+    assert tokens.holder(load(path, line), token.strip()) == "deploy"
+    assert line.endswith(" 2999-12-31\n") is (len(arguments) > 1)
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_token_command_help(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        tokens.main([option])
+    assert caught.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"usage: {USAGE}\n")
+    assert printed.err == ""
+
+
+WRONG = {
+    "no-name": ([], "the following arguments are required: NAME"),
+    "two-names": (["a", "b"], "unrecognized arguments: b"),
+    "unknown-option": (["a", "--expire", "2999-12-31"], "unrecognized arguments: --expire 2999-12-31"),
+    "no-date": (["a", "--expires"], "argument --expires: expected one argument"),
+    "line-break": (["a", "b\nc"], "unrecognized arguments: b\\nc"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "error"), WRONG.values(), ids=WRONG)
+def test_token_command_with_wrong_arguments(
+    arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        tokens.main(arguments)
+    assert str(caught.value) == f"{error}; see puppet-twitch token --help"
+    assert caught.value.exit_code == 64
+    assert capsys.readouterr() == ("", "")
+
+
+def test_token_command_with_an_invalid_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        tokens.main(["a b"])
+    assert str(caught.value) == f"'a b' is not a valid token name: {tokens.NAME_FORM}"
+    assert capsys.readouterr() == ("", "")

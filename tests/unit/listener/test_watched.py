@@ -1,4 +1,4 @@
-"""A watched file: a change counts at once, an unchanged file is read once, a fault lasts as it stands."""
+"""A watched file: a change takes effect at once, an unchanged file is read once, a fault is logged once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 
 from twitch.errors import ConfigError
 from twitch.listener import watched
-from twitch.listener.watched import Watched
+from twitch.listener.watched import FaultLog, Watched
 
 
 class Reader:
-    """Returns what stands in the file, and counts how often it was asked to."""
+    """Returns the text of the file, and counts how often the file is read."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every change is taken to be an old one, but where a test says otherwise."""
+    """Let every change count as an old one, unless a test says otherwise."""
     monkeypatch.setattr(watched, "SETTLED_NS", 0)
 
 
@@ -42,54 +42,53 @@ def reader() -> Reader:
     return Reader()
 
 
-def looks(file: Watched[str]) -> set[str]:
+def contents(file: Watched[str]) -> set[str]:
+    """Return the contents that three requests get."""
     return {file.current() for _ in range(3)}
 
 
-def test_an_unchanged_file_is_read_once(path: Path, reader: Reader) -> None:
+def test_unchanged_file_is_read_once(path: Path, reader: Reader) -> None:
     path.write_text("one")
-    assert looks(Watched(os.fspath(path), reader)) == {"one"}
+    assert contents(Watched(os.fspath(path), reader)) == {"one"}
     assert reader.reads == 1
 
 
-def test_a_missing_file_is_looked_for_once(path: Path, reader: Reader) -> None:
-    assert looks(Watched(os.fspath(path), reader)) == {"missing"}
+def test_missing_file_is_read_once(path: Path, reader: Reader) -> None:
+    assert contents(Watched(os.fspath(path), reader)) == {"missing"}
     assert reader.reads == 1
 
 
-def test_every_change_counts_at_once(path: Path, reader: Reader) -> None:
+def test_every_change_takes_effect_at_once(path: Path, reader: Reader) -> None:
     file = Watched(os.fspath(path), reader)
-    assert looks(file) == {"missing"}
+    assert contents(file) == {"missing"}
     path.write_text("written")
-    assert looks(file) == {"written"}
+    assert contents(file) == {"written"}
     path.write_text("longer than before")
-    assert looks(file) == {"longer than before"}
+    assert contents(file) == {"longer than before"}
     other = path.with_name("other")
     other.write_text("replaced by another")
     before = path.stat()
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.rename(path)
-    assert looks(file) == {"replaced by another"}
+    assert contents(file) == {"replaced by another"}
     path.unlink()
-    assert looks(file) == {"missing"}
+    assert contents(file) == {"missing"}
     assert reader.reads == 5
 
 
-def test_a_fault_holds_until_it_is_mended_and_nothing_older_is_said_meanwhile(
-    path: Path, reader: Reader
-) -> None:
+def test_fault_lasts_until_it_is_fixed_and_hides_the_old_content(path: Path, reader: Reader) -> None:
     path.write_text("one")
     file = Watched(os.fspath(path), reader)
-    assert looks(file) == {"one"}
+    assert contents(file) == {"one"}
     path.write_text("fault")
     for _ in range(3):
         with pytest.raises(ConfigError):
             file.current()
-    path.write_text("mended")
-    assert looks(file) == {"mended"}
+    path.write_text("fixed")
+    assert contents(file) == {"fixed"}
 
 
-def test_a_fault_is_logged_once_and_again_when_it_comes_back(
+def test_fault_is_logged_once_and_again_when_it_comes_back(
     path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = Watched(os.fspath(path), reader)
@@ -100,11 +99,11 @@ def test_a_fault_is_logged_once_and_again_when_it_comes_back(
                 file.current()
         assert caplog.messages == ["fault"]
         caplog.clear()
-        path.write_text("mended")
-        assert looks(file) == {"mended"}
+        path.write_text("fixed")
+        assert contents(file) == {"fixed"}
 
 
-def test_two_changes_within_one_tick_are_two(
+def test_two_changes_within_one_tick_of_the_clock(
     path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "SETTLED_NS", 3600 * 10**9)
@@ -112,6 +111,28 @@ def test_two_changes_within_one_tick_are_two(
     path.write_text("one")
     stamp = file._stamp()
     assert file.current() == "one"
-    monkeypatch.setattr(file, "_stamp", lambda: stamp)  # what a coarse clock makes of it
+    monkeypatch.setattr(file, "_stamp", lambda: stamp)  # as with a coarse clock
     path.write_text("two")
     assert file.current() == "two"
+
+
+def test_fault_log_logs_another_fault_and_only_faults(caplog: pytest.LogCaptureFixture) -> None:
+    faults = FaultLog()
+    for text in ("one", "one", "two", "two", "one"):
+        with pytest.raises(ConfigError), faults.once():
+            raise ConfigError(text)
+    with pytest.raises(RuntimeError), faults.once():
+        raise RuntimeError("not a fault in a file")
+    assert caplog.messages == ["one", "two", "one"]
+
+
+def test_debug_log_says_when_a_file_is_read(
+    path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    path.write_text("one")
+    file = Watched(os.fspath(path), reader)
+    assert contents(file) == {"one"}
+    path.write_text("another")
+    assert contents(file) == {"another"}
+    assert caplog.messages == [f"{path} is read"] * 2

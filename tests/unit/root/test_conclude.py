@@ -1,4 +1,4 @@
-"""The end of a run: what Puppet left is gathered, judged, put on record, and told to the journal once."""
+"""The end of a run: its facts are gathered and judged, its record is written, and one event is logged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.concluding import OTHER, RUN, STARTED, end
+from tests.unit.concluding import end, read
+from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.house import House, Question, new_run
 from tests.unit.processes import live
+from tests.unit.records import OTHER, RUN, STARTED
 from tests.unit.reports import SUMMARY, report
-from twitch import runs
+from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
+from twitch.records import QUEUED, Options
 from twitch.root import journal
 from twitch.root.node import Node
 
@@ -26,183 +28,242 @@ Events = list[dict[str, Any]]
 # ---- whose report is it?
 
 
-def test_a_report_with_the_runs_own_id_tells(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_report_with_the_job_id_of_the_run_decides(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
     puppet.report.write_text(report(job_id=RUN, noop=True, noop_pending=True, environment="staging"))
-    found = end(here, "2")
-    assert (found["state"], found["verdict"], found["reason"]) == ("finished", "changed", None)
-    assert (found["noop"], found["noop_pending"], found["environment"]) == (True, True, "staging")
-    assert (found["counts"]["changed"], found["cached_catalog_status"]) == (3, "not_used")
-    assert (found["unreported"], found["exit_status"], found["failed_resources"]) == (False, "2", [])
-    assert "settings" not in found and "command" not in found
+    record = end(root_node, "2")
+    assert (record.state, record.verdict, record.reason) == ("finished", "changed", None)
+    assert (record.noop, record.noop_pending, record.environment) == (True, True, "staging")
+    assert record.counts is not None
+    assert (record.counts["changed"], record.cached_catalog_status) == (3, "not_used")
+    assert (record.unreported, record.exit_status, record.failed_resources) == (False, "2", ())
+    assert (record.settings, record.command) == ({}, None)
 
 
-def test_the_report_of_another_run_does_not(here: Node, puppet: FakePuppet, events: Events) -> None:
-    puppet.report.write_text(report(job_id=OTHER))  # written since: somebody else was faster
-    assert end(here, "1")["verdict"] == "busy"
+def test_report_of_another_run_since_the_start_means_busy(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    puppet.report.write_text(report(job_id=OTHER))
+    assert end(root_node, "1").verdict == "busy"
 
 
-def test_the_report_of_the_run_before_does_not(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_report_of_an_earlier_run_is_ignored(root_node: Node, puppet: FakePuppet, events: Events) -> None:
     puppet.report.write_text(report(job_id=OTHER))
     os.utime(puppet.report, (STARTED - 60, STARTED - 60))
-    found = end(here, "1")
-    assert (found["verdict"], found["reason"]) == (
-        "not attempted",
-        "Puppet exited with 1 before its run began",
-    )
+    record = end(root_node, "1")
+    assert (record.verdict, record.reason) == ("not attempted", "Puppet exited with 1 before its run began")
 
 
-def test_a_report_that_is_not_whole_is_said_to_be_so(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_report_that_is_cut_short_leaves_the_run_unreported(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
     puppet.report.write_text(report(job_id=RUN)[:40])
-    found = end(here, "2")
-    assert (found["verdict"], found["unreported"]) == ("changed", True)
-    assert found["reason"] == "its report is missing or not whole"
+    record = end(root_node, "2")
+    assert (record.verdict, record.unreported) == ("changed", True)
+    assert record.reason == "its report is missing or not whole"
 
 
-def test_the_summary_tells_where_no_reports_are_kept(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_summary_decides_where_no_reports_are_kept(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
     puppet.summary.write_text(SUMMARY)
-    found = end(here, "2")
-    assert (found["verdict"], found["unreported"]) == ("changed", True)
-    assert found["counts"]["changed"] == 1
-    assert "noop" not in found
+    record = end(root_node, "2")
+    assert (record.verdict, record.unreported) == ("changed", True)
+    assert record.counts is not None and record.counts["changed"] == 1
+    assert (record.environment, record.noop) == ("staging", None)
     assert events[-1]["changed"] == 1
-    chosen = {"noop": True, "tags": [], "environment": None}
-    assert end(here, "0", options=chosen)["noop"] is True
+    assert end(root_node, "0", options=Options(noop=True)).noop is True
 
 
-def test_a_summary_of_before_does_not(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_summary_of_an_earlier_run_is_ignored(root_node: Node, puppet: FakePuppet, events: Events) -> None:
     puppet.summary.write_text(SUMMARY)
-    assert end(here, "1", started=STARTED + 3600)["verdict"] == "not attempted"
+    assert end(root_node, "1", started=STARTED + 3600).verdict == "not attempted"
 
 
-def test_a_puppet_that_still_holds_the_lock_was_faster(
-    here: Node, puppet: FakePuppet, tmp_path: Path, events: Events
+def test_summary_without_the_time_of_its_run_is_ignored(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    puppet.summary.write_text(SUMMARY.replace("  last_run: 1769072702\n", ""))
+    assert end(root_node, "1").verdict == "not attempted"
+
+
+def test_another_puppet_that_still_holds_the_lock_means_busy(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
 ) -> None:
     with live(tmp_path, "puppet-x") as pid:
         puppet.lock.write_text(str(pid))
-        assert end(here, "1")["verdict"] == "busy"
+        assert end(root_node, "1").verdict == "busy"
 
 
-def test_a_node_that_was_disabled_meanwhile(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_agent_that_was_disabled_meanwhile_means_not_attempted(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
     puppet.disabled.write_text('{"disabled_message":"maintenance"}')
-    found = end(here, "1")
-    assert (found["verdict"], found["reason"]) == ("not attempted", "Puppet disabled: maintenance")
+    record = end(root_node, "1")
+    assert (record.verdict, record.reason) == ("not attempted", "Puppet disabled: maintenance")
 
 
-@pytest.mark.parametrize(("begun", "word"), [(True, "interrupted"), (False, "not attempted")])
-def test_a_run_that_was_killed(here: Node, begun: bool, word: str, events: Events) -> None:
-    if begun:
-        Path(here.store.log_path(RUN)).touch()
-    assert end(here, "KILL", "killed")["verdict"] == word
+@pytest.mark.parametrize(("log_begun", "word"), [(True, "interrupted"), (False, "not attempted")])
+def test_killed_run(root_node: Node, log_begun: bool, word: str, events: Events) -> None:
+    if log_begun:
+        Path(root_node.store.log_path(RUN)).touch()
+    assert end(root_node, "KILL", "killed").verdict == word
 
 
-# ---- what is said
+def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, events: Events) -> None:
+    assert end(root_node, "1", settings={}).verdict == "not attempted"
 
 
-def test_an_error_of_puppets_own_is_kept_for_a_run_that_failed(
-    here: Node, puppet: FakePuppet, events: Events
+# ---- the record and the event
+
+
+def test_first_error_of_puppet_is_recorded_for_a_failed_run_only(
+    root_node: Node, puppet: FakePuppet, events: Events
 ) -> None:
     puppet.report.write_text(report(job_id=RUN, status="failed", failed=("Exec[-x]",)))
     lines = [{"level": "notice", "message": '"err"'}, {"level": "err", "message": "first\n  of all"}]
-    Path(here.store.log_path(RUN)).write_text("\n".join(json.dumps(line) for line in [*lines, *lines]))
-    found = end(here, "4")
-    assert (found["verdict"], found["reason"], found["error"]) == ("failed", "Exec[-x]", "first of all")
+    Path(root_node.store.log_path(RUN)).write_text("\n".join(json.dumps(line) for line in [*lines, *lines]))
+    record = end(root_node, "4")
+    assert (record.verdict, record.reason, record.error) == ("failed", "Exec[-x]", "first of all")
     puppet.report.write_text(report(job_id=RUN))
-    assert end(here, "2")["error"] is None
+    assert end(root_node, "2").error is None
 
 
-def test_a_reason_that_is_known_already_stays(here: Node, events: Events) -> None:
-    found = end(here, "1", reason="/usr/bin/puppet cannot be executed: Exec format error")
-    assert found["reason"] == "/usr/bin/puppet cannot be executed: Exec format error"
+def test_reason_that_was_noted_before_is_kept(root_node: Node, events: Events) -> None:
+    record = end(root_node, "1", reason="/usr/bin/puppet cannot be executed: Exec format error")
+    assert record.reason == "/usr/bin/puppet cannot be executed: Exec format error"
 
 
-def test_a_run_that_never_had_its_turn(here: Node, events: Events) -> None:
-    found = end(here, "TERM", "killed", state=runs.QUEUED, started=None)
-    assert (found["verdict"], found["reason"]) == ("not attempted", "stopped while it waited")
-    assert found["duration_s"] is None
+def test_run_that_is_stopped_in_the_queue_is_not_attempted(root_node: Node, events: Events) -> None:
+    record = end(root_node, "TERM", "killed", state=QUEUED, started=None)
+    assert (record.verdict, record.reason) == ("not attempted", "stopped while it waited in the queue")
+    assert record.duration_s is None
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_time(here: Node, events: Events) -> None:
-    assert end(here, "1", started=time.time() + 7200)["duration_s"] == 0
+def test_clock_that_was_set_back_gives_no_negative_duration(root_node: Node, events: Events) -> None:
+    assert end(root_node, "1", started=time.time() + 7200).duration_s == 0
 
 
-def test_the_journal_is_told_once(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_event_of_a_failed_run_is_one_warning(root_node: Node, puppet: FakePuppet, events: Events) -> None:
     puppet.report.write_text(report(job_id=RUN, status="failed", failed=("Exec[-x]",)))
-    end(here, "4")
+    end(root_node, "4")
     [event] = events
-    assert event["message_id"] == journal.ENDED
-    assert event["message"] == f"run {RUN} of token:deploy: failed: Exec[-x]"
-    assert event["priority"] == journal.WARNING
-    assert event["duration_s"] > 0
-    told = ("run", "caller", "client", "verdict", "reason", "exit_status", "changed", "failed")
-    assert [event[name] for name in told] == [
-        RUN,
-        "token:deploy",
-        "192.0.2.7",
-        "failed",
-        "Exec[-x]",
-        "4",
-        3,
-        1,
-    ]
+    assert event.pop("duration_s") > 0
+    assert event == {
+        "message_id": journal.ENDED,
+        "message": f"run {RUN} of token:deploy: failed: Exec[-x]",
+        "priority": journal.WARNING,
+        "run": RUN,
+        "caller": "token:deploy",
+        "client": "192.0.2.7",
+        "verdict": "failed",
+        "reason": "Exec[-x]",
+        "exit_status": "4",
+        "changed": 3,
+        "failed": 1,
+    }
 
 
-def test_a_good_end_is_a_notice(here: Node, puppet: FakePuppet, events: Events) -> None:
+def test_event_of_a_good_run_is_a_notice(root_node: Node, puppet: FakePuppet, events: Events) -> None:
     puppet.report.write_text(report(job_id=RUN))
-    end(here, "2")
-    assert (events[0]["priority"], events[0]["message"]) == (
-        journal.NOTICE,
-        f"run {RUN} of token:deploy: changed",
-    )
+    end(root_node, "2")
+    message = f"run {RUN} of token:deploy: changed"
+    assert (events[0]["priority"], events[0]["message"]) == (journal.NOTICE, message)
 
 
 # ---- masterless
 
 
-def test_a_masterless_runs_report_goes_where_tools_look_for_it(
-    here: Node, puppet: FakePuppet, events: Events
+def test_report_of_a_masterless_run_is_moved_to_its_usual_place(
+    root_node: Node, puppet: FakePuppet, events: Events
 ) -> None:
-    Path(here.store.report_path(RUN)).write_text(report(job_id=""))
-    assert end(here, "2", command="apply")["verdict"] == "changed"
+    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
+    assert end(root_node, "2", command="apply").verdict == "changed"
     assert puppet.report.read_text() == report(job_id="")
     assert puppet.report.stat().st_mode & 0o777 == 0o640
-    assert not os.path.exists(here.store.report_path(RUN))
+    assert not os.path.exists(root_node.store.report_path(RUN))
+
+
+def test_report_of_a_masterless_run_is_not_written_through_a_link(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
+) -> None:
+    # Puppet's directories may belong to another user, who must not choose what root writes to.
+    target = tmp_path / "target"
+    target.write_text("untouched")
+    puppet.report.with_name(f"{puppet.report.name}.puppet-twitch").symlink_to(target)
+    puppet.report.symlink_to(target)
+    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
+    assert end(root_node, "2", command="apply").verdict == "changed"
+    assert target.read_text() == "untouched"
+    assert not puppet.report.is_symlink() and puppet.report.read_text() == report(job_id="")
 
 
 @pytest.mark.parametrize("place", ["gone/last_run_report.yaml", "puppet.conf/last_run_report.yaml", ""])
-def test_a_place_that_is_no_more_costs_no_verdict(
-    here: Node, puppet: FakePuppet, place: str, events: Events
+def test_verdict_does_not_depend_on_the_usual_place_of_the_report(
+    root_node: Node, puppet: FakePuppet, place: str, events: Events
 ) -> None:
-    settings = here.settings._replace(lastrunreport=os.fspath(puppet.directory / place))
-    Path(here.store.report_path(RUN)).write_text(report(job_id=""))
-    found = end(here, "2", command="apply", settings=settings._asdict())
-    assert (found["state"], found["verdict"]) == ("finished", "changed")
+    settings = root_node.settings._replace(lastrunreport=os.fspath(puppet.directory / place))
+    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
+    record = end(root_node, "2", command="apply", settings=settings._asdict())
+    assert (record.state, record.verdict) == ("finished", "changed")
     assert not list(puppet.directory.parent.rglob("*.puppet-twitch"))
 
 
-def test_a_masterless_run_without_a_report(here: Node, puppet: FakePuppet, events: Events) -> None:
-    assert end(here, "1", command="apply")["verdict"] == "not attempted"
+def test_masterless_run_without_a_report_is_not_attempted(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    assert end(root_node, "1", command="apply").verdict == "not attempted"
     assert not puppet.report.exists()
 
 
-# ---- for real
+# ---- with real processes
 
 
-def test_a_run_from_its_beginning_to_its_end(node: House) -> None:
+def test_run_from_its_beginning_to_its_end(node: FakeNode) -> None:
     question = Question(node, Run("anonymous", "192.0.2.7"), run=RUN)
-    assert question.answer().kind == "started"
+    assert question.answer().kind == RUN_STARTED
     assert question.end() == 0
     node.puppet.report.write_text(report(job_id=RUN))
-    node.conclude(RUN, exit_status="2")
-    found = node.store.read(RUN) or {}
-    assert (found["state"], found["verdict"]) == ("finished", "changed")
+    node.conclude(RUN, status="2")
+    record = read(node.store)
+    assert (record.state, record.verdict) == ("finished", "changed")
     _, ended = node.events()
     assert ended["MESSAGE_ID"] == journal.ENDED
     assert (ended["PRIORITY"], ended["TWITCH_VERDICT"], ended["TWITCH_CHANGED"]) == ("5", "changed", "3")
     node.conclude(RUN)  # once more: there is nothing left to do
-    assert (node.store.read(RUN), node.events()) == (found, [])
+    assert (node.store.read(RUN), node.events()) == (record, [])
 
 
 @pytest.mark.parametrize("run", ["", new_run(7), "../current"])
-def test_without_a_run_there_is_nothing_to_conclude(node: House, run: str) -> None:
+def test_conclude_without_a_record_does_nothing(node: FakeNode, run: str) -> None:
     node.conclude(run)
     assert node.events() == []
+
+
+# The options of a run that version 1.0.0 has begun; an upgrade replaces the code under it.
+BEGUN_BY_1_0_0 = {"noop": False, "tags": [], "environment": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "exit_status", "verdict"),
+    [("running", STARTED, "2", "changed"), ("queued", None, "TERM", "not attempted")],
+)
+def test_run_that_version_1_0_0_has_begun_is_concluded(
+    node: FakeNode, state: str, started: object, exit_status: str, verdict: str
+) -> None:
+    os.mkdir(node.store.directory)
+    fields = {
+        **{"run": RUN, "state": state, "asked": STARTED, "started": started, "caller": "anonymous"},
+        **{"client": "192.0.2.7", "options": BEGUN_BY_1_0_0, "command": "agent"},
+        **{"settings": node.puppet.settings._asdict()},
+    }
+    Path(node.store.path(RUN)).write_text(json.dumps(fields))
+    claim = {"run": RUN, "pid": 1, "start": 1, "options": BEGUN_BY_1_0_0, "ended": None, "named": False}
+    node.run.joinpath("puppet-twitch/current.json").write_text(json.dumps(claim))
+    node.puppet.report.write_text(report(job_id=RUN))
+    node.conclude(RUN, status=exit_status)
+    record = read(node.store)
+    assert (record.state, record.verdict, record.caller) == ("finished", verdict, "anonymous")
+    current = node.store.current()
+    assert current is not None and current.ended is not None

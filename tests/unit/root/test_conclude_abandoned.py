@@ -1,71 +1,151 @@
-"""When a run has ended: the turn is given on, and no record stays open or too long."""
+"""After the end of a run: its claim is ended, and no record stays open, whatever happened to conclude."""
 
 from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.concluding import OTHER, RUN, STARTED, begin, end
-from twitch import runs
-from twitch.root import conclude
+from tests.unit import records
+from tests.unit.concluding import begin, begun, dead_claim, end, read
+from tests.unit.processes import LIMIT_S
+from tests.unit.records import OTHER, RUN
+from twitch.records import QUEUED
+from twitch.root import conclude, verdict
 from twitch.root.node import Node
-from twitch.runs import Claim
+from twitch.root.store import KEPT_RUNS, Claim, start_time
 
 Events = list[dict[str, Any]]
 
 
-def test_the_claim_is_ended_and_the_slot_left_to_its_owner(here: Node, events: Events) -> None:
-    waiting = Claim(OTHER, os.getpid(), runs.start_time(os.getpid()) or 0, {})
-    here.store.claim_queued(waiting)
-    here.store.write({"run": OTHER, "state": runs.QUEUED, "asked": STARTED})
-    end(here)
-    current = here.store.current()
+def fail(*_: object) -> None:
+    raise ZeroDivisionError("a bug of ours")
+
+
+# ---- claims
+
+
+def test_conclude_ends_the_claim_of_its_run_and_not_the_queued_one(root_node: Node, events: Events) -> None:
+    queued = Claim(OTHER, os.getpid(), start_time(os.getpid()) or 0)
+    root_node.store.claim_queued(queued)
+    begun(root_node, OTHER, QUEUED)
+    end(root_node)
+    current = root_node.store.current()
     assert current is not None and current.ended is not None
-    assert here.store.queued() == waiting
+    assert root_node.store.queued() == queued
 
 
-def test_the_claim_of_a_later_run_is_left_alone(here: Node, events: Events) -> None:
-    record = begin(here)
-    here.store.claim_current(Claim(OTHER, 1, 1, {}))
-    conclude.conclude(here.store, record, "exited", "0")
-    assert here.store.current() == Claim(OTHER, 1, 1, {})
+def test_conclude_leaves_the_claim_of_a_later_run(root_node: Node, events: Events) -> None:
+    record = begin(root_node)
+    later = Claim(OTHER, 1, 1)
+    root_node.store.claim_current(later)
+    conclude.conclude(root_node.store, record, "exited", "0")
+    assert root_node.store.current() == later
 
 
-def test_a_conclude_that_is_slow_is_waited_for(here: Node, events: Events) -> None:
-    begin(here)
-    claim = here.store.current()
-    assert claim is not None
-    with here.store.concluding():
-        next_one = threading.Thread(target=conclude.abandoned, args=(here.store, claim))
-        next_one.start()
-        conclude.conclude(here.store, here.store.read(RUN) or {}, "exited", "1")
-        ended = here.store.current()
-    next_one.join()
-    assert (here.store.read(RUN) or {})["verdict"] == "not attempted"
-    assert (here.store.current(), len(events)) == (ended, 1)
-
-
-def test_old_runs_go(here: Node, events: Events) -> None:
+def test_conclude_prunes_old_runs(root_node: Node, events: Events) -> None:
     for number in range(60):
-        done = {"run": f"{number:032x}", "state": runs.FINISHED, "asked": float(number)}
-        here.store.write(done)
-    end(here)
-    assert len(here.store.newest()) == runs.KEPT_RUNS
+        root_node.store.write(records.finished("changed", f"{number:032x}", asked=float(number)))
+    end(root_node)
+    assert len(root_node.store.newest()) == KEPT_RUNS
 
 
-def test_a_record_that_cannot_be_understood_comes_to_an_end_all_the_same(
-    here: Node, events: Events, capsys: pytest.CaptureFixture[str]
+# ---- abandoned runs
+
+
+def test_abandoned_waits_for_a_slow_conclude(root_node: Node, events: Events) -> None:
+    record = begin(root_node)
+    claim = root_node.store.current()
+    assert claim is not None
+    with root_node.store.concluding():
+        next_handler = threading.Thread(target=conclude.abandoned, args=(root_node.store, claim))
+        next_handler.start()
+        conclude.conclude(root_node.store, record, "exited", "1")
+        ended = root_node.store.current()
+    next_handler.join(LIMIT_S)
+    assert read(root_node.store).verdict == "not attempted"
+    assert (root_node.store.current(), len(events)) == (ended, 1)
+
+
+INVALID = {
+    "empty": b"",
+    "cut-short": b'{"run": "11111111',
+    "not-an-object": b"[]",
+    "of-another-version": b'{"run": "11111111111111111111111111111111", "state": "paused", "asked": 1}',
+}
+
+
+@pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
+@pytest.mark.parametrize("claim", ["claim_current", "claim_queued"])
+def test_abandoned_run_with_an_invalid_record_is_interrupted(
+    root_node: Node, events: Events, claim: str, content: bytes
 ) -> None:
-    here.store.write({"run": RUN, "state": runs.RUNNING, "asked": STARTED, "settings": "of another version"})
-    claim = Claim(RUN, 1, 1, {})
-    here.store.claim_current(claim)
-    conclude.abandoned(here.store, claim)
-    found = here.store.read(RUN) or {}
-    assert (found["state"], found["verdict"]) == ("finished", "interrupted")
-    assert found["reason"] == "how it ended cannot be read; the journal says why"
-    assert "Traceback" in capsys.readouterr().err
-    current = here.store.current()
+    Path(root_node.store.path(RUN)).write_bytes(content)
+    dead = dead_claim()
+    getattr(root_node.store, claim)(dead)
+    conclude.abandoned(root_node.store, dead)
+    record = read(root_node.store)
+    assert (record.state, record.verdict) == ("finished", "interrupted")
+    assert record.reason == "how it ended is not known: its record is invalid"
+    assert record.ended is not None and record.ended == record.asked
+    current = root_node.store.current()
+    assert current is None or current.ended is not None
+    assert root_node.store.queue_claim() is None
+
+
+def test_abandoned_run_that_conclude_fails_on_is_interrupted(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verdict, "judge", fail)
+    assert_abandoned(root_node, "interrupted", "how it ended cannot be read; the journal says why")
+    assert "ZeroDivisionError: a bug of ours" in capsys.readouterr().err
+
+
+def test_abandoned_run_keeps_its_verdict_when_conclude_fails_after_it(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(conclude, "_log", fail)
+    assert_abandoned(root_node, "interrupted", "how Puppet ended is not known")
+    assert "ZeroDivisionError: a bug of ours" in capsys.readouterr().err
+
+
+def assert_abandoned(root_node: Node, word: str, reason: str) -> None:
+    """Conclude an abandoned run, and check its verdict and that its claim has ended."""
+    begin(root_node)
+    claim = root_node.store.current()
+    assert claim is not None
+    conclude.abandoned(root_node.store, claim)
+    record = read(root_node.store)
+    assert (record.state, record.verdict, record.reason) == ("finished", word, reason)
+    current = root_node.store.current()
     assert current is not None and current.ended is not None
+
+
+def test_abandoned_run_stays_open_when_its_verdict_cannot_be_written(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    begin(root_node)
+    claim = root_node.store.current()
+    assert claim is not None
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(root_node.store, "write", full)
+        conclude.abandoned(root_node.store, claim)
+    assert (read(root_node.store).state, root_node.store.current()) == ("running", claim)
+    conclude.abandoned(root_node.store, claim)
+    assert read(root_node.store).verdict == "interrupted"
+
+
+def test_abandoned_claim_without_a_record_is_only_ended(root_node: Node, events: Events) -> None:
+    claim = dead_claim()
+    root_node.store.claim_current(claim)
+    conclude.abandoned(root_node.store, claim)
+    current = root_node.store.current()
+    assert current is not None and current.ended is not None
+    assert not root_node.store.recorded(RUN)
+    assert events == []

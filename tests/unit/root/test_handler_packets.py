@@ -1,4 +1,4 @@
-"""What the handler hears: any packet gets an answer, and only a valid one from the right peer a run."""
+"""Packets to the handler: each gets an answer, and only a valid one from an allowed peer becomes a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.house import PYTHON, TWITCH_UID, House, Question, new_run
+from tests.unit.fake_node import PYTHON, TWITCH_UID, FakeNode, Question, new_run
+from tests.unit.processes import LIMIT_S, exit_status
 from twitch import messages
 from twitch.errors import PacketError
-from twitch.messages import Answer, Run, Status
+from twitch.messages import INVALID, STARTED, STATUS, Answer, Run, Status
 from twitch.root import handler
 
 ASKED = Run("anonymous", "192.0.2.7")
@@ -28,7 +29,7 @@ VALID: dict[str, Any] = {"ask": "run", "caller": "anonymous", "client": "192.0.2
 
 
 def as_uid(uid: int) -> tuple[socket.socket, socket.socket]:
-    """A connection whose peer has this uid (SO_PEERCRED is of the moment in which it is made)."""
+    """Return a connection whose peer has this uid (SO_PEERCRED keeps the uid at its creation)."""
     os.seteuid(uid)
     try:
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -36,32 +37,35 @@ def as_uid(uid: int) -> tuple[socket.socket, socket.socket]:
         os.seteuid(0)
 
 
-@pytest.mark.parametrize(("uid", "kind"), [(0, "started"), (TWITCH_UID, "started"), (65534, "invalid")])
-def test_only_root_and_the_listener_may_ask(node: House, uid: int, kind: str) -> None:
-    ours, theirs = as_uid(uid)
-    process = node.handle(new_run(1), theirs.fileno(), stderr=subprocess.PIPE)
-    theirs.close()
-    ours.sendall(messages.encode(ASKED))
-    answer = messages.decode_answer(ours.recv(4096))
-    _, said = process.communicate()
-    assert answer.kind == kind
-    if kind == "invalid":
-        assert answer.reason == "uid 65534 may not ask; only root and twitch may"
-        assert (process.returncode, said.decode()) == (1, f"puppet-twitch: {answer.reason}\n")
-        assert node.puppet.asked() == []
+def ask_as(node: FakeNode, uid: int) -> tuple[Answer, int, str]:
+    """Ask for a run as this uid; return the answer, and the exit status and stderr of the handler."""
+    peer, stdin = as_uid(uid)
+    with peer, stdin:
+        peer.settimeout(LIMIT_S)
+        process = node.handle(new_run(1), stdin.fileno(), stderr=subprocess.PIPE)
+        peer.sendall(messages.encode(ASKED))
+        answer = messages.decode_answer(peer.recv(4096))
+        _, errors = process.communicate(timeout=LIMIT_S)
+    return answer, process.returncode, errors.decode()
 
 
-def test_without_the_listeners_user_root_alone_may_ask(node: House) -> None:
+@pytest.mark.parametrize("uid", [0, TWITCH_UID], ids=["root", "twitch"])
+def test_root_and_the_listener_may_ask(node: FakeNode, uid: int) -> None:
+    assert ask_as(node, uid) == (Answer(STARTED, run=new_run(1)), 0, "")
+
+
+def test_another_user_may_not_ask(node: FakeNode) -> None:
+    reason = "uid 65534 may not ask; only root and twitch may"
+    assert ask_as(node, 65534) == (Answer(INVALID, reason=reason), 1, f"puppet-twitch: {reason}\n")
+    assert node.puppet.calls() == []
+
+
+def test_root_alone_may_ask_if_the_listeners_user_does_not_exist(node: FakeNode) -> None:
     node.etc.joinpath("passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     node.etc.joinpath("group").write_text("root:x:0:\n")
-    ours, theirs = as_uid(TWITCH_UID)
-    process = node.handle(new_run(1), theirs.fileno(), stderr=subprocess.DEVNULL)
-    ours.sendall(messages.encode(ASKED))
-    assert messages.decode_answer(ours.recv(4096)).kind == "invalid"
-    assert process.wait() == 1
-    question = Question(node, ASKED, run=new_run(1))
-    assert question.answer().kind == "started"
-    question.end()
+    answer, status, _ = ask_as(node, TWITCH_UID)
+    assert (answer.kind, status) == (INVALID, 1)
+    assert ask_as(node, 0) == (Answer(STARTED, run=new_run(1)), 0, "")
     assert os.stat(node.store.directory).st_gid == 0
 
 
@@ -73,28 +77,31 @@ def test_without_the_listeners_user_root_alone_may_ask(node: House) -> None:
         pytest.param(socket.AF_INET, socket.SOCK_DGRAM, id="udp"),
     ],
 )
-def test_another_kind_of_socket_is_not_listened_to(
-    node: House, family: socket.AddressFamily, kind: socket.SocketKind
+def test_input_that_is_another_kind_of_socket_is_refused(
+    node: FakeNode, family: socket.AddressFamily, kind: socket.SocketKind
 ) -> None:
     with socket.socket(family, kind) as stdin:
         process = node.handle(new_run(1), stdin.fileno(), stderr=subprocess.PIPE)
-    _, said = process.communicate()
+    assert_no_connection(process)
+
+
+def test_input_that_is_no_socket_is_refused(node: FakeNode) -> None:
+    assert_no_connection(node.handle(new_run(1), subprocess.DEVNULL, stderr=subprocess.PIPE))
+
+
+def assert_no_connection(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=LIMIT_S)
     text = "puppet-twitch: standard input is not a connection of puppet-twitch-run.socket\n"
-    assert (process.returncode, said.decode()) == (1, text)
+    assert (process.returncode, errors.decode()) == (1, text)
 
 
-def test_no_socket_at_all_is_explained(node: House) -> None:
-    process = node.handle(new_run(1), subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, said = process.communicate()
-    text = "puppet-twitch: standard input is not a connection of puppet-twitch-run.socket\n"
-    assert (process.returncode, said.decode()) == (1, text)
-
-
-def test_a_peer_that_says_nothing_is_not_waited_for(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_that_sends_nothing_is_refused_after_the_timeout(
+    root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(handler, "PACKET_TIMEOUT_S", 0.01)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, pytest.raises(PacketError, match=r"no packet came within 0\.01 s"):
-        handler._receive(theirs)
+    peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with peer, stdin, pytest.raises(PacketError, match=r"no packet came within 0\.01 s"):
+        handler._receive(stdin)
 
 
 # ---- what it may ask
@@ -110,28 +117,62 @@ REFUSED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("packet", REFUSED.values(), ids=REFUSED)
-def test_a_packet_that_is_refused_is_answered_and_fails_the_unit(node: House, packet: bytes) -> None:
+def test_invalid_packet_is_answered_and_fails_the_unit(node: FakeNode, packet: bytes) -> None:
     question = Question(node, packet, run=new_run(1), stderr=subprocess.PIPE)
     answer = question.answer()
-    assert answer.kind == "invalid"
-    assert question.process.stderr is not None
-    assert question.process.stderr.read().decode() == f"puppet-twitch: {answer.reason}\n"
+    assert answer.kind == INVALID
+    assert question.errors() == f"puppet-twitch: {answer.reason}\n"
     assert question.end() == 1
-    assert node.puppet.asked() == []
+    assert node.puppet.calls() == []
     assert node.store.newest() == []
 
 
-def test_an_end_without_a_packet_is_refused(node: House) -> None:
+def test_end_of_the_connection_without_a_packet_is_refused(node: FakeNode) -> None:
     question = Question(node, None, run=new_run(1), stderr=subprocess.DEVNULL)
     question.peer.shutdown(socket.SHUT_WR)
-    assert question.answer().kind == "invalid"
+    assert question.answer().kind == INVALID
     assert question.end() == 1
 
 
-# ---- anything
+# ---- kinds of questions
 
-# A process with everything imported, inside the node, that forks a handler for each packet: the code
-# and the paths are the real ones, only the start of the interpreter is not repeated.
+
+def test_handler_has_a_function_for_each_kind_of_question() -> None:
+    assert set(handler.HANDLERS) == {kind.type for kind in messages.QUESTIONS.values()}
+
+
+# A handler of a version whose messages.py has a kind of question that handler.py does not have.
+WITH_ANOTHER_KIND = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from twitch import __main__, messages
+
+class Reboot(tuple):
+    pass
+
+messages.QUESTIONS["reboot"] = messages.Kind(Reboot, lambda fields: Reboot())
+sys.exit(__main__.main(["handle"]))
+"""
+
+
+def test_kind_of_question_without_a_function_is_an_error_and_not_a_status(node: FakeNode) -> None:
+    peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with peer, stdin:
+        peer.settimeout(LIMIT_S)
+        command = (PYTHON, "-I", "-c", WITH_ANOTHER_KIND, node.tree)
+        process = node.start(*command, stdin=stdin.fileno(), stderr=subprocess.PIPE)
+        stdin.close()
+        peer.sendall(b'{"ask":"reboot"}')
+        assert peer.recv(messages.MAX_PACKET_BYTES) == b""  # the end, without an answer
+        _, errors = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, "KeyError" in errors.decode()) == (1, True)
+    assert (node.puppet.calls(), node.store.newest()) == ([], [])
+
+
+# ---- any packet
+
+# A process on the node with everything imported, which forks a handler for each packet: the code and the
+# paths are the real ones, only the start of the interpreter is not repeated.
 FORKS = """\
 import os, socket, sys
 sys.path.insert(0, sys.argv[1])
@@ -155,35 +196,37 @@ while True:
 """
 
 
-class Heard(NamedTuple):
+class Outcome(NamedTuple):
     """What became of a packet."""
 
     answer: Answer
-    status: int
-    argv: list[str]  # of what it has become, if anything
+    exit_status: int
+    argv: list[str]  # of the Puppet that the handler became, if it did
 
 
 class Forks:
     """Hands packets to handlers."""
 
-    def __init__(self, node: House) -> None:
+    def __init__(self, node: FakeNode) -> None:
         self._node = node
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders.settimeout(LIMIT_S)
         self._count = 0
-        with theirs:
+        with stdin:
             shell = ("/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh")
-            self._process = node.start(*shell, PYTHON, "-I", "-c", FORKS, node.tree, stdin=theirs.fileno())
+            self._process = node.start(*shell, PYTHON, "-I", "-c", FORKS, node.tree, stdin=stdin.fileno())
 
-    def hear(self, packet: bytes) -> Heard:
+    def handle(self, packet: bytes) -> Outcome:
         self._count += 1
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            socket.send_fds(self._orders, [new_run(self._count).encode()], [theirs.fileno()])
+        peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with peer, stdin:
+            peer.settimeout(LIMIT_S)
+            socket.send_fds(self._orders, [new_run(self._count).encode()], [stdin.fileno()])
             if packet:
-                ours.sendall(packet)
+                peer.sendall(packet)
             else:
-                ours.shutdown(socket.SHUT_WR)
-            answer = messages.decode_answer(ours.recv(messages.MAX_PACKET_BYTES + 1))
+                peer.shutdown(socket.SHUT_WR)
+            answer = messages.decode_answer(peer.recv(messages.MAX_PACKET_BYTES + 1))
             status = int(self._orders.recv(16))
         argv = [word for run in self._node.puppet.runs() for word in run["argv"]]
         for path in (
@@ -191,19 +234,19 @@ class Forks:
             self._node.run / "puppet-twitch/current.json",
         ):
             path.unlink(missing_ok=True)
-        return Heard(answer, status, argv)
+        return Outcome(answer, status, argv)
 
     def close(self) -> None:
         self._orders.close()
-        self._process.wait()
+        exit_status(self._process)
 
 
 @pytest.fixture
-def forks(node: House) -> Iterator[Forks]:
+def forks(node: FakeNode) -> Iterator[Forks]:
     node.configure("[access]\ncooldown = 0\n")
-    one = Forks(node)
-    yield one
-    one.close()
+    started = Forks(node)
+    yield started
+    started.close()
 
 
 odd = st.sampled_from(["-x", "--server=x", "a\n", "a\tb", "a\0", "é", "x" * 101, "", "../x", " ", "a,b"])
@@ -232,15 +275,15 @@ HARMLESS = re.compile(
 @given(packet=packets)
 @example(packet=json.dumps(VALID).encode())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_packet_is_answered_and_runs_only_what_it_may(forks: Forks, packet: bytes) -> None:
-    heard = forks.hear(packet)
+def test_any_packet_is_answered_and_runs_nothing_but_an_agent(forks: Forks, packet: bytes) -> None:
+    outcome = forks.handle(packet)
     try:
         question = messages.decode_question(packet)
     except PacketError:
-        assert (heard.answer.kind, heard.status, heard.argv) == ("invalid", 1, [])
+        assert (outcome.answer.kind, outcome.exit_status, outcome.argv) == (INVALID, 1, [])
         return
     if isinstance(question, Status):
-        assert (heard.answer.kind, heard.status, heard.argv) == ("status", 0, [])
+        assert (outcome.answer.kind, outcome.exit_status, outcome.argv) == (STATUS, 0, [])
     else:
-        assert (heard.answer.kind, heard.status, heard.argv[1]) == ("started", 0, "agent")
-        assert all(HARMLESS.fullmatch(word) for word in heard.argv[10:])
+        assert (outcome.answer.kind, outcome.exit_status, outcome.argv[1]) == (STARTED, 0, "agent")
+        assert all(HARMLESS.fullmatch(word) for word in outcome.argv[10:])

@@ -1,4 +1,4 @@
-"""The handler, for real: requests that do not become a run, and what is said instead."""
+"""The handler, with real processes: requests that do not become a run, and their answers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Callable
 
 import pytest
 
-from tests.unit.house import House, Question, new_run
+from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.processes import dead, live, zombie
-from twitch.messages import Answer, Run
+from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, STARTED, Answer, Run
 
 RUN = new_run(0xB1)
 ASKED = Run("anonymous", "192.0.2.7")
 
 
-def refused(node: House, asked: Run = ASKED) -> Answer:
-    """Ask for a run that must not happen, and return what is said about it."""
+def refused(node: FakeNode, asked: Run = ASKED) -> Answer:
+    """Ask for a run that must not begin, and return the answer."""
     question = Question(node, asked, run=RUN)
     answer = question.answer()
     assert question.end() == 0
@@ -31,48 +31,48 @@ def refused(node: House, asked: Run = ASKED) -> Answer:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param('{"disabled_message":"reason not specified"}', "reason not specified", id="puppets"),
+        pytest.param('{"disabled_message":"reason not specified"}', "reason not specified", id="of-puppet"),
         pytest.param("", "", id="empty"),
-        pytest.param("{", "", id="broken"),
+        pytest.param("{", "", id="invalid"),
     ],
 )
-def test_a_node_that_is_disabled_says_why(node: House, content: str, reason: str) -> None:
+def test_disabled_is_answered_with_its_reason(node: FakeNode, content: str, reason: str) -> None:
     node.puppet.disabled.write_text(content)
-    assert refused(node) == Answer("disabled", reason=reason)
-    assert refused(node, ASKED._replace(queue=True)) == Answer("disabled", reason=reason)
+    assert refused(node) == Answer(DISABLED, reason=reason)
+    assert refused(node, ASKED._replace(queue=True)) == Answer(DISABLED, reason=reason)
     message = "anonymous at 192.0.2.7 asked for a run{}: Puppet is disabled"
     assert [event["MESSAGE"] for event in node.events()] == [message.format(""), message.format(" (queue)")]
 
 
-def test_disabled_comes_before_busy(node: House) -> None:
+def test_disabled_comes_before_busy(node: FakeNode) -> None:
     node.puppet.disabled.touch()
     with live(node.puppet.directory.parent, "puppet-x") as pid:
         node.puppet.lock.write_text(str(pid))
-        assert refused(node).kind == "disabled"
+        assert refused(node).kind == DISABLED
 
 
 # ---- busy
 
 
-def test_while_a_run_of_ours_lasts_the_next_hears_of_it(node: House) -> None:
-    node.puppet.hold()
+def test_busy_names_the_run_of_ours_under_way(node: FakeNode) -> None:
+    node.puppet.hold_runs()
     first = Question(node, ASKED, run=new_run(1))
-    assert first.answer().kind == "started"
+    assert first.answer().kind == STARTED
     second = Question(node, ASKED._replace(tags=("a",)), run=RUN)
-    assert second.answer() == Answer("busy", run=new_run(1))
+    assert second.answer() == Answer(BUSY, run=new_run(1))
     assert second.end() == 0
-    node.puppet.let_go()
+    node.puppet.release_run()
     assert first.end() == 0
     assert len(node.puppet.runs()) == 1
 
 
-def test_while_somebody_elses_puppet_holds_the_lock(node: House) -> None:
+def test_busy_while_a_puppet_that_we_did_not_start_holds_the_lock(node: FakeNode) -> None:
     with live(node.puppet.directory.parent, "puppet-x") as pid:
         node.puppet.lock.write_text(str(pid))
-        assert refused(node) == Answer("busy")
+        assert refused(node) == Answer(BUSY)
 
 
-STALE: dict[str, Callable[[House], object]] = {
+STALE: dict[str, Callable[[FakeNode], object]] = {
     "a-dead-pid": lambda node: node.puppet.lock.write_text(str(dead())),
     "an-empty-file": lambda node: node.puppet.lock.touch(),
     "garbage": lambda node: node.puppet.lock.write_text("garbage"),
@@ -81,7 +81,7 @@ STALE: dict[str, Callable[[House], object]] = {
 
 
 @pytest.mark.parametrize("lock", STALE.values(), ids=STALE)
-def test_a_stale_lock_is_nobodys(node: House, lock: Callable[[House], object]) -> None:
+def test_stale_lock_does_not_stop_a_run(node: FakeNode, lock: Callable[[FakeNode], object]) -> None:
     lock(node)
     assert_starts(node)
 
@@ -94,122 +94,117 @@ def test_a_stale_lock_is_nobodys(node: House, lock: Callable[[House], object]) -
         pytest.param(("sleep",), "puppet-foo", id="a-process-that-calls-itself-puppet"),
     ],
 )
-def test_the_lock_of_a_live_process_that_is_no_puppet_is_nobodys(
-    node: House, words: tuple[str, ...], shown_as: str
+def test_lock_of_a_live_process_that_is_no_puppet_does_not_stop_a_run(
+    node: FakeNode, words: tuple[str, ...], shown_as: str
 ) -> None:
     with live(node.puppet.directory.parent, *words, shown_as=shown_as) as pid:
         node.puppet.lock.write_text(str(pid))
         assert_starts(node)
 
 
-def test_the_lock_of_a_puppet_that_nobody_has_reaped_is_nobodys(node: House) -> None:
+def test_lock_of_a_puppet_zombie_does_not_stop_a_run(node: FakeNode) -> None:
     with zombie(node.puppet.directory.parent, "puppet-x") as pid:
         node.puppet.lock.write_text(str(pid))
         assert_starts(node)
 
 
-def assert_starts(node: House) -> None:
+def assert_starts(node: FakeNode, runs: int = 1) -> None:
+    """Ask for a run that has to begin, as the last of so many."""
     question = Question(node, ASKED, run=RUN)
-    assert question.answer() == Answer("started", run=RUN)
+    assert question.answer() == Answer(STARTED, run=RUN)
     assert question.end() == 0
-    assert len(node.puppet.runs()) == 1
+    assert len(node.puppet.runs()) == runs
 
 
-def test_of_many_requests_in_the_same_instant_one_becomes_a_run(node: House) -> None:
-    node.puppet.hold()
+def test_one_of_many_requests_in_the_same_instant_becomes_a_run(node: FakeNode) -> None:
+    node.puppet.hold_runs()
     node.configure("[access]\ncooldown = 0\n")
     for number in range(4):
-        # Every process is on its way before the first one gets its packet.
+        # Every process is started before the first one gets its packet.
         questions = [Question(node, None, run=new_run(10 * number + one)) for one in range(6)]
         for question in questions:
             question.ask(ASKED)
         answers = [question.answer() for question in questions]
-        [started] = [answer for answer in answers if answer.kind == "started"]
-        assert answers.count(Answer("busy", run=started.run)) == 5
-        node.puppet.let_go()
+        [started] = [answer for answer in answers if answer.kind == STARTED]
+        assert answers.count(Answer(BUSY, run=started.run)) == 5
+        node.puppet.release_run()
         assert {question.end() for question in questions} == {0}
         assert len(node.puppet.runs()) == number + 1
         node.conclude(str(started.run))
 
 
-# ---- too soon
+# ---- the cooldown
 
 
-def test_anonymous_waits_after_a_run_and_others_do_not(node: House) -> None:
+def test_cooldown_refuses_an_anonymous_caller_and_no_named_one(node: FakeNode) -> None:
     node.configure("[access]\ncooldown = 3600\n")
     assert Question(node, ASKED, run=new_run(1)).end() == 0
     node.conclude(new_run(1))
     question = Question(node, ASKED, run=RUN)
     answer = question.answer()
-    assert (answer.kind, answer.run, question.end()) == ("cooldown", None, 0)
+    assert (answer.kind, answer.run, question.end()) == (COOLDOWN, None, 0)
     assert answer.retry_after_s is not None and 0 < answer.retry_after_s <= 3600
     named = Question(node, ASKED._replace(caller="token:deploy", named=True), run=new_run(2))
-    assert named.answer().kind == "started"
+    assert named.answer().kind == STARTED
     named.end()
 
 
-def test_a_clock_that_was_set_back_is_no_reason_to_refuse(node: House) -> None:
+def test_cooldown_does_not_wait_for_a_clock_that_was_set_back(node: FakeNode) -> None:
     node.configure("[access]\ncooldown = 3600\n")
     assert Question(node, ASKED, run=new_run(1)).end() == 0
     node.conclude(new_run(1))
     current = node.store.current()
     assert current is not None and current.ended is not None
     node.store.claim_current(current._replace(ended=current.ended + 7200))
-    assert_question_starts(node)
-
-
-def assert_question_starts(node: House) -> None:
-    question = Question(node, ASKED, run=RUN)
-    assert question.answer().kind == "started"
-    assert question.end() == 0
+    assert_starts(node, 2)
 
 
 # ---- cannot
 
 
-def test_a_puppet_that_is_not_there_is_named(node: House) -> None:
+def test_missing_puppet_is_answered_with_its_path(node: FakeNode) -> None:
     node.puppet.path.unlink()
     assert refused(node) == Answer(
         "cannot", reason=f"no puppet at {node.puppet.path}; install it, or set [puppet] path"
     )
 
 
-def test_a_puppet_that_is_not_executable_is_named(node: House) -> None:
+def test_puppet_that_is_not_executable_is_answered_with_its_path(node: FakeNode) -> None:
     node.puppet.path.chmod(0o644)
-    assert refused(node) == Answer("cannot", reason=f"{node.puppet.path} is not an executable file")
+    assert refused(node) == Answer(CANNOT, reason=f"{node.puppet.path} is not an executable file")
 
 
-def test_a_puppet_that_does_not_tell_its_settings_is_named(node: House) -> None:
+def test_puppet_that_prints_no_settings_is_answered_with_the_missing_one(node: FakeNode) -> None:
     node.puppet.directory.joinpath("settings").write_text("")
     answer = refused(node)
-    assert answer.kind == "cannot"
+    assert answer.kind == CANNOT
     assert "config print does not tell agent_catalog_run_lockfile" in str(answer.reason)
 
 
-def test_a_manifest_that_is_not_there_is_named(node: House) -> None:
+def test_missing_manifest_is_answered_with_its_path(node: FakeNode) -> None:
     node.configure(f"[puppet]\ncommand = apply\nmanifest = /nowhere.pp\npath = {node.puppet.path}\n")
-    assert refused(node) == Answer("cannot", reason="[puppet] manifest: /nowhere.pp does not exist")
+    assert refused(node) == Answer(CANNOT, reason="[puppet] manifest: /nowhere.pp does not exist")
 
 
-def test_a_configuration_at_fault_starts_nothing(node: House) -> None:
+def test_invalid_configuration_starts_no_run(node: FakeNode) -> None:
     node.configure("[acces]\n")
     answer = refused(node)
-    assert answer.kind == "cannot"
+    assert answer.kind == CANNOT
     assert "[acces]: unknown section" in str(answer.reason)
     [event] = node.events()
     assert event["TWITCH_REASON"] == answer.reason
     assert event["MESSAGE"].endswith(f"asked for a run: cannot: {answer.reason}")
 
 
-def test_without_an_invocation_id_there_is_no_run(node: House) -> None:
+def test_missing_invocation_id_starts_no_run(node: FakeNode) -> None:
     question = Question(node, ASKED, run="")
     answer = question.answer()
-    assert (answer.kind, question.end(), node.puppet.runs()) == ("cannot", 0, [])
+    assert (answer.kind, question.end(), node.puppet.runs()) == (CANNOT, 0, [])
     assert "no INVOCATION_ID" in str(answer.reason)
 
 
-def test_a_directory_that_cannot_be_written_starts_nothing(node: House) -> None:
+def test_directory_that_cannot_be_written_starts_no_run(node: FakeNode) -> None:
     os.rmdir(node.run / "puppet-twitch")
     node.run.joinpath("puppet-twitch").touch()
     question = Question(node, ASKED, run=RUN)
-    assert (question.answer().kind, question.end(), node.puppet.runs()) == ("cannot", 0, [])
+    assert (question.answer().kind, question.end(), node.puppet.runs()) == (CANNOT, 0, [])

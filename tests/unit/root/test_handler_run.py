@@ -1,6 +1,6 @@
-"""The handler, for real: the process that answers is the process that becomes Puppet.
+"""The handler, with real processes: the process that answers becomes Puppet.
 
-Seen from Puppet: its arguments, its environment, and what it inherits.
+The fake Puppet writes down its arguments, its environment and what it inherits.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ from typing import Optional
 
 import pytest
 
-from tests.unit.house import TWITCH_GID, House, Question, new_run
-from twitch.messages import Answer, Run
+from tests.unit.concluding import read
+from tests.unit.fake_node import TWITCH_GID, FakeNode, Question, new_run
+from twitch.messages import STARTED, Answer, Run
+from twitch.records import Options
 
 RUN = new_run(0xA1)
 ASKED = Run("anonymous", "192.0.2.7")
 
 
-def begun(node: House, asked: Run = ASKED, environment: Optional[dict[str, str]] = None) -> Question:
+def begin(node: FakeNode, asked: Run = ASKED, environment: Optional[dict[str, str]] = None) -> Question:
+    """Ask for a run that has to begin."""
     question = Question(node, asked, run=RUN, environment=environment)
-    assert question.answer() == Answer("started", run=RUN)
+    assert question.answer() == Answer(STARTED, run=RUN)
     return question
 
 
-def test_the_process_that_answers_becomes_puppet(node: House) -> None:
-    question = begun(node)
+def test_process_that_answers_becomes_an_agent_run(node: FakeNode) -> None:
+    question = begin(node)
     assert question.end() == 0
     [run] = node.puppet.runs()
     assert run["pid"] == question.process.pid
@@ -45,10 +48,10 @@ def test_the_process_that_answers_becomes_puppet(node: House) -> None:
     ]
 
 
-def test_options_and_a_sites_own_options(node: House) -> None:
-    node.puppet.tell(logdest="/var/log/puppet.log")
+def test_options_of_the_caller_and_of_the_site(node: FakeNode) -> None:
+    node.puppet.set_settings(logdest="/var/log/puppet.log")
     asked = Run("token:deploy", "::1", noop=True, tags=("a::b", "c"), environment="staging")
-    begun(node, asked, {"PUPPET_EXTRA_OPTS": "--noop --certname 'a b'"}).end()
+    begin(node, asked, {"PUPPET_EXTRA_OPTS": "--noop --certname 'a b'"}).end()
     [run] = node.puppet.runs()
     assert run["argv"][1:5] == ["agent", "--noop", "--certname", "a b"]
     assert run["argv"][-5:] == [
@@ -60,11 +63,11 @@ def test_options_and_a_sites_own_options(node: House) -> None:
     ]
 
 
-def test_a_masterless_run(node: House) -> None:
+def test_process_that_answers_becomes_a_masterless_run(node: FakeNode) -> None:
     manifest = node.etc / "site.pp"
     manifest.touch()
     node.configure(f"[puppet]\ncommand = apply\nmanifest = /etc/site.pp\npath = {node.puppet.path}\n")
-    begun(node).end()
+    begin(node).end()
     [run] = node.puppet.runs()
     assert run["argv"][1:] == [
         "apply",
@@ -77,8 +80,8 @@ def test_a_masterless_run(node: House) -> None:
     ]
 
 
-def test_the_environment_is_the_sites_and_not_systemds(node: House) -> None:
-    systemds = {
+def test_environment_of_the_site_without_systemds_reaches_puppet(node: FakeNode) -> None:
+    of_systemd = {
         "LISTEN_FDS": "1",
         "LISTEN_PID": "1",
         "NOTIFY_SOCKET": "/run/x",
@@ -88,7 +91,7 @@ def test_the_environment_is_the_sites_and_not_systemds(node: House) -> None:
         "REMOTE_ADDR": "x",
         "SYSTEMD_EXEC_PID": "1",
     }
-    begun(node, environment={"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", **systemds}).end()
+    begin(node, environment={"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", **of_systemd}).end()
     [run] = node.puppet.runs()
     environment = {
         name: value for name, value in run["environment"].items() if name not in ("PWD", "LC_CTYPE")
@@ -96,55 +99,55 @@ def test_the_environment_is_the_sites_and_not_systemds(node: House) -> None:
     assert environment == {"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", "LANG": "C.UTF-8"}
 
 
-def test_nothing_is_inherited_but_the_three_and_the_first_is_empty(node: House) -> None:
-    begun(node).end()
+def test_standard_descriptors_alone_are_inherited_with_empty_input(node: FakeNode) -> None:
+    begin(node).end()
     [run] = node.puppet.runs()
     assert set(run["descriptors"]) == {"0", "1", "2"}
     assert run["descriptors"]["0"] == "/dev/null"
 
 
-def test_signals_are_as_in_a_service_of_puppets_own(node: House) -> None:
-    # A shell, because Python as the fake Puppet would ignore the two that it always ignores.
+def test_signals_are_as_in_puppet_service(node: FakeNode) -> None:
+    # A shell, because a fake Puppet in Python would itself ignore SIGPIPE and SIGXFSZ.
     node.puppet.path.write_text(
         f"#!/bin/sh\ncd {node.puppet.directory}\n"
         'if [ "$1" = config ]; then exec cat settings; fi\n'
-        # Without `exec` the shell would be looked at while it starts cat, with all signals blocked.
+        # Without `exec`, the shell may be read while it starts cat, with all signals blocked.
         "exec cat /proc/self/status >status\n"
     )
-    begun(node).end()
+    begin(node).end()
     status = dict(
         line.split(":", 1) for line in node.puppet.directory.joinpath("status").read_text().splitlines()
     )
     assert int(status["SigBlk"], 16) == 0
-    # Python ignores SIGXFSZ for itself; in a service of Puppet's own it is as the kernel has it. What
-    # else is ignored comes from whoever runs these tests: a shell in the background, say.
+    # Python ignores SIGXFSZ for itself; in puppet.service the signal has its default action. Other signals
+    # may be ignored by the process that runs these tests, such as a shell in the background.
     assert not int(status["SigIgn"], 16) >> (signal.SIGXFSZ - 1) & 1
 
 
-def test_what_is_on_record_when_it_begins(node: House) -> None:
-    node.puppet.hold()
-    question = begun(node, ASKED._replace(tags=("a",)))
-    record = node.store.read(RUN)
-    assert record is not None
-    assert (record["run"], record["state"], record["caller"]) == (RUN, "running", "anonymous")
-    assert record["options"] == {"noop": False, "tags": ["a"], "environment": None}
+def test_record_and_claim_of_a_run_that_begins(node: FakeNode) -> None:
+    node.puppet.hold_runs()
+    question = begin(node, ASKED._replace(tags=("a",)))
+    record = read(node.store, RUN)
+    assert (record.run, record.state, record.caller) == (RUN, "running", "anonymous")
+    assert (record.client, record.options) == ("192.0.2.7", Options(tags=("a",)))
+    assert (record.command, record.settings) == ("agent", node.puppet.settings._asdict())
     current = node.store.current()
     assert current is not None
     assert (current.run, current.pid, current.alive) == (RUN, question.process.pid, True)
-    node.puppet.let_go()
+    node.puppet.release_run()
     question.end()
     assert not current.alive
 
 
-def test_who_may_look_at_the_records(node: House) -> None:
-    begun(node).end()
+def test_records_are_readable_by_the_listeners_group(node: FakeNode) -> None:
+    begin(node).end()
     info = os.stat(node.store.directory)
     assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (0, TWITCH_GID, 0o750)
     assert os.stat(node.run / "puppet-twitch/settings.json").st_mode & 0o777 == 0o600
 
 
-def test_the_journal_hears_who_asked_and_what_was_answered(node: House) -> None:
-    begun(
+def test_event_names_the_caller_the_options_and_the_answer(node: FakeNode) -> None:
+    begin(
         node, Run("token:deploy", "192.0.2.7", noop=True, tags=("a", "b"), environment="x", queue=True)
     ).end()
     [event] = node.events()
@@ -162,7 +165,7 @@ def test_the_journal_hears_who_asked_and_what_was_answered(node: House) -> None:
     }
 
 
-def test_a_listener_that_has_gone_does_not_keep_the_run_from_happening(node: House) -> None:
+def test_run_begins_although_the_listener_has_ended(node: FakeNode) -> None:
     question = Question(node, ASKED, run=RUN)
     question.peer.close()
     assert question.end() == 0
@@ -172,10 +175,10 @@ def test_a_listener_that_has_gone_does_not_keep_the_run_from_happening(node: Hou
 @pytest.mark.parametrize(
     "shebang", [pytest.param("#!/nowhere/ruby", id="no-interpreter"), pytest.param("", id="no-format")]
 )
-def test_an_exec_that_fails_after_the_answer_is_on_record(node: House, shebang: str) -> None:
+def test_exec_that_fails_after_the_answer_is_recorded(node: FakeNode, shebang: str) -> None:
     Question(node, ASKED, run=new_run(1)).end()
     node.conclude(new_run(1))
-    # What was kept of the settings is still good by its stamps: only the content is of no use.
+    # The cached settings stay valid by their stamps; only the content of the command is invalid.
     before = node.puppet.path.stat()
     settings = node.run.joinpath("puppet-twitch/settings.json")
     node.puppet.path.write_text(shebang.ljust(before.st_size, "\n"))
@@ -183,10 +186,9 @@ def test_an_exec_that_fails_after_the_answer_is_on_record(node: House, shebang: 
         settings.read_text().replace(str(before.st_ctime_ns), str(node.puppet.path.stat().st_ctime_ns))
     )
     node.configure("[access]\ncooldown = 0\n")
-    question = begun(node)
+    question = begin(node)
     assert question.end() == 1
-    node.conclude(RUN, exit_status="1")
-    record = node.store.read(RUN)
-    assert record is not None
-    assert (record["state"], record["verdict"]) == ("finished", "not attempted")
-    assert f"{node.puppet.path} cannot be executed" in record["reason"]
+    node.conclude(RUN, status="1")
+    record = read(node.store, RUN)
+    assert (record.state, record.verdict) == ("finished", "not attempted")
+    assert f"{node.puppet.path} cannot be executed" in str(record.reason)

@@ -1,4 +1,4 @@
-"""An event never keeps a run from beginning, be journald gone, deaf, or in the best of health."""
+"""An event never delays a run for long: with journald running, stopped, or not reading."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.processes import LIMIT_S
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 SEND = "from twitch.root import journal; journal.event(journal.ASKED, 'a message', run='x' * 32)"
 
 
 def send(directory: Path) -> subprocess.CompletedProcess[str]:
-    """Send an event in a mount namespace where this directory is /run/systemd/journal."""
-    where = "/run/systemd/journal"
-    script = f'mkdir -p {where} && mount --bind "$0" {where} && exec "$1" -c "$2"'
+    """Write an event in a mount namespace where this directory is /run/systemd/journal."""
+    path = "/run/systemd/journal"
+    script = f'mkdir -p {path} && mount --bind "$0" {path} && exec "$1" -c "$2"'
     return subprocess.run(
         [
             "unshare",
@@ -33,30 +35,31 @@ def send(directory: Path) -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
 
 
 @pytest.fixture
 def journald(tmp_path: Path, root: None) -> socket.socket:
-    """Return a socket where journald's would be."""
+    """Return a socket in the place of journald's."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listening.settimeout(LIMIT_S)
     listening.bind(os.fspath(tmp_path / "socket"))
     return listening
 
 
-def test_an_event_arrives(journald: socket.socket, tmp_path: Path) -> None:
+def test_event_arrives_in_the_journal(journald: socket.socket, tmp_path: Path) -> None:
     assert send(tmp_path).returncode == 0
-    sent = journald.recv(65536)
-    assert b"MESSAGE=a message\n" in sent
-    assert b"TWITCH_RUN=" + b"x" * 32 in sent
+    entry = journald.recv(65536)
+    assert b"MESSAGE=a message\n" in entry
+    assert b"TWITCH_RUN=" + b"x" * 32 in entry
 
 
-def test_without_journald_nothing_fails(tmp_path: Path, root: None) -> None:
+def test_event_without_journald_is_no_error(tmp_path: Path, root: None) -> None:
     assert send(tmp_path).returncode == 0
 
 
-def test_a_journald_that_does_not_listen_is_not_waited_for(journald: socket.socket, tmp_path: Path) -> None:
+def test_event_does_not_wait_for_a_full_journald(journald: socket.socket, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as noise:
         noise.setblocking(False)
         with pytest.raises(BlockingIOError):

@@ -1,4 +1,4 @@
-"""Puppet's two lock files, read as Puppet reads them: on real processes, under real names."""
+"""Puppet's two lock files, read by Puppet's rules; the processes are real, with real names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from tests.unit.processes import dead, live, zombie
 from twitch import messages
-from twitch.messages import Answer
+from twitch.messages import DISABLED, Answer
 from twitch.root import locks
-from twitch.root.locks import Holder
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def lockfile(tmp_path: Path) -> Path:
     return tmp_path / "agent_catalog_run.lock"
 
 
-# ---- the lock on runs
+# ---- the run lock
 
 
 HOLDS: dict[str, tuple[str, ...]] = {
@@ -38,7 +37,7 @@ HOLDS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("words", HOLDS.values(), ids=HOLDS)
-def test_a_live_puppet_holds_its_lock(tmp_path: Path, lockfile: Path, words: tuple[str, ...]) -> None:
+def test_lock_is_held_by_a_live_puppet(tmp_path: Path, lockfile: Path, words: tuple[str, ...]) -> None:
     with live(tmp_path, *words) as pid:
         lockfile.write_text(str(pid))
         holder = locks.run_lock_holder(os.fspath(lockfile))
@@ -55,7 +54,7 @@ STALE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("words", STALE.values(), ids=STALE)
-def test_a_live_process_that_is_no_puppet_holds_nothing(
+def test_lock_of_a_live_process_that_is_no_puppet_is_stale(
     tmp_path: Path, lockfile: Path, words: tuple[str, ...]
 ) -> None:
     with live(tmp_path, *words) as pid:
@@ -63,14 +62,14 @@ def test_a_live_process_that_is_no_puppet_holds_nothing(
         assert locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
-def test_a_process_that_only_calls_itself_puppet_holds_nothing(tmp_path: Path, lockfile: Path) -> None:
+def test_lock_of_a_process_with_puppet_as_its_argv0_is_stale(tmp_path: Path, lockfile: Path) -> None:
     with live(tmp_path, "sleep", shown_as="puppet-foo") as pid:
         lockfile.write_text(str(pid))
         assert locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
-def test_a_puppet_that_has_ended_unnoticed_holds_nothing(tmp_path: Path, lockfile: Path) -> None:
-    # ps calls it `puppet <defunct>`, which is not what Puppet looks for.
+def test_lock_of_a_puppet_zombie_is_stale(tmp_path: Path, lockfile: Path) -> None:
+    # ps shows `puppet <defunct>`, which Puppet's own rule does not match.
     with zombie(tmp_path, "puppet") as pid:
         lockfile.write_text(str(pid))
         assert locks.run_lock_holder(os.fspath(lockfile)) is None
@@ -84,22 +83,22 @@ def test_a_puppet_that_has_ended_unnoticed_holds_nothing(tmp_path: Path, lockfil
         pytest.param("1", id="pid-1"),
         pytest.param("0", id="pid-0"),
         pytest.param("-1", id="negative"),
-        pytest.param("99999999999999999999", id="no-pid"),
+        pytest.param("99999999999999999999", id="too-large"),
         pytest.param("self", id="a-word-of-proc"),
         pytest.param("\0" * 4096, id="zeros"),
     ],
 )
-def test_what_names_no_process_is_held_by_nobody(lockfile: Path, content: str) -> None:
+def test_lock_with_an_invalid_pid_is_stale(lockfile: Path, content: str) -> None:
     lockfile.write_text(content)
     assert locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
-def test_a_dead_process_holds_nothing(lockfile: Path) -> None:
+def test_lock_of_a_dead_process_is_stale(lockfile: Path) -> None:
     lockfile.write_text(str(dead()))
     assert locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
-def test_a_missing_or_unreadable_lock_is_held_by_nobody(lockfile: Path) -> None:
+def test_missing_or_unreadable_lock_is_free(lockfile: Path) -> None:
     assert locks.run_lock_holder(os.fspath(lockfile)) is None
     lockfile.mkdir()
     assert locks.run_lock_holder(os.fspath(lockfile)) is None
@@ -108,9 +107,7 @@ def test_a_missing_or_unreadable_lock_is_held_by_nobody(lockfile: Path) -> None:
 @pytest.mark.parametrize(
     ("ago_s", "age_s"), [pytest.param(7200, 7200, id="past"), pytest.param(-7200, 0, id="future")]
 )
-def test_the_age_of_a_lock_is_that_of_its_file(
-    tmp_path: Path, lockfile: Path, ago_s: int, age_s: int
-) -> None:
+def test_age_of_the_lock_is_that_of_its_file(tmp_path: Path, lockfile: Path, ago_s: int, age_s: int) -> None:
     with live(tmp_path, "puppet") as pid:
         lockfile.write_text(f"{pid}\n")
         then = int(time.time()) - ago_s
@@ -127,13 +124,11 @@ def test_the_age_of_a_lock_is_that_of_its_file(
         pytest.param(10**9, None, False, id="no-limit"),
     ],
 )
-def test_stuck_is_what_puppets_own_limit_should_have_ended(
-    age_s: int, limit_s: Optional[int], stuck: bool
-) -> None:
-    assert locks.is_stuck(Holder(1, age_s), limit_s) is stuck
+def test_run_is_stuck_beyond_its_limit_and_the_grace(age_s: int, limit_s: Optional[int], stuck: bool) -> None:
+    assert locks.is_stuck(age_s, limit_s) is stuck
 
 
-# ---- disabled
+# ---- the disabled lock
 
 
 @contextlib.contextmanager
@@ -146,28 +141,28 @@ def written(path: Path, content: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(b'{"disabled_message":"reason not specified"}', "reason not specified", id="puppets"),
+        pytest.param(b'{"disabled_message":"reason not specified"}', "reason not specified", id="of-puppet"),
         pytest.param(b'{"disabled_message":"caf\xc3\xa9\\n\\u001b[2J"}', "café\n\x1b[2J", id="any-text"),
         pytest.param(b"", "", id="empty"),
         pytest.param(b"by hand\n", "", id="no-json"),
         pytest.param(b"[]", "", id="a-list"),
         pytest.param(b'"text"', "", id="a-text"),
-        pytest.param(b"{}", "", id="nothing-said"),
+        pytest.param(b"{}", "", id="no-reason"),
         pytest.param(b'{"disabled_message":7}', "", id="no-text"),
         pytest.param(b"[" * 60000, "", id="too-deep"),
         pytest.param(b'{"disabled_message":"\xff"}', "\ufffd", id="not-utf-8"),
     ],
 )
-def test_the_reason_is_what_was_said(lockfile: Path, content: bytes, reason: str) -> None:
+def test_disabled_reason_is_read(lockfile: Path, content: bytes, reason: str) -> None:
     with written(lockfile, content) as path:
         assert locks.disabled_reason(path) == reason
 
 
-def test_enabled_is_no_reason_at_all(lockfile: Path) -> None:
+def test_enabled_agent_has_no_disabled_reason(lockfile: Path) -> None:
     assert locks.disabled_reason(os.fspath(lockfile)) is None
 
 
-def test_a_lock_that_cannot_be_read_disables_all_the_same(lockfile: Path) -> None:
+def test_disabled_lock_that_cannot_be_read_still_disables(lockfile: Path) -> None:
     lockfile.mkdir()
     assert locks.disabled_reason(os.fspath(lockfile)) == ""
 
@@ -177,7 +172,7 @@ repeated = st.builds(str.__mul__, st.sampled_from('\U0001f600é"x\0'), st.intege
 
 @given(text=st.text() | repeated)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_reason_fits_into_an_answer(lockfile: Path, text: str) -> None:
+def test_any_disabled_reason_fits_into_an_answer(lockfile: Path, text: str) -> None:
     with written(lockfile, json.dumps({"disabled_message": text}).encode()) as path:
-        answer = Answer("disabled", reason=locks.disabled_reason(path))
+        answer = Answer(DISABLED, reason=locks.disabled_reason(path))
     assert messages.decode_answer(messages.encode(answer)) == answer

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twitch.records import Options
 from twitch.root import puppet
-from twitch.root.puppet import Options
 
 RUN = "0123456789abcdef0123456789abcdef"
 LOG = f"/run/puppet-twitch/runs/{RUN}.jsonl"
 
 
-def agent(site: tuple[str, ...] = (), logdest: str = "", **options: object) -> list[str]:
+def agent_command(site: tuple[str, ...] = (), logdest: str = "", **options: object) -> list[str]:
     chosen = Options(**options)  # type: ignore[arg-type]
     return puppet.agent_command("/bin/puppet", RUN, LOG, logdest=logdest, site=site, options=chosen)
 
@@ -33,12 +33,12 @@ AGENT = [
 ]
 
 
-def test_an_agents_run() -> None:
-    assert agent() == AGENT
+def test_agent_command() -> None:
+    assert agent_command() == AGENT
 
 
-def test_a_callers_options_come_last() -> None:
-    assert agent(noop=True, tags=("a::b", "c"), environment="staging") == [
+def test_options_of_the_caller_come_last() -> None:
+    assert agent_command(noop=True, tags=("a::b", "c"), environment="staging") == [
         *AGENT,
         "--noop",
         "--tags=a::b,c",
@@ -47,31 +47,34 @@ def test_a_callers_options_come_last() -> None:
     ]
 
 
-def test_an_environment_alone_makes_it_strict() -> None:
-    assert "--strict_environment_mode" not in agent(noop=True, tags=("a",))
+def test_environment_is_strict_only_if_the_caller_chose_one() -> None:
+    assert "--strict_environment_mode" not in agent_command(noop=True, tags=("a",))
 
 
-def test_a_sites_options_come_first_so_that_ours_hold() -> None:
-    assert agent(site=("--daemonize", "--noop")) == [*AGENT[:2], "--daemonize", "--noop", *AGENT[2:]]
+def test_options_of_the_site_come_before_ours() -> None:
+    assert agent_command(site=("--daemonize", "--noop")) == [*AGENT[:2], "--daemonize", "--noop", *AGENT[2:]]
 
 
-def test_a_sites_own_log_destination_stays() -> None:
-    assert agent(logdest="/var/log/puppet.log,syslog")[-1] == f"--logdest=/var/log/puppet.log,syslog,{LOG}"
+def test_log_destination_of_the_site_is_kept() -> None:
+    assert (
+        agent_command(logdest="/var/log/puppet.log,syslog")[-1]
+        == f"--logdest=/var/log/puppet.log,syslog,{LOG}"
+    )
 
 
 @pytest.mark.parametrize(
-    ("logdest", "without"),
+    ("logdest", "destinations"),
     [
         ("console", "syslog"),
         ("syslog,console", "syslog"),
         ("console, /var/log/puppet.log", "/var/log/puppet.log"),
     ],
 )
-def test_it_never_logs_to_the_console(logdest: str, without: str) -> None:
-    assert agent(logdest=logdest)[-1] == f"--logdest={without},{LOG}"
+def test_log_destination_is_never_the_console(logdest: str, destinations: str) -> None:
+    assert agent_command(logdest=logdest)[-1] == f"--logdest={destinations},{LOG}"
 
 
-def test_a_masterless_run_has_a_report_of_its_own() -> None:
+def test_apply_command_has_a_report_of_its_own() -> None:
     options = Options(noop=True, tags=("a",), environment="staging")
     command = puppet.apply_command(
         "/bin/puppet", "/etc/site.pp", LOG, "/run/r.yaml", logdest="", site=("-v",), options=options
@@ -92,11 +95,11 @@ def test_a_masterless_run_has_a_report_of_its_own() -> None:
     ]
 
 
-# ---- what a site always passes
+# ---- PUPPET_EXTRA_OPTS
 
 
 @pytest.mark.parametrize(
-    ("written", "words"),
+    ("value", "words"),
     [
         pytest.param(None, [], id="unset"),
         pytest.param("", [], id="empty"),
@@ -115,13 +118,13 @@ def test_a_masterless_run_has_a_report_of_its_own() -> None:
         pytest.param("--été", ["--été"], id="non-ascii"),
     ],
 )  # fmt: skip
-def test_a_sites_options_are_split_as_systemd_does(written: str | None, words: list[str]) -> None:
-    environment = {} if written is None else {"PUPPET_EXTRA_OPTS": written}
+def test_options_of_the_site_are_split_as_systemd_does(value: str | None, words: list[str]) -> None:
+    environment = {} if value is None else {"PUPPET_EXTRA_OPTS": value}
     assert puppet.site_options(environment) == words
 
 
 @given(text=st.text("ab '\"\\\n\t$#", max_size=20))
-def test_any_text_is_split(text: str) -> None:
+def test_any_options_of_the_site_are_split(text: str) -> None:
     words = puppet.site_options({"PUPPET_EXTRA_OPTS": text})
     unquoted = str.maketrans("", "", " \t\n'\"")
     assert "".join(words).translate(unquoted) == text.translate(unquoted)
@@ -140,7 +143,7 @@ def test_any_text_is_split(text: str) -> None:
         "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "FDSTORE",
     ],
 )  # fmt: skip
-def test_what_systemd_says_to_us_is_not_said_to_puppet(name: str) -> None:
+def test_environment_has_no_variable_of_systemd(name: str) -> None:
     assert name not in puppet.environment({name: "x", "PATH": "/bin"})
 
 
@@ -148,11 +151,11 @@ def test_what_systemd_says_to_us_is_not_said_to_puppet(name: str) -> None:
     "name",
     ["PATH", "HTTP_PROXY", "FACTER_role", "PUPPET_EXTRA_OPTS", "LC_ALL", "MY_NOTIFY_SOCKET", "listen_fds"],
 )
-def test_what_a_site_has_set_stays(name: str) -> None:
+def test_environment_keeps_the_variables_of_the_site(name: str) -> None:
     assert puppet.environment({name: "x"})[name] == "x"
 
 
-def test_what_puppet_needs_is_there() -> None:
+def test_environment_always_has_a_path_and_a_utf_8_locale() -> None:
     # Without PATH the agent breaks; without UTF-8 Ruby reads manifests as US-ASCII.
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert puppet.environment({}) == {"PATH": path, "LANG": "C.UTF-8"}

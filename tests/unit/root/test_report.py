@@ -1,4 +1,4 @@
-"""Puppet's report: what it says is found, however it is written; what is no report is none."""
+"""Puppet's report and summary are read however Puppet writes them; anything else is None."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "last_run_report.yaml"
 
 
-def reading(path: Path, text: str) -> Report:
+def write_and_read(path: Path, text: str) -> Report:
     path.write_text(text)
     found = read(os.fspath(path))
     assert found is not None
     return found
 
 
-# ---- what it says
+# ---- the fields of a report
 
 
-def test_the_made_reports_are_what_yaml_reads_in_them() -> None:
-    # That is: the tests below speak about YAML, not about what somebody thought that it looks like.
+def test_reports_of_these_tests_are_yaml_with_these_values() -> None:
+    # So the tests below are about YAML as a parser reads it.
     text = report(failed=tuple(TITLES)).partition("\n")[2]  # without Ruby's tag
     content = yaml.safe_load(text)
     assert (content["job_id"], content["status"]) == (RUN, "changed")
-    spelt = {" ".join(entry["resource"].split()) for entry in content["resource_statuses"].values()}
-    assert spelt == {FINE, *TITLES}
+    names = {" ".join(entry["resource"].split()) for entry in content["resource_statuses"].values()}
+    assert names == {FINE, *TITLES}
 
 
-def test_everything_that_matters_is_found(path: Path) -> None:
-    assert reading(path, report(status="failed", failed=("Exec[-x]",))) == Report(
+def test_report_has_all_its_fields(path: Path) -> None:
+    assert write_and_read(path, report(status="failed", failed=("Exec[-x]",))) == Report(
         job_id=RUN,
         status="failed",
         transaction_completed=True,
@@ -63,27 +63,27 @@ def test_everything_that_matters_is_found(path: Path) -> None:
     )
 
 
-def test_it_ended_when_its_time_was_over(path: Path) -> None:
-    assert reading(path, report()).ended == BEGAN + 2.25
-    assert reading(path, report().replace("time: '2026", "time: 'then")).ended is None
+def test_end_of_a_report_is_its_time_and_duration(path: Path) -> None:
+    assert write_and_read(path, report()).ended == BEGAN + 2.25
+    assert write_and_read(path, report().replace("time: '2026", "time: 'then")).ended is None
 
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("completed", [True, False])
-def test_status_and_completion(path: Path, status: str, completed: bool) -> None:
-    found = reading(path, report(status=status, completed=completed))
+def test_report_has_its_status_and_completion(path: Path, status: str, completed: bool) -> None:
+    found = write_and_read(path, report(status=status, completed=completed))
     assert (found.status, found.transaction_completed) == (status, completed)
 
 
-def test_noop_environment_and_cached_catalog(path: Path) -> None:
+def test_report_has_noop_environment_and_cached_catalog(path: Path) -> None:
     text = report(noop=True, noop_pending=True, environment="staging", cached="on_failure")
-    found = reading(path, text)
+    found = write_and_read(path, text)
     assert (found.noop, found.noop_pending) == (True, True)
     assert (found.environment, found.cached_catalog_status) == ("staging", "on_failure")
 
 
 @pytest.mark.parametrize(
-    ("written", "job_id"),
+    ("value", "job_id"),
     [
         pytest.param("0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef", id="plain"),
         pytest.param("'12345678901234567890123456789012'", "12345678901234567890123456789012", id="digits"),
@@ -92,30 +92,30 @@ def test_noop_environment_and_cached_catalog(path: Path) -> None:
         pytest.param("", None, id="none"),
     ],
 )
-def test_a_job_id_is_a_text(path: Path, written: str, job_id: Optional[str]) -> None:
-    assert reading(path, report(job_id=written)).job_id == job_id
+def test_job_id_is_text_however_yaml_would_read_it(path: Path, value: str, job_id: Optional[str]) -> None:
+    assert write_and_read(path, report(job_id=value)).job_id == job_id
 
 
 @pytest.mark.parametrize(
     "version", ["2024-02-30", "'1.0'", "!ruby/sym x", "|-\n  a\n  status: failed", "0x_", "&a *"]
 )
-def test_a_site_may_call_its_version_what_it_likes(path: Path, version: str) -> None:
+def test_any_configuration_version_of_a_site_is_accepted(path: Path, version: str) -> None:
     # config_version is the output of a site's own script. Ruby leaves 2024-02-30 without quotes.
-    assert reading(path, report(version=version)).status == "changed"
+    assert write_and_read(path, report(version=version)).status == "changed"
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_a_failed_resource_is_named_on_one_line(path: Path, title: str) -> None:
-    assert reading(path, report(failed=(title,))).failed_resources == (title,)
+def test_failed_resource_is_named_on_one_line(path: Path, title: str) -> None:
+    assert write_and_read(path, report(failed=(title,))).failed_resources == (title,)
 
 
-def test_no_more_than_some_failed_resources_are_named(path: Path) -> None:
-    found = reading(path, report(failed=("Exec[-x]",) * 100))
+def test_number_of_failed_resources_is_limited(path: Path) -> None:
+    found = write_and_read(path, report(failed=("Exec[-x]",) * 100))
     assert found.failed_resources == ("Exec[-x]",) * MAX_FAILED_NAMED
     assert found.counts["failed"] == 100
 
 
-# ---- what is no report
+# ---- files that are not a report
 
 
 @pytest.mark.parametrize(
@@ -125,22 +125,22 @@ def test_no_more_than_some_failed_resources_are_named(path: Path) -> None:
         pytest.param("status: pending\n", id="unknown-status"),
         pytest.param("status:\n", id="empty-status"),
         pytest.param("  status: changed\n", id="indented"),
-        pytest.param("\0" * 4096, id="zeros"),  # what a crash leaves of a file
+        pytest.param("\0" * 4096, id="zeros"),  # a file after a crash
         pytest.param("<html>\n", id="not-yaml"),
     ],
 )
-def test_what_is_no_report_is_none(path: Path, text: str) -> None:
+def test_file_that_is_not_a_report_is_none(path: Path, text: str) -> None:
     path.write_text(text)
     assert read(os.fspath(path)) is None
 
 
-def test_a_missing_or_unreadable_report_is_none(path: Path) -> None:
+def test_missing_or_unreadable_report_is_none(path: Path) -> None:
     assert read(os.fspath(path)) is None
     path.mkdir()
     assert read(os.fspath(path)) is None
 
 
-def test_a_report_that_is_cut_short_is_nobodys(path: Path) -> None:
+def test_report_that_is_cut_short_has_no_job_id(path: Path) -> None:
     whole = report(failed=tuple(TITLES)).encode()
     for size in range(0, whole.index(b"job_id:"), 37):
         path.write_bytes(whole[:size])
@@ -162,15 +162,15 @@ def test_a_report_that_is_cut_short_is_nobodys(path: Path) -> None:
         pytest.param("  resources: 2024-02-30", id="impossible-date"),
     ],
 )
-def test_metrics_that_cannot_be_read_leave_the_rest_as_it_is(path: Path, garbage: str) -> None:
+def test_invalid_metrics_leave_the_other_fields(path: Path, garbage: str) -> None:
     text = report()
     start, end = text.index("metrics:\n") + 9, text.index("resource_statuses:")
-    found = reading(path, text[:start] + garbage + "\n" + text[end:])
+    found = write_and_read(path, text[:start] + garbage + "\n" + text[end:])
     assert (found.status, found.job_id, found.duration_s) == ("changed", RUN, None)
     assert set(found.counts.values()) == {0}
 
 
-def test_fifty_megabytes_are_read_in_a_stream(path: Path) -> None:
+def test_report_of_fifty_megabytes_is_read(path: Path) -> None:
     head, statuses, tail = report(failed=("Exec[-x]",)).partition("resource_statuses:\n")
     entries, mark, end = tail.partition("corrective_change: false\ncatalog")
     with path.open("w") as file:
@@ -186,7 +186,7 @@ def test_fifty_megabytes_are_read_in_a_stream(path: Path) -> None:
 # ---- the summary
 
 
-def test_a_summary_is_read(path: Path) -> None:
+def test_summary_has_all_its_fields(path: Path) -> None:
     path.write_text(SUMMARY)
     found = read_summary(os.fspath(path))
     assert found is not None
@@ -194,7 +194,7 @@ def test_a_summary_is_read(path: Path) -> None:
     assert (found.completed, found.counts["changed"], found.counts["total"]) == (True, 1, 8)
 
 
-def test_a_summary_of_a_run_that_was_stopped_says_so(path: Path) -> None:
+def test_summary_of_a_stopped_run_is_not_completed(path: Path) -> None:
     path.write_text(SUMMARY.replace("  transaction_evaluation: 0.006435945999328396\n", ""))
     found = read_summary(os.fspath(path))
     assert found is not None
@@ -212,19 +212,19 @@ def test_a_summary_of_a_run_that_was_stopped_says_so(path: Path) -> None:
         pytest.param("time: 2024-02-30", id="impossible-date"),
     ],
 )
-def test_what_is_no_summary_is_none(path: Path, text: str) -> None:
+def test_file_that_is_not_a_summary_is_none(path: Path, text: str) -> None:
     path.write_text(text)
     assert read_summary(os.fspath(path)) is None
 
 
-def test_a_summary_without_anything_is_one_of_nothing(path: Path) -> None:
+def test_summary_with_invalid_sections_is_empty(path: Path) -> None:
     path.write_text("time:\nresources: 3\napplication: []\n")
     found = read_summary(os.fspath(path))
     assert found is not None
     assert (found.last_run, found.environment, sum(found.counts.values())) == (None, None, 0)
 
 
-# ---- anything
+# ---- any bytes
 
 
 @given(data=st.binary(max_size=300), start=st.integers(0, 3000), end=st.integers(0, 3000))

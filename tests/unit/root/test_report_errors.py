@@ -1,4 +1,4 @@
-"""The first error in Puppet's structured log: for people, on one line, whatever else the log contains."""
+"""The first error in Puppet's structured log, on one line, whatever else the log contains."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ LOGS: dict[str, tuple[list[str], Optional[str]]] = {
 
 
 @pytest.mark.parametrize(("lines", "error"), LOGS.values(), ids=LOGS)
-def test_the_first_error_is_found(tmp_path: Path, lines: list[str], error: Optional[str]) -> None:
+def test_first_error_of_the_log(tmp_path: Path, lines: list[str], error: Optional[str]) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("\n".join(lines))
     assert first_error(os.fspath(log)) == error
 
 
-def test_without_a_log_there_is_none(tmp_path: Path) -> None:
+def test_missing_log_has_no_error(tmp_path: Path) -> None:
     assert first_error(os.fspath(tmp_path / "missing")) is None
 
 
-def test_bytes_that_are_no_text_are_no_obstacle(tmp_path: Path) -> None:
+def test_first_error_is_found_after_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b"\xff\xfe\n" + line("err", "b").encode())
     assert first_error(os.fspath(log)) == "b"

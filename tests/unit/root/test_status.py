@@ -1,195 +1,234 @@
-"""The status: what Puppet is doing, and what became of its last run, whoever started it."""
+"""The status: what Puppet is doing, and what became of its last run, ours or not."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.house import House, Question, new_run
 from tests.unit.processes import dead, live
+from tests.unit.records import OTHER, RUN, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
-from twitch import runs
-from twitch.messages import Status
+from twitch.messages import CANNOT, STATUS, Status
+from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
 from twitch.root import locks, status
 from twitch.root.node import Node
-from twitch.runs import Claim
+from twitch.root.store import Claim, start_time
 
-RUN = "1" * 32
-NOTHING = {
-    "state": "idle",
-    "run": None,
-    "queued": None,
-    "since": None,
-    "reason": None,
-    "pid": None,
-    "last": None,
-}
+IDLE_NODE = NodeStatus(IDLE)
 
 
-def claim(pid: int) -> Claim:
-    return Claim(RUN, pid, runs.start_time(pid) or 0, {})
+def claim(pid: int, run: str = RUN) -> Claim:
+    return Claim(run, pid, start_time(pid) or 0)
 
 
-# ---- what it does
+# ---- the state
 
 
-def test_a_run_of_ours_that_holds_no_lock_can_be_stuck_as_well(here: Node, tmp_path: Path) -> None:
-    # `puppet apply` locks nothing; an agent may wait for its certificate before it does.
-    assert here.settings.runtimeout_s
-    long_s = here.settings.runtimeout_s + locks.STUCK_GRACE_S
-    with live(tmp_path, "puppet-x") as pid:
-        here.store.claim_current(claim(pid))
-        for age_s, state in ((long_s - 60, "running"), (long_s + 60, "stuck")):
-            here.store.write({"run": RUN, "state": "running", "started": time.time() - age_s})
-            assert status.look(here)["state"] == state
+def test_idle(root_node: Node) -> None:
+    assert status.look(root_node) == IDLE_NODE
 
 
-def test_idle(here: Node) -> None:
-    assert status.look(here) == NOTHING
-
-
-def test_a_run_of_ours(here: Node, tmp_path: Path) -> None:
+def test_running_with_a_run_of_ours(root_node: Node, tmp_path: Path) -> None:
     started = time.time() - 7
     with live(tmp_path, "puppet-x") as pid:
-        here.store.write({"run": RUN, "state": "running", "started": started})
-        here.store.claim_current(claim(pid))
-        assert status.look(here) == {**NOTHING, "state": "running", "run": RUN, "pid": pid, "since": started}
-    assert status.look(here) == NOTHING
+        root_node.store.write(record(started=started))
+        root_node.store.claim_current(claim(pid))
+        expected = NodeStatus(RUNNING, run=RUN, pid=pid, since=started)
+        assert status.look(root_node) == expected
+    assert status.look(root_node) == IDLE_NODE
 
 
-def test_a_run_of_somebody_elses(here: Node, puppet: FakePuppet, tmp_path: Path) -> None:
+def test_running_with_a_run_that_we_did_not_start(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path
+) -> None:
     with live(tmp_path, "puppet-x") as pid:
         puppet.lock.write_text(str(pid))
         os.utime(puppet.lock, (time.time() - 600, time.time() - 600))
-        found = status.look(here)
-    assert {**found, "since": None} == {**NOTHING, "state": "running", "pid": pid}
-    assert abs(found["since"] - (time.time() - 600)) < 60
+        found = status.look(root_node)
+    assert found._replace(since=None) == NodeStatus(RUNNING, pid=pid)
+    assert found.since is not None and abs(found.since - (time.time() - 600)) < 60
 
 
-def test_a_stale_lock_is_idle(here: Node, puppet: FakePuppet) -> None:
+def test_idle_with_a_stale_lock(root_node: Node, puppet: FakePuppet) -> None:
     puppet.lock.write_text(str(dead()))
-    assert status.look(here) == NOTHING
+    assert status.look(root_node) == IDLE_NODE
 
 
-def test_one_runs_and_another_waits(here: Node, tmp_path: Path) -> None:
+def test_queued_when_one_run_is_under_way_and_one_waits(root_node: Node, tmp_path: Path) -> None:
     with live(tmp_path, "puppet-x") as pid, live(tmp_path, "python3") as waiting:
-        here.store.claim_current(claim(pid))
-        here.store.claim_queued(claim(waiting)._replace(run="2" * 32))
-        found = status.look(here)
-    assert found == {**NOTHING, "state": "queued", "run": RUN, "pid": pid, "queued": "2" * 32}
+        root_node.store.claim_current(claim(pid))
+        root_node.store.claim_queued(claim(waiting, OTHER))
+        assert status.look(root_node) == NodeStatus(QUEUED, run=RUN, pid=pid, queued=OTHER)
 
 
-def test_a_lock_that_is_older_than_any_run_is_stuck(here: Node, puppet: FakePuppet, tmp_path: Path) -> None:
+def test_stuck_by_the_age_of_the_lock(root_node: Node, puppet: FakePuppet, tmp_path: Path) -> None:
     with live(tmp_path, "puppet-x") as pid:
         puppet.lock.write_text(str(pid))
         then = time.time() - 3600 - 400
         os.utime(puppet.lock, (then, then))
-        found = status.look(here)
-    assert (found["state"], found["pid"], found["age_s"] >= 4000) == ("stuck", pid, True)
+        found = status.look(root_node)
+    assert (found.state, found.pid) == (STUCK, pid)
+    assert found.age_s is not None and found.age_s >= 4000
+
+
+def test_stuck_by_the_record_of_a_run_of_ours_without_a_lock(root_node: Node, tmp_path: Path) -> None:
+    # `puppet apply` takes no lock; an agent may wait for its certificate before it takes one.
+    assert root_node.settings.runtimeout_s
+    limit_s = root_node.settings.runtimeout_s + locks.STUCK_GRACE_S
+    with live(tmp_path, "puppet-x") as pid:
+        root_node.store.claim_current(claim(pid))
+        for age_s, state in ((limit_s - 60, RUNNING), (limit_s + 60, STUCK)):
+            root_node.store.write(record(started=time.time() - age_s))
+            found = status.look(root_node)
+            assert (found.state, found.age_s is None) == (state, state == RUNNING)
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [('{"disabled_message":"x"}', "x"), ("", "")], ids=["a-reason", "none"]
+    ("content", "reason"), [('{"disabled_message":"x"}', "x"), ("", "")], ids=["a-reason", "no-reason"]
 )
-def test_disabled_comes_first(
-    here: Node, puppet: FakePuppet, tmp_path: Path, content: str, reason: str
+def test_disabled_comes_before_running(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, content: str, reason: str
 ) -> None:
     puppet.disabled.write_text(content)
-    assert status.look(here) == {**NOTHING, "state": "disabled", "reason": reason}
+    assert status.look(root_node) == NodeStatus(DISABLED, reason=reason)
     with live(tmp_path, "puppet-x") as pid:
         puppet.lock.write_text(str(pid))
-        assert status.look(here)["state"] == "disabled"
+        found = status.look(root_node)
+    assert (found.state, found.reason, found.pid) == (DISABLED, reason, pid)
 
 
-# ---- what it did
+# ---- the last run
 
 
-LAST = {
-    "verdict": "changed",
-    "ended": BEGAN + 2.25,
-    "duration_s": 2.25,
-    "environment": "staging",
-    "cached_catalog_status": "on_failure",
-    "noop": False,
-    "noop_pending": False,
+def last_run(root_node: Node) -> LastRun:
+    last = status.look(root_node).last
+    assert last is not None
+    return last
+
+
+def test_last_run_by_its_report(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.report.write_text(report(environment="staging", cached="on_failure", job_id=""))
+    last = last_run(root_node)
+    assert last._replace(counts={}) == LastRun(
+        verdict="changed",
+        ended=BEGAN + 2.25,
+        duration_s=2.25,
+        environment="staging",
+        cached_catalog_status="on_failure",
+        noop=False,
+        noop_pending=False,
+    )
+    assert last.counts["changed"] == 3
+
+
+def test_last_run_that_was_not_completed_has_failed(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.report.write_text(report(status="unchanged", completed=False))
+    assert last_run(root_node).verdict == "failed"
+
+
+OURS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "ours-is-newer": ("not attempted", {"ended": BEGAN + 99}, "not attempted"),
+    "ours-says-more": ("failed", {"ended": BEGAN + 99, "counts": {}}, "failed"),
+    "ours-is-older": ("failed", {"ended": BEGAN - 99}, "unchanged"),
+    "busy-was-no-run": ("busy", {"ended": BEGAN + 99}, "unchanged"),
+    "never-begun": ("not attempted", {"ended": BEGAN + 99, "started": None}, "unchanged"),
 }
 
 
-def test_the_last_run_by_its_report(here: Node, puppet: FakePuppet) -> None:
-    puppet.report.write_text(report(environment="staging", cached="on_failure", job_id=""))
-    last = status.look(here)["last"]
-    assert {key: last[key] for key in LAST} == LAST
-    assert last["counts"]["changed"] == 3
-
-
-def test_a_last_run_that_was_not_completed_is_failed(here: Node, puppet: FakePuppet) -> None:
-    puppet.report.write_text(report(status="unchanged", completed=False))
-    assert status.look(here)["last"]["verdict"] == "failed"
-
-
-@pytest.mark.parametrize(
-    ("ours", "verdict"),
-    [
-        pytest.param({"verdict": "not attempted", "ended": BEGAN + 99}, "not attempted", id="ours-is-newer"),
-        pytest.param({"verdict": "failed", "ended": BEGAN + 99, "counts": {}}, "failed", id="knows-more"),
-        pytest.param({"verdict": "failed", "ended": BEGAN - 99}, "unchanged", id="ours-is-older"),
-        pytest.param({"verdict": "busy", "ended": BEGAN + 99}, "unchanged", id="was-no-run"),
-        pytest.param(
-            {"verdict": "not attempted", "ended": BEGAN + 99, "started": None}, "unchanged", id="never-begun"
-        ),
-    ],
-)
-def test_of_a_run_of_ours_our_verdict_counts(
-    here: Node, puppet: FakePuppet, ours: dict[str, Any], verdict: str
+@pytest.mark.parametrize(("word", "fields", "verdict"), OURS.values(), ids=OURS)
+def test_last_run_of_ours_has_its_recorded_verdict(
+    root_node: Node, puppet: FakePuppet, word: str, fields: dict[str, Any], verdict: str
 ) -> None:
     puppet.report.write_text(report(status="unchanged"))
-    here.store.write({"run": RUN, "state": "finished", "asked": BEGAN, "started": BEGAN, **ours})
-    last = status.look(here)["last"]
-    assert last["verdict"] == verdict
-    assert {"ended", "duration_s", "counts", "environment"} <= set(last)
+    root_node.store.write(finished(word, **fields))
+    assert last_run(root_node).verdict == verdict
 
 
-def test_where_no_reports_are_kept_the_summary_tells(here: Node, puppet: FakePuppet) -> None:
+def test_last_run_of_ours_has_what_its_record_says(root_node: Node) -> None:
+    ours = finished(
+        "failed",
+        reason="Exec[a]",
+        counts={"failed": 1},
+        environment="staging",
+        cached_catalog_status="on_failure",
+        noop=True,
+        noop_pending=True,
+        unreported=True,
+    )
+    root_node.store.write(ours)
+    assert last_run(root_node) == LastRun(
+        verdict="failed",
+        ended=ours.ended,
+        duration_s=ours.duration_s,
+        counts={"failed": 1},
+        environment="staging",
+        reason="Exec[a]",
+        cached_catalog_status="on_failure",
+        noop=True,
+        noop_pending=True,
+        unreported=True,
+    )
+
+
+def test_last_run_by_its_summary_where_no_reports_are_kept(root_node: Node, puppet: FakePuppet) -> None:
     puppet.summary.write_text(SUMMARY)
-    last = status.look(here)["last"]
-    assert (last["verdict"], last["ended"], last["environment"]) == ("changed", 1769072702, "staging")
+    last = last_run(root_node)
+    assert (last.verdict, last.ended, last.environment) == ("changed", 1769072702, "staging")
+    assert (last.duration_s, last.counts["total"]) == (2.25, 8)
 
 
-def test_a_newer_summary_tells_more_than_an_old_report(here: Node, puppet: FakePuppet) -> None:
+def test_last_run_by_its_summary_if_that_is_newer_than_the_report(
+    root_node: Node, puppet: FakePuppet
+) -> None:
     puppet.report.write_text(report(status="failed"))
-    puppet.summary.write_text(SUMMARY)  # of the same run: it was written when the report had ended
-    assert status.look(here)["last"]["verdict"] == "failed"
+    puppet.summary.write_text(SUMMARY)  # of the same run: written when the report had ended
+    assert last_run(root_node).verdict == "failed"
     puppet.summary.write_text(SUMMARY.replace("last_run: 1769072702", "last_run: 1769079999"))
-    assert status.look(here)["last"]["verdict"] == "changed"
+    assert last_run(root_node).verdict == "changed"
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "time: {}"])
-def test_what_cannot_be_read_tells_nothing(here: Node, puppet: FakePuppet, content: str) -> None:
+def test_last_run_is_none_without_a_valid_report_and_summary(
+    root_node: Node, puppet: FakePuppet, content: str
+) -> None:
     puppet.report.write_text(content)
     puppet.summary.write_text(content)
-    assert status.look(here)["last"] is None
+    assert status.look(root_node).last is None
 
 
-# ---- for real
+# ---- with real processes
 
 
-def test_the_handler_tells_it_and_asks_puppet_once(node: House) -> None:
+def test_handler_answers_a_status_and_asks_puppet_once(node: FakeNode) -> None:
     for number in range(2):
         question = Question(node, Status(), run=new_run(number))
         answer = question.answer()
-        assert (answer.kind, answer.status, question.end()) == ("status", NOTHING, 0)
-    assert len(node.puppet.asked()) == 1
+        assert (answer.kind, answer.status, question.end()) == (STATUS, IDLE_NODE, 0)
+    assert len(node.puppet.calls()) == 1
     assert (node.puppet.runs(), node.store.newest(), node.events()) == ([], [], [])
 
 
-def test_the_handler_says_what_keeps_it_from_telling(node: House) -> None:
+def test_handler_answers_why_puppet_cannot_be_asked_and_logs_it(node: FakeNode) -> None:
     node.puppet.path.unlink()
-    question = Question(node, Status(), run=new_run(1))
+    question = Question(node, Status(), run=new_run(1), stderr=subprocess.PIPE)
     answer = question.answer()
-    assert (answer.kind, question.end()) == ("cannot", 0)
-    assert "no puppet at" in str(answer.reason)
+    reason = f"no puppet at {node.puppet.path}; install it, or set [puppet] path"
+    assert (answer.kind, answer.reason) == (CANNOT, reason)
+    assert question.errors() == f"<4>status: {reason}\n"
+    assert question.end() == 0
+
+
+def test_handler_logs_on_one_line_why_puppet_cannot_be_asked(node: FakeNode) -> None:
+    node.puppet.path.write_text("#!/bin/sh\nprintf 'Error: \\033[31mbroken\\n<0>forged\\n' >&2\nexit 1\n")
+    question = Question(node, Status(), run=new_run(1), stderr=subprocess.PIPE)
+    assert "config print does not tell" in str(question.answer().reason)
+    [line] = question.errors().splitlines()
+    assert line.startswith("<4>status: ") and line.endswith(": Error: \\x1b[31mbroken")
+    assert question.end() == 0

@@ -1,4 +1,4 @@
-"""Waiting for one's turn: for the verdict of the run before, but not for ever, and not beyond an hour."""
+"""Who runs next: earlier runs are concluded first, the queue has one place, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -12,206 +12,255 @@ from typing import Any
 
 import pytest
 
-from tests.unit.processes import dead, live
-from twitch import runs
-from twitch.messages import Answer, Run
-from twitch.root import turn
+from tests.unit.concluding import begun, dead_claim, read
+from tests.unit.processes import LIMIT_S, live
+from twitch.messages import BUSY, FULL, QUEUED, STARTED, Answer, Run
+from twitch.records import QUEUED as IN_QUEUE
+from twitch.records import RUNNING
+from twitch.root import conclude, turn
 from twitch.root.node import Node
-from twitch.runs import Claim
+from twitch.root.store import Claim, start_time
 
 FIRST, SECOND, THIRD = "1" * 32, "2" * 32, "3" * 32
-ASKED = Run("anonymous", "192.0.2.7", queue=True)
+ANONYMOUS = Run("anonymous", "192.0.2.7", queue=True)
+NAMED = Run("token:deploy", "192.0.2.8", named=True, tags=("a",))
+
+Events = list[dict[str, Any]]
 
 
-def record(here: Node, run: str, **more: Any) -> runs.Record:
-    """The record of a run that has begun."""
-    return {
-        "run": run,
-        "state": runs.RUNNING,
-        "asked": time.time(),
-        "started": time.time(),
-        "caller": "anonymous",
-        "client": "192.0.2.7",
-        "options": {"noop": False, "tags": [], "environment": None},
-        "command": "agent",
-        "settings": here.settings._asdict(),
-        **more,
-    }
+def lockfile(root_node: Node) -> Path:
+    return Path(root_node.settings.agent_catalog_run_lockfile)
 
 
-def test_where_nothing_is_left_open_there_is_nothing_to_settle(here: Node) -> None:
-    turn.settle(here.store)
-    here.store.claim_current(Claim(FIRST, dead(), 1, {}, ended=1.0))
-    turn.settle(here.store)
+# ---- earlier runs are settled first
 
 
-def test_the_next_one_waits_for_the_verdict(here: Node) -> None:
-    claim = Claim(FIRST, dead(), 1, {})
-    here.store.write(record(here, FIRST))
-    here.store.claim_current(claim)
-    settling = threading.Thread(target=turn.settle, args=(here.store,))
+def test_settle_without_an_open_run_does_nothing(root_node: Node) -> None:
+    turn.settle(root_node.store)
+    ended = dead_claim(FIRST, ended=1.0)
+    root_node.store.claim_current(ended)
+    turn.settle(root_node.store)
+    assert root_node.store.current() == ended
+
+
+def test_settle_waits_for_the_verdict_of_a_run_that_has_ended(root_node: Node) -> None:
+    claim = dead_claim(FIRST)
+    begun(root_node, FIRST)
+    root_node.store.claim_current(claim)
+    settling = threading.Thread(target=turn.settle, args=(root_node.store,))
     settling.start()
     settling.join(2 * turn.CONCLUDE_LOOK_S)
     assert settling.is_alive()
-    here.store.claim_current(claim._replace(ended=1.0))
-    settling.join()
+    root_node.store.claim_current(claim._replace(ended=1.0))
+    settling.join(LIMIT_S)
+    assert not settling.is_alive()
 
 
-def test_a_claim_without_a_record_is_nothing_to_wait_for(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Killed between the two: nobody was told of this run, and no conclude will come.
+def test_settle_does_not_wait_for_a_claim_without_a_record(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Killed between its claim and its record: no caller knows of this run, and no conclude will come.
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 3600)
-    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
-    turn.settle(here.store)
-    current = here.store.current()
+    root_node.store.claim_current(dead_claim(FIRST))
+    turn.settle(root_node.store)
+    current = root_node.store.current()
     assert current is not None and current.ended is not None
-
-
-@pytest.mark.parametrize("slot", ["current", "queued"])
-def test_a_run_whose_conclude_was_killed_gets_its_verdict_from_the_next(
-    here: Node, slot: str, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
-    state = runs.RUNNING if slot == "current" else runs.QUEUED
-    here.store.write(record(here, FIRST, state=state))
-    getattr(here.store, f"claim_{slot}")(Claim(FIRST, dead(), 1, {}))
-    turn.settle(here.store)
-    found = here.store.read(FIRST)
-    assert found is not None
-    assert (found["state"], found["verdict"]) == (
-        ("finished", "interrupted") if slot == "current" else ("finished", "not attempted")
-    )
-    assert [event["run"] for event in events] == [FIRST]
-    assert here.store.queue_claim() is None
-    turn.settle(here.store)
-    assert len(events) == 1
-
-
-def test_who_comes_next_ends_what_was_left_open_before_anything_is_decided(
-    here: Node, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
-    here.config = here.config._replace(cooldown_s=0)
-    here.store.write(record(here, FIRST))
-    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
-    assert turn.decide(here, SECOND, ASKED).kind == "started"
-    assert (here.store.read(FIRST) or {})["state"] == "finished"
-
-
-def test_a_claim_without_an_open_record_is_only_let_go(
-    here: Node, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
-    here.store.claim_current(Claim(FIRST, dead(), 1, {}))
-    turn.settle(here.store)
-    current = here.store.current()
-    assert current is not None and current.ended is not None
+    assert not root_node.store.recorded(FIRST)
     assert events == []
 
 
-def test_who_has_waited_for_an_hour_waits_no_longer(
-    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("claim", "state", "verdict"),
+    [
+        pytest.param("claim_current", RUNNING, "interrupted", id="running"),
+        pytest.param("claim_queued", IN_QUEUE, "not attempted", id="queued"),
+    ],
+)
+def test_settle_concludes_a_run_whose_conclude_was_killed(
+    root_node: Node, claim: str, state: str, verdict: str, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    begun(root_node, FIRST, state)
+    getattr(root_node.store, claim)(dead_claim(FIRST))
+    turn.settle(root_node.store)
+    record = read(root_node.store, FIRST)
+    assert (record.state, record.verdict) == ("finished", verdict)
+    assert [event["run"] for event in events] == [FIRST]
+    assert root_node.store.queue_claim() is None
+    turn.settle(root_node.store)
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize("claim", ["claim_current", "claim_queued"])
+def test_settle_ends_a_run_with_an_invalid_record_at_once(
+    root_node: Node, claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 3600)
+    Path(root_node.store.path(FIRST)).write_text("{")
+    getattr(root_node.store, claim)(dead_claim(FIRST))
+    turn.settle(root_node.store)
+    record = read(root_node.store, FIRST)
+    assert (record.state, record.verdict) == ("finished", "interrupted")
+    assert root_node.store.queue_claim() is None
+
+
+def test_decide_first_concludes_an_abandoned_run(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    root_node.config = root_node.config._replace(cooldown_s=0)
+    begun(root_node, FIRST)
+    root_node.store.claim_current(dead_claim(FIRST))
+    assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(STARTED, run=SECOND)
+    assert read(root_node.store, FIRST).state == "finished"
+
+
+def test_decide_first_ends_an_abandoned_run_that_conclude_fails_on(
+    root_node: Node, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    monkeypatch.setattr(conclude, "conclude", fail)
+    root_node.config = root_node.config._replace(cooldown_s=0)
+    begun(root_node, FIRST)
+    root_node.store.claim_current(dead_claim(FIRST))
+    assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(STARTED, run=SECOND)
+    assert read(root_node.store, FIRST).verdict == "interrupted"
+
+
+# ---- waiting in the queue
+
+
+def test_wait_ends_after_the_queue_timeout(
+    root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn, "QUEUE_TIMEOUT_S", -1)
     with live(tmp_path, "puppet-x") as pid:
-        Path(here.settings.agent_catalog_run_lockfile).write_text(str(pid))
-        assert turn.decide(here, SECOND, ASKED).kind == "queued"
-        assert turn.wait(here, SECOND, ASKED) == "Puppet was busy for -1 s"
-    assert here.store.queue_claim() is None
+        lockfile(root_node).write_text(str(pid))
+        assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(QUEUED, run=SECOND)
+        with pytest.raises(turn.NotAttempted, match=r"^Puppet was busy for -1 s$"):
+            turn.wait(root_node, SECOND, ANONYMOUS)
+    assert root_node.store.queue_claim() is None
 
 
 @pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an-old-kernel", "a-filter"])
-def test_where_the_end_of_a_process_is_not_told_it_is_looked_for(
-    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+def test_wait_looks_again_where_pidfd_cannot_be_used(
+    root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     def refuse(pid: int) -> int:
-        lock.unlink()
+        lockfile(root_node).unlink()
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(turn, "QUEUE_LOOK_S", 0.01)
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    lock = Path(here.settings.agent_catalog_run_lockfile)
     with live(tmp_path, "puppet-x") as pid:
-        lock.write_text(str(pid))
-        assert turn.decide(here, SECOND, ASKED).kind == "queued"
-        assert turn.wait(here, SECOND, ASKED) is None
-    assert (here.store.read(SECOND) or {})["state"] == "running"
+        lockfile(root_node).write_text(str(pid))
+        assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(QUEUED, run=SECOND)
+        turn.wait(root_node, SECOND, ANONYMOUS)
+    assert read(root_node.store, SECOND).state == "running"
 
 
-def test_who_waits_waits_for_the_cooldown_as_well(here: Node) -> None:
-    here.config = here.config._replace(cooldown_s=1)
+def test_wait_lasts_for_the_cooldown_as_well(root_node: Node) -> None:
+    root_node.config = root_node.config._replace(cooldown_s=1)
     ended = time.time()
-    here.store.claim_current(Claim(FIRST, dead(), 1, {}, ended=ended))
-    here.store.write(record(here, SECOND, state=runs.QUEUED))
-    assert turn.wait(here, SECOND, ASKED) is None
-    assert (here.store.read(SECOND) or {})["started"] >= ended + 0.99
+    root_node.store.claim_current(dead_claim(FIRST, ended=ended))
+    begun(root_node, SECOND, IN_QUEUE)
+    turn.wait(root_node, SECOND, ANONYMOUS)
+    assert (read(root_node.store, SECOND).started or 0) >= ended + 0.99
 
 
-def test_a_lock_that_passes_from_one_to_another_is_followed(
-    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_wait_follows_a_lock_that_passes_to_another_puppet(
+    root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn, "QUEUE_LOOK_S", 0.01)
-    lock = Path(here.settings.agent_catalog_run_lockfile)
+    lock = lockfile(root_node)
     with live(tmp_path, "puppet-x") as first, live(tmp_path, "puppet-y") as second:
         lock.write_text(str(first))
-        assert turn.decide(here, SECOND, ASKED).kind == "queued"
+        assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(QUEUED, run=SECOND)
         lock.write_text(str(second))
-        waiting = threading.Thread(target=turn.wait, args=(here, SECOND, ASKED))
+        waiting = threading.Thread(target=turn.wait, args=(root_node, SECOND, ANONYMOUS))
         waiting.start()
         lock.unlink()
-        waiting.join()
-    assert (here.store.read(SECOND) or {})["state"] == "running"
+        waiting.join(LIMIT_S)
+        assert not waiting.is_alive()
+    assert read(root_node.store, SECOND).state == "running"
 
 
-# ---- strangers in the waiting slot
+def test_wait_ends_when_the_agent_is_disabled(root_node: Node) -> None:
+    begun(root_node, SECOND, IN_QUEUE)
+    root_node.store.claim_queued(dead_claim(SECOND, ended=1.0))
+    Path(root_node.settings.agent_disabled_lockfile).write_text("")
+    with pytest.raises(turn.NotAttempted, match=r"^Puppet disabled: no reason given$"):
+        turn.wait(root_node, SECOND, ANONYMOUS)
+    assert root_node.store.queue_claim() is None
+    assert read(root_node.store, SECOND).state == "queued"
 
 
-NAMED = Run("token:deploy", "192.0.2.8", named=True, tags=("a",))
+def test_record_that_is_lost_in_the_queue_is_written_again(root_node: Node) -> None:
+    turn.wait(root_node, SECOND, ANONYMOUS)
+    [record] = root_node.store.newest()
+    assert (record.run, record.state, record.caller) == (SECOND, "running", "anonymous")
+    assert record.asked == record.started
+
+
+# ---- named callers before anonymous ones
 
 
 @pytest.fixture
-def stranger(here: Node, tmp_path: Path) -> Iterator[int]:
-    """Somebody without a name waits, in a process of its own."""
+def anonymous_in_queue(root_node: Node, tmp_path: Path) -> Iterator[None]:
+    """Let an anonymous caller's run wait in the queue, in a process of its own."""
     with live(tmp_path, "waiting") as pid:
-        start = runs.start_time(pid)
+        start = start_time(pid)
         assert start is not None
-        here.store.claim_queued(Claim(FIRST, pid, start, ASKED.options(), named=False))
-        here.store.write(record(here, FIRST, state=runs.QUEUED))
-        yield pid
+        root_node.store.claim_queued(Claim(FIRST, pid, start, ANONYMOUS.options, named=False))
+        begun(root_node, FIRST, IN_QUEUE)
+        yield
+
+
+@pytest.fixture
+def foreign_run(root_node: Node, tmp_path: Path) -> Iterator[None]:
+    """Let a Puppet that we did not start hold the lock."""
+    with live(tmp_path, "puppet-x") as pid:
+        lockfile(root_node).write_text(str(pid))
+        yield
 
 
 @pytest.mark.parametrize("question", [NAMED, NAMED._replace(queue=True)], ids=["now", "queue"])
-def test_who_has_a_name_need_not_wait_for_a_strangers_cooldown(
-    here: Node, stranger: int, question: Run
+def test_named_caller_starts_while_an_anonymous_one_waits_for_its_cooldown(
+    root_node: Node, anonymous_in_queue: None, question: Run
 ) -> None:
-    here.store.claim_current(Claim(SECOND, dead(), 1, {}, ended=time.time()))
-    assert turn.decide(here, THIRD, ASKED._replace(noop=True)).kind == "busy"
-    assert turn.decide(here, THIRD, question) == Answer("started", run=THIRD)
-    waiting = here.store.queued()
-    assert waiting is not None and waiting.run == FIRST
+    root_node.store.claim_current(dead_claim(SECOND, ended=time.time()))
+    another = ANONYMOUS._replace(noop=True)
+    assert turn.decide(root_node, THIRD, another) == Answer(FULL, run=FIRST)
+    assert turn.decide(root_node, THIRD, another._replace(queue=False)) == Answer(BUSY)
+    assert turn.decide(root_node, THIRD, question) == Answer(STARTED, run=THIRD)
+    queued = root_node.store.queued()
+    assert queued is not None and queued.run == FIRST
 
 
-def test_who_has_a_name_takes_a_strangers_place(here: Node, stranger: int, tmp_path: Path) -> None:
-    lock = Path(here.settings.agent_catalog_run_lockfile)
-    with live(tmp_path, "puppet-x") as pid:
-        lock.write_text(str(pid))
-        assert turn.decide(here, THIRD, NAMED).kind == "busy"
-        assert turn.decide(here, THIRD, NAMED._replace(queue=True)) == Answer("queued", run=THIRD)
-        assert turn.wait(here, FIRST, ASKED) == "a caller with a name took its place"
-        # Nobody takes it from somebody who has a name as well.
-        fourth = NAMED._replace(queue=True, noop=True)
-        assert turn.decide(here, FIRST, fourth) == Answer("busy", run=THIRD)
-    waiting = here.store.queue_claim()
-    assert waiting is not None and waiting.run == THIRD
+def test_named_caller_takes_the_place_of_an_anonymous_one_in_the_queue(
+    root_node: Node, anonymous_in_queue: None, foreign_run: None
+) -> None:
+    assert turn.decide(root_node, THIRD, NAMED) == Answer(BUSY)
+    assert turn.decide(root_node, THIRD, NAMED._replace(queue=True)) == Answer(QUEUED, run=THIRD)
+    with pytest.raises(turn.NotAttempted, match=r"^a caller with a name took its place in the queue$"):
+        turn.wait(root_node, FIRST, ANONYMOUS)
+    queued = root_node.store.queue_claim()
+    assert queued is not None and queued.run == THIRD
 
 
-def test_who_has_a_name_and_wants_the_same_joins(here: Node, stranger: int, tmp_path: Path) -> None:
-    with live(tmp_path, "puppet-x") as pid:
-        Path(here.settings.agent_catalog_run_lockfile).write_text(str(pid))
-        same = NAMED._replace(queue=True, tags=())
-        assert turn.decide(here, THIRD, same) == Answer("queued", run=FIRST)
+def test_queue_is_full_when_a_named_caller_has_its_place(root_node: Node, foreign_run: None) -> None:
+    assert turn.decide(root_node, THIRD, NAMED._replace(queue=True)) == Answer(QUEUED, run=THIRD)
+    for another in (NAMED._replace(queue=True, noop=True), ANONYMOUS):
+        assert turn.decide(root_node, FIRST, another) == Answer(FULL, run=THIRD)
+    queued = root_node.store.queue_claim()
+    assert queued is not None and queued.run == THIRD
 
 
-def test_a_record_that_is_lost_while_it_waits_is_made_anew(here: Node) -> None:
-    assert turn.wait(here, SECOND, ASKED) is None
-    assert isinstance((here.store.read(SECOND) or {})["asked"], float)
-    assert [record["run"] for record in here.store.newest()] == [SECOND]
+def test_named_caller_with_an_equal_request_joins_the_queued_run(
+    root_node: Node, anonymous_in_queue: None, foreign_run: None
+) -> None:
+    equal = NAMED._replace(queue=True, tags=())
+    assert turn.decide(root_node, THIRD, equal) == Answer(QUEUED, run=FIRST)

@@ -1,4 +1,4 @@
-"""What became of a run: every outcome that was seen with a real Puppet, and what is said of it."""
+"""The verdict for each outcome that was seen with a real Puppet, and its reason."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twitch.records import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
 from twitch.root.report import COUNTS, STATUSES, Report, Summary
 from twitch.root.verdict import Facts, Verdict, from_summary, judge
-from twitch.runs import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
 
 
-def counted(**counts: int) -> dict[str, int]:
+def all_counts(**counts: int) -> dict[str, int]:
     return {**dict.fromkeys(COUNTS, 0), **counts}
 
 
@@ -27,96 +27,108 @@ REPORT = Report(
     cached_catalog_status="not_used",
     began=1769072700.0,
     duration_s=2.0,
-    counts=counted(total=12),
+    counts=all_counts(total=12),
     failed_resources=(),
 )
 SUMMARY = Summary(
-    last_run=1769072702.0, completed=True, environment=None, duration_s=2.0, counts=counted(total=12)
+    last_run=1769072702.0, completed=True, environment=None, duration_s=2.0, counts=all_counts(total=12)
 )
 
 
-def report(status: str = UNCHANGED, completed: bool = True, **more: Any) -> Report:
+def reported(status: str = UNCHANGED, completed: bool = True, **more: Any) -> Report:
     return REPORT._replace(status=status, transaction_completed=completed, **more)
 
 
-NO_CATALOG = counted()
+NO_CATALOG = all_counts()
 TOLD_TO_STOP = "Puppet was told to stop before it was done"
 GAVE_UP = "Puppet gave up before the end of its catalog"
-TWO: dict[str, Any] = {"failed_resources": ("Exec[a]", "File[b]"), "counts": counted(total=12, failed=2)}
+TWO: dict[str, Any] = {"failed_resources": ("Exec[a]", "File[b]"), "counts": all_counts(total=12, failed=2)}
 MANY: dict[str, Any] = {
     "failed_resources": tuple(f"Exec[{i}]" for i in range(20)),
-    "counts": counted(total=99, failed=42),
+    "counts": all_counts(total=99, failed=42),
 }
-OTHER_NAMED = "no catalog of environment staging was applied; the server does not know it"
+NO_STAGING = "no catalog of environment staging was applied; the server does not know it"
 
-# exit status and report: how Puppet 7 and 8 end, with --detailed-exitcodes and --onetime
+# Exit status and report, as Puppet 7 and 8 end with --detailed-exitcodes and --onetime.
 WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
-    "nothing-to-do": ("0", report(), UNCHANGED, None),
-    "changes": ("2", report(CHANGED), CHANGED, None),
-    "failed-resources": ("4", report(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
-    "failed-resources-and-changes": ("6", report(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
+    "nothing-to-do": ("0", reported(), UNCHANGED, None),
+    "changes": ("2", reported(CHANGED), CHANGED, None),
+    "failed-resources": ("4", reported(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
+    "failed-resources-and-changes": ("6", reported(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
     "many-failed-resources": (
         "4",
-        report(FAILED, **MANY),
+        reported(FAILED, **MANY),
         FAILED,
         "Exec[0], Exec[1], Exec[2], Exec[3], Exec[4] and 37 more",
     ),
     "one-more-failed-resource": (
         "4",
-        report(FAILED, **{**MANY, "counts": counted(total=99, failed=6)}),
+        reported(FAILED, **{**MANY, "counts": all_counts(total=99, failed=6)}),
         FAILED,
         "Exec[0], Exec[1], Exec[2], Exec[3], Exec[4] and 1 more",
     ),
-    "noop-with-pending-changes": ("0", report(noop=True, noop_pending=True), UNCHANGED, None),
-    "a-tag-that-matches-nothing": ("0", report(), UNCHANGED, None),
-    "compile-error": ("1", report(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
+    "noop-with-pending-changes": ("0", reported(noop=True, noop_pending=True), UNCHANGED, None),
+    "a-tag-that-matches-nothing": ("0", reported(), UNCHANGED, None),
+    "compile-error": ("1", reported(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
     "server-unreachable-and-cached-catalog": (
         "0",
-        report(cached_catalog_status="on_failure"),
+        reported(cached_catalog_status="on_failure"),
         UNCHANGED,
         None,
     ),
-    "sigterm-in-the-middle": ("0", report(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
-    "runtimeout-in-the-middle": ("1", report(FAILED, False), FAILED, GAVE_UP),
-    "a-cycle": ("1", report(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
-    "sigterm-when-some-had-failed": ("0", report(FAILED, False, **TWO), INTERRUPTED, TOLD_TO_STOP),
-    "sigterm-before-the-catalog": ("0", report(FAILED, False, counts=NO_CATALOG), INTERRUPTED, TOLD_TO_STOP),
-    "changed-but-not-to-the-end": ("0", report(CHANGED, False), INTERRUPTED, TOLD_TO_STOP),
+    "sigterm-in-the-middle": ("0", reported(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
+    "runtimeout-in-the-middle": ("1", reported(FAILED, False), FAILED, GAVE_UP),
+    "a-cycle": ("1", reported(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
+    "sigterm-when-some-had-failed": ("0", reported(FAILED, False, **TWO), INTERRUPTED, TOLD_TO_STOP),
+    "sigterm-before-the-catalog": (
+        "0",
+        reported(FAILED, False, counts=NO_CATALOG),
+        INTERRUPTED,
+        TOLD_TO_STOP,
+    ),
+    "changed-but-not-to-the-end": ("0", reported(CHANGED, False), INTERRUPTED, TOLD_TO_STOP),
 }
 
 
-@pytest.mark.parametrize(("status", "told", "word", "reason"), WITH_REPORT.values(), ids=WITH_REPORT)
-def test_with_a_report(status: str, told: Report, word: str, reason: Optional[str]) -> None:
-    assert judge(facts(status, report=told)) == Verdict(word, reason)
+@pytest.mark.parametrize(("status", "report", "word", "reason"), WITH_REPORT.values(), ids=WITH_REPORT)
+def test_verdict_with_a_report(status: str, report: Report, word: str, reason: Optional[str]) -> None:
+    assert judge(facts(status, report=report)) == Verdict(word, reason)
 
 
 MASTERLESS: dict[str, tuple[str, Report, str, Optional[str]]] = {
-    "sigterm-in-the-middle": ("1", report(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
-    "a-cycle": ("1", report(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
-    "nothing-begun": ("1", report(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
+    "sigterm-in-the-middle": ("1", reported(FAILED, False), INTERRUPTED, TOLD_TO_STOP),
+    "a-cycle": ("1", reported(FAILED, False, **TWO), FAILED, f"{GAVE_UP}: Exec[a], File[b]"),
+    "nothing-begun": ("1", reported(FAILED, False, counts=NO_CATALOG), FAILED, "no catalog was applied"),
 }
 
 
-@pytest.mark.parametrize(("status", "told", "word", "reason"), MASTERLESS.values(), ids=MASTERLESS)
-def test_without_a_server(status: str, told: Report, word: str, reason: Optional[str]) -> None:
-    known = facts(status, report=told, masterless=True, requested_environment="production")
-    assert judge(known) == Verdict(word, reason)
+@pytest.mark.parametrize(("status", "report", "word", "reason"), MASTERLESS.values(), ids=MASTERLESS)
+def test_verdict_without_a_server(status: str, report: Report, word: str, reason: Optional[str]) -> None:
+    masterless = facts(status, report=report, masterless=True, requested_environment="production")
+    assert judge(masterless) == Verdict(word, reason)
 
 
 ENVIRONMENT: dict[str, tuple[str, Report, str, Optional[str]]] = {
-    "as-asked": ("2", report(CHANGED, environment="staging"), CHANGED, None),
-    "assigned-by-the-server": ("2", report(CHANGED), CHANGED, "the server assigns environment production"),
-    "not-told": ("2", report(CHANGED, environment=None), CHANGED, None),
-    "unknown": ("1", report(FAILED, False, environment="staging", counts=NO_CATALOG), FAILED, OTHER_NAMED),
-    "assigned-and-failed": ("4", report(FAILED), FAILED, "the server assigns environment production"),
-    "assigned-and-resources-failed": ("4", report(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
+    "as-asked": ("2", reported(CHANGED, environment="staging"), CHANGED, None),
+    "assigned-by-the-server": ("2", reported(CHANGED), CHANGED, "the server assigns environment production"),
+    "not-reported": ("2", reported(CHANGED, environment=None), CHANGED, None),
+    "unknown": (
+        "1",
+        reported(FAILED, False, environment="staging", counts=NO_CATALOG),
+        FAILED,
+        NO_STAGING,
+    ),
+    "assigned-and-failed": ("4", reported(FAILED), FAILED, "the server assigns environment production"),
+    "assigned-and-resources-failed": ("4", reported(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
 }
 
 
-@pytest.mark.parametrize(("status", "told", "word", "reason"), ENVIRONMENT.values(), ids=ENVIRONMENT)
-def test_with_an_environment_of_ones_own(status: str, told: Report, word: str, reason: Optional[str]) -> None:
-    found = judge(facts(status, report=told, requested_environment="staging"))
-    assert (found.word, (found.reason or "")[: len(reason or "")]) == (word, reason or "")
+@pytest.mark.parametrize(("status", "report", "word", "reason"), ENVIRONMENT.values(), ids=ENVIRONMENT)
+def test_verdict_with_a_requested_environment(
+    status: str, report: Report, word: str, reason: Optional[str]
+) -> None:
+    verdict = judge(facts(status, report=report, requested_environment="staging"))
+    assert (verdict.word, (verdict.reason or "")[: len(reason or "")]) == (word, reason or "")
 
 
 def killed(signal: str) -> dict[str, Any]:
@@ -146,7 +158,7 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
         "Puppet exited with 0 before its run began",
     ),
     "sigkill": (killed("KILL"), INTERRUPTED, "Puppet was killed by SIGKILL"),
-    "sigkill-and-somebody-elses-run": (
+    "sigkill-and-another-run": (
         {**killed("KILL"), "other_run": True},
         INTERRUPTED,
         "Puppet was killed by SIGKILL",
@@ -157,7 +169,7 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
         NOT_ATTEMPTED,
         "killed by SIGTERM before Puppet began",
     ),
-    "nobody-knows": (
+    "not-known": (
         {"exit_code": "", "exit_status": "", "log_begun": True},
         INTERRUPTED,
         "how Puppet ended is not known",
@@ -165,9 +177,9 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("known", "word", "reason"), WITHOUT_REPORT.values(), ids=WITHOUT_REPORT)
-def test_without_a_report(known: dict[str, Any], word: str, reason: str) -> None:
-    assert judge(facts(**known)) == Verdict(word, reason)
+@pytest.mark.parametrize(("fields", "word", "reason"), WITHOUT_REPORT.values(), ids=WITHOUT_REPORT)
+def test_verdict_without_a_report(fields: dict[str, Any], word: str, reason: str) -> None:
+    assert judge(facts(**fields)) == Verdict(word, reason)
 
 
 SPOILT: dict[str, tuple[str, str]] = {
@@ -180,7 +192,7 @@ SPOILT: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("status", "word"), SPOILT.values(), ids=SPOILT)
-def test_with_a_report_that_is_not_whole(status: str, word: str) -> None:
+def test_verdict_with_a_report_that_is_not_whole(status: str, word: str) -> None:
     reason = "its report is missing or not whole"
     assert judge(facts(status, spoilt_report=True)) == Verdict(word, reason, unreported=True)
 
@@ -192,30 +204,27 @@ UNREPORTED: dict[str, tuple[str, Summary, str, Optional[str]]] = {
     "failed": ("4", SUMMARY, FAILED, "resources failed"),
     "failed-and-changed": ("6", SUMMARY, FAILED, "resources failed"),
     "no-catalog": ("1", STOPPED, FAILED, "no catalog was applied"),
-    "a-cycle": ("1", STOPPED._replace(counts=counted(total=2, failed=2)), FAILED, "resources failed"),
+    "a-cycle": ("1", STOPPED._replace(counts=all_counts(total=2, failed=2)), FAILED, "resources failed"),
     "stopped": ("0", STOPPED, INTERRUPTED, TOLD_TO_STOP),
 }
 
 
-@pytest.mark.parametrize(("status", "told", "word", "reason"), UNREPORTED.values(), ids=UNREPORTED)
-def test_where_a_site_keeps_no_reports(status: str, told: Summary, word: str, reason: Optional[str]) -> None:
-    assert judge(facts(status, summary=told)) == Verdict(word, reason, unreported=True)
+@pytest.mark.parametrize(("status", "summary", "word", "reason"), UNREPORTED.values(), ids=UNREPORTED)
+def test_verdict_by_the_summary(status: str, summary: Summary, word: str, reason: Optional[str]) -> None:
+    assert judge(facts(status, summary=summary)) == Verdict(word, reason, unreported=True)
 
 
 @pytest.mark.parametrize(
-    ("told", "word"),
+    ("summary", "word"),
     [
         pytest.param(SUMMARY, UNCHANGED, id="unchanged"),
-        pytest.param(SUMMARY._replace(counts=counted(total=9, changed=1)), CHANGED, id="changed"),
-        pytest.param(SUMMARY._replace(counts=counted(total=9, changed=1, failed=1)), FAILED, id="failed"),
+        pytest.param(SUMMARY._replace(counts=all_counts(total=9, changed=1)), CHANGED, id="changed"),
+        pytest.param(SUMMARY._replace(counts=all_counts(total=9, changed=1, failed=1)), FAILED, id="failed"),
         pytest.param(STOPPED, FAILED, id="not-to-its-end"),
     ],
 )
-def test_a_summary_alone_has_a_word(told: Summary, word: str) -> None:
-    assert from_summary(told) == word
-
-
-WORDS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
+def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
+    assert from_summary(summary) == word
 
 
 @given(
@@ -223,7 +232,7 @@ WORDS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
         Facts,
         exit_code=st.sampled_from(["exited", "killed", "dumped", ""]),
         exit_status=st.sampled_from(["0", "1", "2", "4", "6", "255", "TERM", ""]),
-        report=st.none() | st.builds(report, st.sampled_from(STATUSES), st.booleans()),
+        report=st.none() | st.builds(reported, st.sampled_from(STATUSES), st.booleans()),
         summary=st.none() | st.sampled_from([SUMMARY, STOPPED]),
         log_begun=st.booleans(),
         other_run=st.booleans(),
@@ -233,18 +242,18 @@ WORDS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
         masterless=st.booleans(),
     )
 )
-def test_nothing_is_called_good_that_nobody_has_said_was_done(known: Facts) -> None:
+def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -> None:
     word = judge(known).word
-    assert word in WORDS
+    assert word in VERDICTS
     if word in (UNCHANGED, CHANGED):
         by_report = known.report is not None and known.report.transaction_completed
         by_summary = known.summary is not None and known.exit_status in ("0", "2")
-        # With --detailed-exitcodes nothing exits with 2 but a run that has changed something.
+        # With --detailed-exitcodes Puppet exits 2 only after a run that has changed something.
         by_status = known.exit_status == "2" and word == CHANGED
         assert by_report or (known.report is None and (by_summary or by_status))
 
 
-def facts(exit_status: str = "0", **known: Any) -> Facts:
+def facts(exit_status: str = "0", **fields: Any) -> Facts:
     defaults = {
         "exit_code": "exited",
         "report": None,
@@ -253,4 +262,4 @@ def facts(exit_status: str = "0", **known: Any) -> Facts:
         "other_run": False,
         "disabled": None,
     }
-    return Facts(**{**defaults, "exit_status": exit_status, **known})
+    return Facts(**{**defaults, "exit_status": exit_status, **fields})

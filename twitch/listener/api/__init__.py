@@ -1,1 +1,1 @@
-"""What each path answers: routes, endpoints, and how an answer is written."""
+"""The HTTP API: the routes, an endpoint for each, and how an answer is written."""

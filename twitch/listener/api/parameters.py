@@ -1,7 +1,7 @@
-"""What a request asks for besides its path: from the query, a form or a JSON object, to checked values.
+"""The parameters of a request: read from the query, a form or a JSON object, and checked.
 
-Whatever is unknown, repeated or malformed is refused by name. A parameter that was misspelt and
-silently ignored would be a run without `noop`.
+An unknown, repeated or invalid parameter is refused by name, because ignoring a misspelt `noop` would
+start a run that changes things.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Optional
+from typing import NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from twitch.errors import HTTPError
-from twitch.listener.exchange import Request
+from twitch.listener.exchange import HTTPError, Request
 from twitch.messages import ENVIRONMENT, MAX_TAGS, TAG
 
-# A caller who waits longer than a day has forgotten that it waits; Puppet's own limit is an hour.
+# Puppet ends a run after an hour (runtimeout); a caller that waits for a day has been forgotten.
 MAX_WAIT_S = 24 * 3600
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -24,14 +23,14 @@ UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Parameters:
-    """The parameters of one request; each getter checks one of them."""
+    """The parameters of one request. Each method returns one of them, or raises `HTTPError` (400)."""
 
-    def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = given
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """true or false; a bare `?name` is true, as it always was."""
-        value = self._given.get(name)
+        """Return true or false; a bare `?name` is true, as in every version."""
+        value = self._texts.get(name)
         if value is None:
             return default
         if value not in ("", "true", "false"):
@@ -39,8 +38,8 @@ class Parameters:
         return value != "false"
 
     def seconds(self, name: str) -> Optional[int]:
-        """A whole number of seconds."""
-        value = self._given.get(name)
+        """Return a whole number of seconds up to MAX_WAIT_S, or None."""
+        value = self._texts.get(name)
         if value is None:
             return None
         if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > MAX_WAIT_S:
@@ -48,8 +47,8 @@ class Parameters:
         return int(value)
 
     def age(self, name: str) -> Optional[int]:
-        """A span of time such as 90, 90s, 30m, 2h or 7d, in seconds."""
-        value = self._given.get(name)
+        """Return the seconds in a span of time such as 90, 90s, 30m, 2h or 7d, or None."""
+        value = self._texts.get(name)
         if value is None:
             return None
         span = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
@@ -58,8 +57,8 @@ class Parameters:
         return int(span[1]) * UNIT_S[span[2]]
 
     def tags(self) -> tuple[str, ...]:
-        """Puppet's tags, separated by commas."""
-        value = self._given.get("tags")
+        """Return Puppet's tags, which are separated by commas."""
+        value = self._texts.get("tags")
         if value is None:
             return ()
         tags = tuple(value.split(","))
@@ -68,27 +67,51 @@ class Parameters:
         return tags
 
     def environment(self) -> Optional[str]:
-        """The name of a Puppet environment."""
-        value = self._given.get("environment")
+        """Return the name of a Puppet environment, or None."""
+        value = self._texts.get("environment")
         if value is not None and not ENVIRONMENT.fullmatch(value):
             raise _malformed("environment", "a name of letters, digits and _")
         return value
 
 
+class Trigger(NamedTuple):
+    """The parameters of a trigger."""
+
+    wait_s: int  # how long the caller waits for the end of the run
+    queue: bool
+    noop: bool
+    tags: tuple[str, ...]
+    environment: Optional[str]
+
+
+def trigger(parameters: Parameters) -> Trigger:
+    """Return all parameters of a trigger, so that an invalid one is refused before anything starts."""
+    wait_s, at_once = parameters.seconds("wait"), parameters.flag("async", default=True)
+    if wait_s is None:
+        wait_s = 0 if at_once else MAX_WAIT_S
+    return Trigger(
+        wait_s,
+        queue=parameters.flag("queue"),
+        noop=parameters.flag("noop"),
+        tags=parameters.tags(),
+        environment=parameters.environment(),
+    )
+
+
 def read(request: Request, query: str, allowed: tuple[str, ...]) -> Parameters:
-    """Return the parameters of a request, or refuse it (400, 415)."""
+    """Return the parameters of a request; raises `HTTPError` (400, 415)."""
     pairs = _form(query.encode("ascii"), "query")
     if request.body:
         pairs += _body(request)
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in pairs:
         if name not in allowed:
-            known = f"known here: {', '.join(allowed)}" if allowed else "none is known here"
-            raise HTTPError(400, f"Unknown parameter {name[:40]!a}; {known}")
-        if name in given:
+            hint = f"known here: {', '.join(allowed)}" if allowed else "none is known here"
+            raise HTTPError(400, f"Unknown parameter {name[:40]!a}; {hint}")
+        if name in texts:
             raise HTTPError(400, f"Parameter {name} is given more than once")
-        given[name] = value
-    return Parameters(given)
+        texts[name] = value
+    return Parameters(texts)
 
 
 def _body(request: Request) -> list[tuple[str, str]]:
@@ -118,7 +141,7 @@ def _json(text: bytes) -> list[tuple[str, str]]:
         pairs = json.loads(text.decode("utf-8"), object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
         raise HTTPError(400, "The body is not JSON in UTF-8") from error
-    # An object is a tuple of pairs here, so that a repeated name is seen.
+    # With this hook an object is a tuple of pairs, so that a repeated name is noticed.
     if not isinstance(pairs, tuple):
         raise HTTPError(400, "The body is not a JSON object")
     return [(name, _json_value(name, value)) for name, value in pairs]

@@ -1,124 +1,127 @@
-"""What every request passes: is its sender heard, what is its path, who is calling; then its endpoint."""
+"""The table of paths, and the checks of every request: its address, path, method, parameters and caller."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import re
 from collections.abc import Awaitable
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
 from twitch.config import Config
-from twitch.errors import MISCONFIGURED, ConfigError, HTTPError
+from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
 from twitch.listener.access import Caller
-from twitch.listener.api import endpoints, parameters, wording
-from twitch.listener.api.endpoints import Call
+from twitch.listener.api import info, parameters, reply, runs, status, trigger
+from twitch.listener.api.call import Call, Patience, Waiting
+from twitch.listener.api.reply import Reply
 from twitch.listener.connection import Pause
-from twitch.listener.exchange import Request, Response
+from twitch.listener.exchange import HTTPError, Request, Response
 from twitch.listener.refusals import Refusals
-from twitch.listener.root_client import Handler
+from twitch.listener.root_client import RootClient
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched
-from twitch.runs import Store
+from twitch.records import Records
 
 log = logging.getLogger(__name__)
 
-# Callers who wait for a run hold a connection each. Of the listener's 256 these many are theirs, the
-# rest is kept for triggers; who comes later hears 202 and where to look, as without `wait`.
-MAX_WAITING = 192
-# Where each connection has a process of its own, and systemd 64 places for all of them. They return
-# within minutes, whatever the callers want.
+# With a process for each connection (Accept=yes) systemd allows 64 processes. None may be held for longer
+# than this by a caller that waits.
 MAX_WAIT_ALONE_S = 60
+
+READ = ("GET", "HEAD")
+TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment")
 
 
 class Route(NamedTuple):
-    """An endpoint: methods, parameters, and what answers."""
+    """A path, its methods and parameters, and the endpoint that answers."""
 
+    path: str  # a regular expression; the group `run` is the id of a run
     methods: tuple[str, ...]
     parameters: tuple[str, ...]
-    answer: Callable[[Call], Awaitable[Response]]
+    answer: Callable[[Call], Awaitable[Reply]]
+
+
+ROUTES = (
+    Route(r"/puppet/twitch", ("GET", "POST"), TRIGGER, trigger.trigger),
+    Route(r"/puppet/status", READ, ("max_age",), status.status),
+    Route(r"/puppet/runs", READ, (), runs.newest),
+    Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
+    Route(r"/version", READ, (), info.version),
+    Route(r"/info", READ, (), info.info),
+)
 
 
 class API:
-    """What a connection asks (`connection.Service`)."""
+    """The API, as a connection calls it (`connection.Service`)."""
 
     def __init__(
         self,
         config: Watched[Config],
         tokens: Watched[tuple[Token, ...]],
-        handler: Handler,
-        store: Store,
+        root: RootClient,
+        records: Records,
         refusals: Refusals,
         *,
         longest_wait_s: float = parameters.MAX_WAIT_S,
     ) -> None:
         self._config = config
         self._tokens = tokens
-        self._handler = handler
-        self._runs = store
+        self._root = root
+        self._records = records
         self._refusals = refusals
-        self._settings: Optional[Config] = None  # as of the last look
-        self._waiting = 0
-        self._longest_wait_s = longest_wait_s
-
-    # ---- every request
+        self._waiting = Waiting(longest_wait_s)
+        self._last_config: Optional[Config] = None
 
     def admit(self, address: str) -> None:
-        """Refuse addresses outside `[access] from`, and everybody while the configuration is at fault."""
-        if not access.welcome(self._configuration(), address):
+        """Raise `HTTPError` for addresses outside `[access] from`, and while the configuration is invalid."""
+        if not access.may_connect(self._configuration(), address):
             raise HTTPError(403, "Not allowed from this address", close=True)
 
     async def respond(self, request: Request, pause: Pause) -> Response:
         """Answer a complete request; raises `HTTPError` for one that is refused."""
         path, query = _split(request.target)
-        route = ROUTES.get(path) or (RUN_ROUTE if path.startswith("/puppet/runs/") else None)
-        if route is None:
-            raise HTTPError(404, "Not found; try /puppet/twitch, /puppet/status, /puppet/runs or /info")
+        route, run = _route(path)
         if request.method not in route.methods:
             allow = ("Allow", ", ".join(route.methods))
             raise HTTPError(405, f"{path} takes {' or '.join(route.methods)}", headers=(allow,))
-        given = parameters.read(request, query, route.parameters)
+        values = parameters.read(request, query, route.parameters)
         caller = self._identify(request)
-        clock = asyncio.get_running_loop().time
-        until = clock() + self._longest_wait_s
-
-        async def bounded(seconds: float) -> bool:
-            if self._waiting >= MAX_WAITING or clock() >= until:
-                return True
-            self._waiting += 1
-            try:
-                return await pause(seconds)
-            finally:
-                self._waiting -= 1
-
-        response = await route.answer(Call(request, path, given, caller, bounded, self._handler, self._runs))
-        if response.status == 409:
-            # For a second these come from memory, and then root has not written them down.
-            self._refusals.add(request.address, "409")
-        return response
+        log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
+        patience = Patience(pause, self._waiting)
+        answer = await route.answer(Call(request, run, values, caller, patience, self._root, self._records))
+        log.debug("%s at %s is answered %d", caller.name, caller.address, answer.status)
+        if answer.refused:
+            # Root logs its refusals, but not those that come from the memory of its answers.
+            self._refusals.add(request.address, str(answer.status))
+        return reply.render(answer, request.headers.get("accept", ""))
 
     def dropped(self, address: str, why: str) -> None:
-        """Note a connection that never became one."""
+        """Count a connection that was closed before its first request."""
         self._refusals.add(address, why)
 
     def explain(self, address: str, request: Optional[Request], error: HTTPError) -> Response:
-        """Put an error into words, and count it."""
+        """Return the response for an error, and count it."""
+        # Without the text, which may quote the request, and so a token that was put in the wrong place.
+        log.debug("%s is refused with %d", address, error.status)
         self._refusals.add(address, str(error.status))
-        return wording.problem(request, error)
+        return reply.render(reply.of_error(error), request.headers.get("accept", "") if request else "")
 
     def _identify(self, request: Request) -> Caller:
-        shown = access.Credentials(
-            request.headers.get("authorization"), request.certname, request.secure or request.local
+        credentials = access.Credentials(
+            authorization=request.headers.get("authorization"),
+            certname=request.certname,
+            private=request.secure or request.local,
         )
-        return access.identify(self._configuration(), self._current(self._tokens), request.address, shown)
+        config, tokens = self._configuration(), self._current(self._tokens)
+        return access.identify(config, tokens, request.address, credentials)
 
     def _configuration(self) -> Config:
-        settings = self._current(self._config)
-        if settings != self._settings:
-            self._settings = settings
-            self._handler.forget()
-        return settings
+        config = self._current(self._config)
+        if config != self._last_config:
+            self._last_config = config
+            self._root.forget()  # its answers were given under another configuration
+        return config
 
     def _current(self, file: Watched[Content]) -> Content:
         try:
@@ -127,22 +130,23 @@ class API:
             raise HTTPError(503, MISCONFIGURED, close=True) from error
 
 
+# The beginning of a request target that is a whole URL, which a server must accept (RFC 9112 section 3.2.2).
+# The authority ends at the first slash, question mark or number sign (RFC 3986 section 3.2): a query before
+# the first slash is a query. A backslash is in no valid URL, and some clients take it for a slash.
+AUTHORITY = re.compile(r"https?://[^/?#\\]*", re.IGNORECASE)
+
+
 def _split(target: str) -> tuple[str, str]:
-    """Path and query of a request target. The absolute form must be understood (RFC 9112 section 3.2.2)."""
-    if target.lower().startswith(("http://", "https://")):
-        authority, slash, rest = target.partition("://")[2].partition("/")
-        target = slash + rest or "/" + authority.partition("?")[1] + authority.partition("?")[2]
-    path, _, query = target.partition("?")
-    return unquote(path, errors="replace"), query
+    """Return the path and the query of a request target."""
+    authority = AUTHORITY.match(target)
+    path, _, query = target[authority.end() if authority else 0 :].partition("?")
+    return unquote(path or "/", errors="replace"), query
 
 
-READ = ("GET", "HEAD")
-TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment")
-ROUTES = {
-    "/puppet/twitch": Route(("GET", "POST"), TRIGGER, endpoints.trigger),
-    "/puppet/status": Route(READ, ("max_age",), endpoints.status),
-    "/puppet/runs": Route(READ, (), endpoints.runs),
-    "/version": Route(READ, (), endpoints.version),
-    "/info": Route(READ, (), endpoints.info),
-}
-RUN_ROUTE = Route(READ, ("wait",), endpoints.run)
+def _route(path: str) -> tuple[Route, str]:
+    """Return the route of a path, and the id of the run in it or ''; raises `HTTPError` (404)."""
+    for route in ROUTES:
+        match = re.fullmatch(route.path, path, re.DOTALL)
+        if match:
+            return route, match.groupdict().get("run", "")
+    raise HTTPError(404, "Not found; try /puppet/twitch, /puppet/status, /puppet/runs or /info")

@@ -1,4 +1,4 @@
-"""Parameters: what is given arrives checked, and what is unknown, repeated or malformed is named."""
+"""Parameters: each arrives checked, and an unknown, repeated or invalid one is named."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twitch.errors import HTTPError
 from twitch.listener.api import parameters
-from twitch.listener.api.parameters import FORM, JSON, Parameters
-from twitch.listener.exchange import Request
+from twitch.listener.api.parameters import FORM, JSON, Parameters, Trigger
+from twitch.listener.exchange import HTTPError, Request
 
 ALLOWED = ("async", "wait", "noop", "tags", "environment", "max_age")
 
@@ -28,7 +27,7 @@ def refusal(call: Callable[[], object]) -> HTTPError:
     return caught.value
 
 
-# ---- three ways to give them
+# ---- query, form and JSON
 
 
 SAME = {
@@ -42,29 +41,21 @@ SAME = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("given_", SAME.values(), ids=SAME)
-def test_every_way_says_the_same(given_: dict[str, Any]) -> None:
-    one = read(**given_)
-    assert (one.flag("noop"), one.tags(), one.environment(), one.seconds("wait")) == (
-        True,
-        ("a", "b"),
-        "c",
-        5,
-    )
+@pytest.mark.parametrize("request_", SAME.values(), ids=SAME)
+def test_query_form_and_json_mean_the_same(request_: dict[str, Any]) -> None:
+    values = read(**request_)
+    assert (values.flag("noop"), values.tags(), values.environment()) == (True, ("a", "b"), "c")
+    assert values.seconds("wait") == 5
 
 
-def test_what_is_not_given_has_a_default() -> None:
-    none = read()
-    assert (none.flag("noop"), none.flag("async", default=True)) == (False, True)
-    assert (none.tags(), none.environment(), none.seconds("wait"), none.age("max_age")) == (
-        (),
-        None,
-        None,
-        None,
-    )
+def test_missing_parameters_have_defaults() -> None:
+    values = read()
+    assert (values.flag("noop"), values.flag("async", default=True)) == (False, True)
+    assert (values.tags(), values.environment()) == ((), None)
+    assert (values.seconds("wait"), values.age("max_age")) == (None, None)
 
 
-# ---- what is refused before anybody asks for it
+# ---- refused when the request is read
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -106,35 +97,37 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "body-without-type": ({"body": b"noop=true"}, 415, f"A body must be {FORM} or {JSON}"),
     "body-of-another-type": ({"body": b"noop=true", "kind": "text/plain"}, 415, "A body must be"),
     "body-multipart": ({"body": b"noop", "kind": "multipart/form-data; boundary=x"}, 415, "A body must be"),
-    # Ignored, its noop=true would be a run in earnest.
+    # If the body were ignored, this would be a run without noop.
     "body-of-a-get": ({"body": b"noop=true", "kind": FORM, "method": "GET"}, 400, "POST"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("given_", "status", "text"), REFUSED.values(), ids=REFUSED)
-def test_is_refused_by_name(given_: dict[str, Any], status: int, text: str) -> None:
-    error = refusal(lambda: read(**given_))
+@pytest.mark.parametrize(("request_", "status", "text"), REFUSED.values(), ids=REFUSED)
+def test_unknown_or_repeated_parameter_is_refused_by_name(
+    request_: dict[str, Any], status: int, text: str
+) -> None:
+    error = refusal(lambda: read(**request_))
     assert error.status == status
     assert text in str(error)
 
 
-def test_an_endpoint_without_parameters_says_so() -> None:
+def test_endpoint_without_parameters_refuses_each_one() -> None:
     error = refusal(lambda: parameters.read(Request("GET", "/", {}, b"", "::1"), "a", ()))
     assert str(error) == "Unknown parameter 'a'; none is known here"
 
 
-# ---- what is refused when it is asked for
+# ---- refused when the value is read
 
 
 FLAG, SECONDS, AGE = "flag", "seconds", "age"
-MALFORMED = {
+INVALID = {
     FLAG: ("1", "yes", "TRUE", "true ", "true\n", "tru"),
     SECONDS: ("", "-1", "+1", "1.5", "1s", "1e2", "\u0661", " 1", "1\n", "86401", "100000", "0x1"),
     AGE: ("", "-1", "1.5h", "h", "2 h", "2H", "1w", "1h30m", "\u0662h", "2h\n", "1234567890"),
     "tags": ("", ",", "a,", ",a", "a,,b", "a b", "-x", "--server=x", "a\n", "a\0", "\u00e9", "x" * 101),
     "environment": ("", "-x", "a b", "a-b", "a.b", "../a", "a\n", "a\0", "\u00e9", "x" * 65),
 }  # fmt: skip
-WELL_FORMED: dict[str, dict[str, Any]] = {
+VALID: dict[str, dict[str, Any]] = {
     FLAG: {"": True, "true": True, "false": False},
     SECONDS: {"0": 0, "1": 1, "00010": 10, "86400": 86400},
     AGE: {"90": 90, "90s": 90, "30m": 1800, "2h": 7200, "7d": 604800, "0": 0},
@@ -146,14 +139,14 @@ NAMES = {FLAG: "noop", SECONDS: "wait", AGE: "max_age"}
 
 def get(getter: str, value: str) -> object:
     name = NAMES.get(getter)
-    one = Parameters({name or getter: value})
-    return getattr(one, getter)(name) if name else getattr(one, getter)()
+    values = Parameters({name or getter: value})
+    return getattr(values, getter)(name) if name else getattr(values, getter)()
 
 
 @pytest.mark.parametrize(
-    ("getter", "value"), [(getter, value) for getter, values in MALFORMED.items() for value in values]
+    ("getter", "value"), [(getter, value) for getter, values in INVALID.items() for value in values]
 )
-def test_a_malformed_one_is_named(getter: str, value: str) -> None:
+def test_invalid_value_is_refused_with_the_name(getter: str, value: str) -> None:
     error = refusal(lambda: get(getter, value))
     assert error.status == 400
     assert str(error).startswith(f"Parameter {NAMES.get(getter, getter)} must be ")
@@ -161,17 +154,17 @@ def test_a_malformed_one_is_named(getter: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("getter", "value", "expected"),
-    [(getter, *item) for getter, values in WELL_FORMED.items() for item in values.items()],
+    [(getter, *item) for getter, values in VALID.items() for item in values.items()],
 )
-def test_a_well_formed_one_is_understood(getter: str, value: str, expected: object) -> None:
+def test_valid_value_is_returned(getter: str, value: str, expected: object) -> None:
     assert get(getter, value) == expected
 
 
-def test_more_than_fifty_tags_are_too_many() -> None:
+def test_more_than_fifty_tags_are_refused() -> None:
     assert "up to 50 tags" in str(refusal(Parameters({"tags": ",".join("a" * 51)}).tags))
 
 
-# ---- anything
+# ---- any input
 
 
 @given(
@@ -179,9 +172,9 @@ def test_more_than_fifty_tags_are_too_many() -> None:
         st.tuples(st.sampled_from(ALLOWED), st.text(max_size=8)), max_size=4, unique_by=lambda pair: pair[0]
     )
 )
-def test_what_is_escaped_arrives_as_it_was(pairs: list[tuple[str, str]]) -> None:
+def test_escaped_values_are_unescaped(pairs: list[tuple[str, str]]) -> None:
     query = urlencode(pairs)
-    assert read(query)._given == dict(pairs) == read(body=query.encode(), kind=FORM)._given
+    assert read(query)._texts == dict(pairs) == read(body=query.encode(), kind=FORM)._texts
 
 
 @given(body=st.binary(max_size=60), kind=st.sampled_from([FORM, JSON, "text/plain", ""]))
@@ -190,3 +183,25 @@ def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
         read(body=body, kind=kind)
     except HTTPError as error:
         assert error.status in (400, 415)
+
+
+# ---- all parameters of a trigger
+
+
+PLAIN = Trigger(wait_s=0, queue=False, noop=False, tags=(), environment=None)
+TRIGGERS = {
+    "none": ("", PLAIN),
+    "async": ("async", PLAIN),
+    "async-false": ("async=false", PLAIN._replace(wait_s=86400)),
+    "wait": ("wait=5", PLAIN._replace(wait_s=5)),
+    "wait-and-async": ("wait=5&async=true", PLAIN._replace(wait_s=5)),
+    "wait-0": ("wait=0&async=false", PLAIN),
+    "options": ("queue&noop&tags=a,b&environment=c", Trigger(0, True, True, ("a", "b"), "c")),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), TRIGGERS.values(), ids=TRIGGERS)
+def test_parameters_of_a_trigger(query: str, expected: Trigger) -> None:
+    allowed = ("async", "wait", "queue", "noop", "tags", "environment")
+    values = parameters.read(Request("GET", "/", {}, b"", "::1"), query, allowed)
+    assert parameters.trigger(values) == expected

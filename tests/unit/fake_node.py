@@ -1,8 +1,8 @@
-"""The real processes of puppet-twitch, on paths that are real to them and private to a test.
+"""The real processes of puppet-twitch, with a `/run` and an `/etc` that are private to a test.
 
-`/run` and `/etc` are constants in the code, and they stay so: a process gets a mount namespace of
-its own, in which these two are directories of the test. What it says to the journal goes to a
-socket of the test. Needs root, like the handler itself.
+The paths are constants in the code, so each process gets a mount namespace of its own, in which these
+two are directories of the test. Its events go to a socket of the test instead of journald's. All of this
+needs root, as the handler does.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import IO, Any, Optional, Union
 
 from tests.unit.fake_puppet import FakePuppet
+from tests.unit.processes import LIMIT_S, exit_status
 from twitch import messages
 from twitch.messages import Answer, Run, Status
-from twitch.runs import Store
+from twitch.root.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = "/usr/bin/python3"  # as in the units
@@ -31,18 +32,18 @@ ETC = {
     "group": f"root:x:0:\ntwitch:x:{TWITCH_GID}:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\n",
 }
-INSIDE = 'mount --bind "$1" /run && mount --bind "$2" /etc && shift 2 && exec "$@"'
+ON_NODE = 'mount --bind "$1" /run && mount --bind "$2" /etc && shift 2 && exec "$@"'
 
 
 def make_tree(directory: Path) -> Path:
-    """Put the code where a process runs it from, as `make install` does."""
+    """Install the code in a directory, as `make install` does."""
     shutil.copytree(REPOSITORY / "twitch", directory / "twitch", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "units" / "tree.py", directory / "__main__.py")
     subprocess.run([PYTHON, "-I", "-m", "compileall", "-q", directory], check=True)
     return directory
 
 
-class House:
+class FakeNode:
     """One node: its `/run`, its `/etc`, its Puppet, its journal."""
 
     def __init__(self, directory: Path, tree: Path) -> None:
@@ -59,15 +60,15 @@ class House:
         self._journal = Journal(self.run / "systemd/journal/socket")
 
     def close(self) -> None:
-        """Leave nobody behind, whatever has become of the test."""
+        """Leave no process behind, however the test has ended."""
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
-                process.wait()
+                exit_status(process)
         self._journal.close()
 
     def configure(self, text: str = "") -> None:
-        """Write puppet-twitch.conf; its Puppet is the fake one, unless the text says otherwise."""
+        """Write puppet-twitch.conf, with the fake Puppet unless the text has a [puppet] of its own."""
         if "[puppet]" not in text:
             text += f"\n[puppet]\npath = {self.puppet.path}\n"
         self.etc.joinpath("puppet-twitch/puppet-twitch.conf").write_text(text)
@@ -79,10 +80,10 @@ class House:
         stderr: Optional[int] = None,
         environment: Optional[Mapping[str, str]] = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a command inside; the process is the command itself, with this pid."""
-        inside = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", INSIDE, "sh", self.run, self.etc)
+        """Start a command on the node; the process that is returned becomes the command itself."""
+        on_node = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", ON_NODE, "sh", self.run, self.etc)
         process = subprocess.Popen(
-            [*inside, *words],
+            [*on_node, *words],
             stdin=stdin,
             stderr=stderr,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **(environment or {})},
@@ -97,18 +98,20 @@ class House:
         environment: Optional[Mapping[str, str]] = None,
         stderr: Optional[int] = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a handler as its unit does, with a connection for its standard input."""
-        told = {"INVOCATION_ID": run, **(environment or {})}
-        return self.start(PYTHON, "-I", self.tree, "handle", stdin=stdin, stderr=stderr, environment=told)
+        """Start a handler as its unit does, with a connection as its standard input."""
+        from_systemd = {"INVOCATION_ID": run, **(environment or {})}
+        return self.start(
+            PYTHON, "-I", self.tree, "handle", stdin=stdin, stderr=stderr, environment=from_systemd
+        )
 
-    def conclude(self, run: str, exit_code: str = "exited", exit_status: str = "0") -> None:
-        """What systemd does when the process of a run has ended."""
-        ended = {"INVOCATION_ID": run, "EXIT_CODE": exit_code, "EXIT_STATUS": exit_status}
-        process = self.start(PYTHON, "-I", self.tree, "conclude", environment=ended)
-        assert process.wait() == 0
+    def conclude(self, run: str, code: str = "exited", status: str = "0") -> None:
+        """Run conclude, as systemd does when the process of a run has ended."""
+        from_systemd = {"INVOCATION_ID": run, "EXIT_CODE": code, "EXIT_STATUS": status}
+        process = self.start(PYTHON, "-I", self.tree, "conclude", environment=from_systemd)
+        assert exit_status(process) == 0
 
     def events(self) -> list[dict[str, str]]:
-        """Return the fields of what was written to the journal since the last look."""
+        """Return the fields of each event that was written to the journal since the last call."""
         return [
             dict(line.split("=", 1) for line in entry.splitlines() if "=" in line)
             for entry in self._journal.entries()
@@ -116,7 +119,7 @@ class House:
 
 
 class Journal(threading.Thread):
-    """Reads what is sent to a journal's socket, at once: a few unread datagrams block their senders."""
+    """Reads the journal's socket all the time, because a few unread datagrams block their senders."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(daemon=True)
@@ -131,26 +134,26 @@ class Journal(threading.Thread):
             self._read.put(entry.decode())
 
     def entries(self) -> list[str]:
-        """Return what has come since the last call."""
-        self._say(b"now")
-        return list(iter(self._read.get, "now"))
+        """Return the entries that have arrived since the last call."""
+        self._send(b"now")
+        return list(iter(lambda: self._read.get(timeout=LIMIT_S), "now"))
 
     def close(self) -> None:
-        self._say(b"")
-        self.join()
+        self._send(b"")
+        self.join(LIMIT_S)
         self._socket.close()
 
-    def _say(self, entry: bytes) -> None:
+    def _send(self, entry: bytes) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(entry, self._path)
 
 
 class Question:
-    """A question to a handler of its own: started, asked, answered."""
+    """A question to a handler of its own: it is started, asked, and answers."""
 
     def __init__(
         self,
-        house: House,
+        node: FakeNode,
         asked: Union[Run, Status, bytes, None],
         *,
         run: str,
@@ -158,9 +161,10 @@ class Question:
         stderr: Optional[int] = None,
     ) -> None:
         self.run = run
-        self.peer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = house.handle(run, theirs.fileno(), environment, stderr)
+        self.peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.peer.settimeout(LIMIT_S)
+        with stdin:
+            self.process = node.handle(run, stdin.fileno(), environment, stderr)
         if asked is not None:
             self.ask(asked)
 
@@ -168,15 +172,20 @@ class Question:
         self.peer.sendall(asked if isinstance(asked, bytes) else messages.encode(asked))
 
     def answer(self) -> Answer:
-        """Wait for the answer, which is one packet and the end."""
+        """Wait for the answer: one packet, and the end of the connection."""
         packet = self.peer.recv(messages.MAX_PACKET_BYTES + 1)
         assert self.peer.recv(1) == b""
         return messages.decode_answer(packet)
 
+    def errors(self) -> str:
+        """Wait for the end of the process, and return all that it wrote to stderr, which has to be a pipe."""
+        _, errors = self.process.communicate(timeout=LIMIT_S)
+        return bytes(errors).decode()
+
     def end(self) -> int:
-        """Wait for the end of the process, whatever it has become; return its exit status."""
+        """Wait for the end of the process, which may have become Puppet; return its exit status."""
         self.peer.close()
-        return self.process.wait()
+        return exit_status(self.process)
 
 
 def new_run(number: int) -> str:

@@ -1,0 +1,195 @@
+"""The listener's user and group, and who can read and write the files below /etc/puppet-twitch."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from tests.unit.check.levels import of_level, texts
+from twitch.check import files
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
+from twitch.check.systemd import Account
+from twitch.config import Config
+from twitch.errors import ConfigError
+
+ROOT = Account("root", "root")
+# A user that owns no files; the name of its group differs between distributions.
+NOBODY = Account("nobody", grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name)
+
+
+@pytest.fixture
+def file(root: None, tmp_path: Path) -> Path:
+    """Return a file with some content, owned by root, mode 644."""
+    for directory in (tmp_path, *tmp_path.parents[:2]):  # pytest makes them for its own user only
+        directory.chmod(0o755)
+    path = tmp_path / "file"
+    path.write_text("# a comment\n")
+    path.chmod(0o644)
+    return path
+
+
+# ---- user and group
+
+
+def test_a_missing_group_is_a_fault() -> None:
+    findings = list(files.user(Account("root", "no-such-group")))
+    fix = "groupadd --system no-such-group"
+    assert of_level(findings, FAULT) == [Finding(FAULT, "group no-such-group does not exist", fix)]
+    assert texts(findings, GOOD) == ["user root exists"]
+
+
+def test_a_missing_user_is_a_fault() -> None:
+    (fault,) = files.user(Account("no-such-user", "a-group"))
+    assert fault.text == "user no-such-user does not exist"
+    assert fault.fix == (
+        "groupadd --system --force a-group; "
+        "useradd --system --gid a-group --shell /usr/sbin/nologin no-such-user"
+    )
+
+
+def test_the_packaged_user_and_group_come_from_sysusers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr("grp.getgrnam", missing)
+    assert of_level(files.user(Account("root", "twitch")), FAULT)[0].fix == "systemd-sysusers"
+    monkeypatch.setattr("pwd.getpwnam", missing)
+    assert list(files.user(Account())) == [Finding(FAULT, "user twitch does not exist", "systemd-sysusers")]
+
+
+def test_a_login_shell_is_noted() -> None:
+    (note,) = of_level(files.user(ROOT), NOTE)
+    shell = pwd.getpwnam("root").pw_shell
+    text = f"user root has the login shell {shell}, which the listener does not need"
+    assert note == Finding(NOTE, text, "usermod -s /usr/sbin/nologin root")
+
+
+# ---- permissions
+
+
+def test_a_readable_file_of_root_has_no_findings(file: Path) -> None:
+    assert list(files.permissions(os.fspath(file), NOBODY, secret=False)) == []
+
+
+def test_a_readable_secret_has_no_findings(file: Path) -> None:
+    file.chmod(0o640)
+    os.chown(file, 0, grp.getgrnam(NOBODY.group).gr_gid)
+    assert list(files.permissions(os.fspath(file), NOBODY, secret=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "secret", "owner", "permitted"),
+    [
+        pytest.param(0o664, False, "root", 644, id="configuration-group-writes"),
+        pytest.param(0o646, False, "root", 644, id="configuration-others-write"),
+        pytest.param(0o644, True, "root:root", 640, id="secret-others-read"),
+        pytest.param(0o660, True, "root:root", 640, id="secret-group-writes"),
+    ],
+)
+def test_a_file_with_an_open_mode_is_a_fault(
+    file: Path, mode: int, secret: bool, owner: str, permitted: int
+) -> None:
+    file.chmod(mode)
+    text = f"{file} has owner root, group root, mode {mode:o}; it must have owner {owner}, mode {permitted}"
+    fix = f"chown {owner} {file}; chmod {permitted} {file}"
+    findings = list(files.permissions(os.fspath(file), ROOT, secret=secret))
+    assert findings == [Finding(FAULT, text, fix)]
+
+
+def test_a_file_of_another_owner_is_a_fault(file: Path) -> None:
+    os.chown(file, pwd.getpwnam("nobody").pw_uid, 0)
+    (fault,) = files.permissions(os.fspath(file), ROOT, secret=False)
+    assert fault.text.startswith(f"{file} has owner nobody, group root, mode 644; ")
+
+
+def test_a_secret_of_another_group_is_a_fault(file: Path) -> None:
+    file.chmod(0o640)
+    (fault,) = files.permissions(os.fspath(file), NOBODY, secret=True)
+    assert fault.text.endswith(f"group root, mode 640; it must have owner root:{NOBODY.group}, mode 640")
+
+
+@pytest.mark.parametrize(
+    ("mode", "secret", "fix"),
+    [
+        pytest.param(0o600, False, "chmod 644 {file}", id="configuration"),
+        pytest.param(0o640, False, "chmod 644 {file}", id="configuration-of-another-group"),
+        pytest.param(0o600, True, "chmod 640 {file}", id="secret"),
+    ],
+)
+def test_a_file_that_the_listener_cannot_read_is_a_fault(
+    file: Path, mode: int, secret: bool, fix: str
+) -> None:
+    file.chmod(mode)
+    if secret:
+        os.chown(file, 0, grp.getgrnam(NOBODY.group).gr_gid)
+    findings = list(files.permissions(os.fspath(file), NOBODY, secret=secret))
+    assert findings == [Finding(FAULT, f"{file} cannot be read by user nobody", fix.format(file=file))]
+
+
+def test_a_directory_that_the_listener_cannot_enter_is_what_has_to_be_fixed(file: Path) -> None:
+    file.parent.chmod(0o700)
+    (fault,) = files.permissions(os.fspath(file), NOBODY, secret=False)
+    assert fault == Finding(FAULT, f"{file} cannot be read by user nobody", f"chmod 755 {file.parent}")
+
+
+def test_an_empty_configuration_is_noted(file: Path) -> None:
+    file.write_text("")
+    (note,) = files.permissions(os.fspath(file), ROOT, secret=False)
+    text = "is empty (0 bytes), so the defaults apply: anyone who reaches the port may trigger runs"
+    assert (note.level, note.text) == (NOTE, f"{file} {text}")
+    assert note.fix.startswith("write [access] as in puppet-twitch.conf(5), or one comment line")
+
+
+def test_a_missing_configuration_is_noted_and_a_missing_secret_is_not(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "none")
+    (note,) = files.permissions(path, ROOT, secret=False)
+    text = "does not exist, so the defaults apply: anyone who reaches the port may trigger runs"
+    assert (note.level, note.text) == (NOTE, f"{path} {text}")
+    assert list(files.permissions(path, ROOT, secret=True)) == []
+
+
+def test_only_root_may_write_a_directory(file: Path) -> None:
+    directory = os.fspath(file.parent)
+    assert list(files.only_root_writes(directory, "replace its files")) == []
+    file.parent.chmod(0o775)
+    text = f"{directory} has owner root, mode 775, so users other than root can replace its files"
+    fix = f"chown root {directory}; chmod go-w {directory}"
+    assert list(files.only_root_writes(directory, "replace its files")) == [Finding(FAULT, text, fix)]
+    assert list(files.only_root_writes(f"{directory}/none", "replace its files")) == []
+
+
+# ---- the configuration
+
+
+def run_configuration() -> tuple[list[Finding], object]:
+    """Return the findings about the configuration file, and the configuration."""
+    generator, findings = files.configuration(ROOT), []
+    while True:
+        try:
+            findings.append(next(generator))
+        except StopIteration as end:
+            return findings, end.value
+
+
+def test_an_invalid_configuration_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> Config:
+        raise ConfigError("/etc/x: [access] anonimous: unknown key")
+
+    monkeypatch.setattr(files, "load_config", load)
+    fault = Finding(
+        FAULT,
+        "/etc/x: [access] anonimous: unknown key",
+        "correct the file; until then the port answers 503",
+    )
+    assert run_configuration() == ([fault], None)
+
+
+def test_a_valid_configuration_is_returned(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(cooldown_s=1)
+    monkeypatch.setattr(files, "load_config", lambda: config)
+    monkeypatch.setattr(files, "CONFIG_FILE", os.fspath(file))
+    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], config)

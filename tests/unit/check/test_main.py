@@ -1,0 +1,202 @@
+"""The command `check`: its options, what it prints, its exit status, and the order of its findings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from typing import Optional
+
+import pytest
+
+from twitch.check import agent, callers, certificates, files, main, systemd, token_file, units
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
+from twitch.check.systemd import Account
+from twitch.config import Config
+from twitch.errors import EX_USAGE, UsageError
+
+FINDINGS = [
+    Finding(GOOD, "user twitch exists"),
+    Finding(NOTE, "puppet-twitch.socket does not start at boot", "systemctl enable puppet-twitch.socket"),
+    Finding(FAULT, "puppet-twitch.socket is masked", "systemctl unmask puppet-twitch.socket"),
+]
+REPORT = """\
+ok    user twitch exists
+note  puppet-twitch.socket does not start at boot
+      fix: systemctl enable puppet-twitch.socket
+FAULT puppet-twitch.socket is masked
+      fix: systemctl unmask puppet-twitch.socket
+1 fault.
+"""
+
+
+@pytest.fixture
+def findings(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """Return the list of what `check` finds in this test."""
+    findings = list(FINDINGS)
+    monkeypatch.setattr(main, "_findings", lambda: iter(findings))
+    return findings
+
+
+# ---- what is printed
+
+
+@pytest.mark.usefixtures("findings")
+def test_findings_are_printed_with_their_fixes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 1
+    assert capsys.readouterr() == (REPORT, "")
+
+
+def test_without_faults_the_exit_status_is_0(
+    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings[:] = FINDINGS[:2]
+    assert main.main([]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "No faults found."
+
+
+def test_several_faults_are_counted(findings: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
+    findings[:] = [FINDINGS[2], *FINDINGS]
+    assert main.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 faults."
+
+
+def test_a_text_cannot_forge_a_line(findings: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
+    findings[:] = [Finding(NOTE, "Puppet is disabled: x\nok    \x1b[2J", "a\nFAULT b")]
+    assert main.main([]) == 0
+    lines = ["note  Puppet is disabled: x\\nok    \\x1b[2J", "      fix: a\\nFAULT b", "No faults found."]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.usefixtures("findings")
+def test_json_is_one_object_with_all_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--json"]) == 1
+    out, err = capsys.readouterr()
+    assert (out.count("\n"), err) == (1, "")
+    assert json.loads(out) == {
+        "faults": 1,
+        "findings": [
+            {"level": "good", "text": "user twitch exists", "fix": ""},
+            {"level": "note", "text": FINDINGS[1].text, "fix": FINDINGS[1].fix},
+            {"level": "fault", "text": FINDINGS[2].text, "fix": FINDINGS[2].fix},
+        ],
+    }
+
+
+def test_json_without_faults_has_exit_status_0(
+    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings[:] = []
+    assert main.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"faults": 0, "findings": []}
+
+
+# ---- options
+
+
+@pytest.fixture
+def nothing_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_findings", lambda: pytest.fail("the node was checked"))
+
+
+@pytest.mark.usefixtures("nothing_checked")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_the_options_and_the_exit_status(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main([option])
+    assert end.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: puppet-twitch check [-h] [--json]\n")
+    assert "Exit status: 0 without faults, 1 with a fault, 64" in out
+    assert err == ""
+
+
+@pytest.mark.usefixtures("nothing_checked")
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        pytest.param(["--xml"], "unrecognized arguments: --xml", id="unknown"),
+        pytest.param(["--js"], "unrecognized arguments: --js", id="abbreviated"),
+        pytest.param(["now"], "unrecognized arguments: now", id="word"),
+        pytest.param(["--json", "now"], "unrecognized arguments: now", id="word-after-json"),
+        pytest.param(["--json=yes"], "argument --json: ignored explicit argument 'yes'", id="value"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error_of_one_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        main.main(arguments)
+    assert str(error.value) == f"{text}; see puppet-twitch check --help"
+    assert error.value.exit_code == EX_USAGE
+    assert capsys.readouterr() == ("", "")
+
+
+# ---- the order of the findings
+
+
+class Rooms:
+    """Each room of `check` reports its name only; configuration and user are the test's."""
+
+    config: Optional[Config] = Config(command="apply", manifest="/site.pp")
+    uid = 0
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def room(name: str) -> Callable[..., Generator[Finding, None, object]]:
+            def check(*arguments: object) -> Generator[Finding, None, object]:
+                self.arguments[name] = arguments
+                yield Finding(GOOD, name)
+                return results.get(name)
+
+            results = {"configuration": self.config, "tokens": ()}
+            return check
+
+        self.arguments: dict[str, tuple[object, ...]] = {}
+        monkeypatch.setattr("os.geteuid", lambda: self.uid)
+        monkeypatch.setattr(systemd, "account", lambda: Account("a", "b"))
+        monkeypatch.setattr(systemd, "listener", lambda: "puppet-twitch.service")
+        monkeypatch.setattr(files, "user", room("user"))
+        monkeypatch.setattr(files, "only_root_writes", room("directory"))
+        monkeypatch.setattr(files, "configuration", room("configuration"))
+        monkeypatch.setattr(token_file, "check", room("tokens"))
+        monkeypatch.setattr(units, "check", room("units"))
+        monkeypatch.setattr(agent, "check", room("agent"))
+        monkeypatch.setattr(certificates, "check", room("certificates"))
+        monkeypatch.setattr(units, "filters", room("filters"))
+        monkeypatch.setattr(callers, "check", room("callers"))
+
+    def printed(self, capsys: pytest.CaptureFixture[str]) -> list[str]:
+        """Run `check` and return its findings by name, in their order."""
+        assert main.main(["--json"]) == 0
+        return [finding["text"] for finding in json.loads(capsys.readouterr().out)["findings"]]
+
+
+def test_root_gets_all_findings_in_their_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rooms = Rooms(monkeypatch)
+    before_callers = ["user", "directory", "configuration", "tokens", "units", "agent", "certificates"]
+    assert rooms.printed(capsys) == [*before_callers, "filters", "callers"]
+    assert rooms.arguments["user"] == (Account("a", "b"),)
+    assert rooms.arguments["agent"] == (Rooms.config,)
+    assert rooms.arguments["certificates"] == (Rooms.config, "puppet-twitch.service")
+    assert rooms.arguments["callers"] == (Rooms.config, ())
+
+
+def test_without_root_the_first_finding_says_what_is_not_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Rooms, "uid", 65534)
+    rooms = Rooms(monkeypatch)
+    note, *names = rooms.printed(capsys)
+    assert note == "check does not run as root, so tokens, Puppet and certificates are not checked"
+    assert names == ["user", "directory", "configuration", "units", "filters", "callers"]
+    assert rooms.arguments["callers"] == (Rooms.config, None)
+
+
+def test_an_invalid_configuration_leaves_out_grants_and_certificates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Rooms, "config", None)
+    rooms = Rooms(monkeypatch)
+    assert rooms.printed(capsys) == ["user", "directory", "configuration", "tokens", "units", "agent"]
+    assert rooms.arguments["agent"] == (Config(),)

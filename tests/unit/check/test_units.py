@@ -1,0 +1,212 @@
+"""The units: loaded, listening, with matching users; and filters of addresses."""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from tests.unit.check.levels import of_level
+from twitch.check import systemd, units
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
+from twitch.check.systemd import Account
+from twitch.config import Config
+
+ACCOUNT = Account("root", "root")
+
+SOCKET = {"ActiveState": "active", "SubState": "listening", "UnitFileState": "enabled", "Result": "success"}
+
+
+class FakeUnits:
+    """The properties of the units in a test: at first those of a node without faults."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, run_socket: Path) -> None:
+        self.run_socket = run_socket
+        self.container = False
+        self.answers = True
+        loaded = {"LoadState": "loaded", "Result": "success"}
+        self.properties: dict[str, dict[str, str]] = {
+            "puppet-twitch.socket": {**loaded, **SOCKET, "Listen": "[::]:2023 (Stream)"},
+            "puppet-twitch-run.socket": {**loaded, **SOCKET, "Listen": "/run/x (SequentialPacket)"},
+            "puppet-twitch.service": dict(loaded),
+            "puppet-twitch@.service": dict(loaded),
+            "puppet-twitch-run@.service": dict(loaded),
+        }
+        self.set("puppet-twitch-run@.service", Environment="PUPPET_TWITCH_USER=root PUPPET_TWITCH_GROUP=root")
+        monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
+        monkeypatch.setattr(systemd, "output", self.output)
+        monkeypatch.setattr(units, "RUN_SOCKET_FILE", os.fspath(run_socket))
+
+    def set(self, unit: str, **properties: str) -> None:
+        """Set properties of a unit."""
+        self.properties[unit].update(properties)
+
+    def output(self, command: Sequence[str]) -> Optional[str]:
+        if command[0] == "systemctl":
+            return "252" if self.answers else None
+        return "" if self.container else None
+
+
+@pytest.fixture
+def fake(root: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeUnits:
+    run_socket = tmp_path / "run.sock"
+    run_socket.touch()
+    run_socket.chmod(0o660)
+    return FakeUnits(monkeypatch, run_socket)
+
+
+def faults(fake: FakeUnits) -> list[Finding]:
+    return of_level(units.check(ACCOUNT), FAULT)
+
+
+def test_units_without_faults(fake: FakeUnits) -> None:
+    assert list(units.check(ACCOUNT)) == [
+        Finding(GOOD, "puppet-twitch.socket is listening: [::]:2023 (Stream)"),
+        Finding(GOOD, "puppet-twitch-run.socket is listening: /run/x (SequentialPacket)"),
+    ]
+
+
+def test_without_systemd_nothing_else_is_reported(fake: FakeUnits) -> None:
+    fake.answers = False
+    fix = "run puppet-twitch check on a machine that was booted with systemd"
+    assert list(units.check(ACCOUNT)) == [Finding(FAULT, "systemd does not answer systemctl", fix)]
+
+
+def test_units_that_are_not_loaded_are_all_that_is_reported(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", LoadState="masked", ActiveState="inactive")
+    fake.set("puppet-twitch@.service", LoadState="not-found")
+    assert list(units.check(ACCOUNT)) == [
+        Finding(FAULT, "puppet-twitch.socket is masked", "systemctl unmask puppet-twitch.socket"),
+        Finding(
+            FAULT,
+            "puppet-twitch@.service is not loaded (LoadState=not-found)",
+            "systemctl daemon-reload; if it is still not loaded, reinstall puppet-twitch",
+        ),
+    ]
+
+
+def test_a_socket_that_does_not_listen_is_a_fault(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", ActiveState="failed", Result="trigger-limit-hit")
+    text = "puppet-twitch.socket does not listen (ActiveState=failed, Result=trigger-limit-hit)"
+    fix = "systemctl restart puppet-twitch.socket; journalctl -u puppet-twitch.socket"
+    assert faults(fake) == [Finding(FAULT, text, fix)]
+
+
+def test_a_listener_that_failed_is_a_fault(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.service", Result="exit-code")
+    text = "puppet-twitch.service failed (Result=exit-code); a file that tls.conf names may be missing"
+    assert faults(fake) == [Finding(FAULT, text, "journalctl -u puppet-twitch.service")]
+
+
+def test_a_socket_that_does_not_start_at_boot_is_noted(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", UnitFileState="disabled")
+    text, fix = "puppet-twitch.socket does not start at boot", "systemctl enable puppet-twitch.socket"
+    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix)]
+
+
+def test_changed_unit_files_are_noted(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", NeedDaemonReload="yes")
+    fake.set("puppet-twitch-run@.service", NeedDaemonReload="yes")
+    text = "systemd has not read the changed unit files of puppet-twitch.socket, puppet-twitch-run@.service"
+    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, "systemctl daemon-reload")]
+
+
+# ---- the run socket
+
+
+def test_a_run_socket_that_is_gone_is_a_fault(fake: FakeUnits) -> None:
+    fake.run_socket.unlink()
+    text = f"{fake.run_socket} does not exist, so the listener cannot reach root"
+    assert faults(fake) == [Finding(FAULT, text, "systemctl restart puppet-twitch-run.socket")]
+
+
+def test_a_run_socket_of_a_stopped_unit_is_not_reported_twice(fake: FakeUnits) -> None:
+    fake.run_socket.unlink()
+    fake.set("puppet-twitch-run.socket", ActiveState="inactive")
+    assert [fault.text for fault in faults(fake)] == [
+        "puppet-twitch-run.socket does not listen (ActiveState=inactive, Result=success)"
+    ]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o600])
+def test_a_run_socket_with_another_mode_is_a_fault(fake: FakeUnits, mode: int) -> None:
+    fake.run_socket.chmod(mode)
+    text = f"{fake.run_socket} has owner root, mode {mode:o}; it must have owner root, mode 660"
+    assert faults(fake) == [Finding(FAULT, text, "systemctl restart puppet-twitch-run.socket")]
+
+
+def test_a_run_socket_of_another_group_is_a_fault(fake: FakeUnits) -> None:
+    os.chown(fake.run_socket, 0, grp.getgrnam("daemon").gr_gid)
+    text = f"{fake.run_socket} has group daemon, not root, so the listener cannot reach root"
+    fix = (
+        "systemctl edit puppet-twitch-run.socket: add SocketGroup=root in [Socket]; "
+        "systemctl restart puppet-twitch-run.socket"
+    )
+    assert faults(fake) == [Finding(FAULT, text, fix)]
+
+
+# ---- the listener that root expects
+
+
+@pytest.mark.parametrize(
+    ("environment", "text", "line"),
+    [
+        pytest.param(
+            "PUPPET_TWITCH_USER=other PUPPET_TWITCH_GROUP=root",
+            "user to be other, but it is root",
+            "PUPPET_TWITCH_USER=root",
+            id="user",
+        ),
+        pytest.param(
+            "'A=b c' PUPPET_TWITCH_USER=root",
+            "group to be twitch, but it is root",
+            "PUPPET_TWITCH_GROUP=root",
+            id="group-by-default",
+        ),
+    ],
+)
+def test_a_run_unit_that_expects_another_listener_is_a_fault(
+    fake: FakeUnits, environment: str, text: str, line: str
+) -> None:
+    fake.set("puppet-twitch-run@.service", Environment=environment)
+    fault = Finding(
+        FAULT,
+        f"puppet-twitch-run@.service expects the listener's {text}",
+        f"systemctl edit puppet-twitch-run@.service: add Environment={line} in [Service]",
+    )
+    assert faults(fake) == [fault]
+
+
+# ---- filters of addresses
+
+
+def filters() -> list[Finding]:
+    networks = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
+    accepted, *rest = units.filters(Config(networks=networks))
+    assert accepted == Finding(GOOD, "requests are accepted from 10.0.0.0/8 ::1/128 ([access] from)")
+    return rest
+
+
+def test_without_filters_of_systemd_the_networks_are_all_that_is_reported(fake: FakeUnits) -> None:
+    assert filters() == []
+
+
+def test_a_filter_of_the_service_has_no_effect(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.service", IPAddressAllow="10.0.0.0/8")
+    text = "IPAddressAllow= of puppet-twitch.service has no effect on clients, because the unit inherits its"
+    fix = "move it to [Socket] with systemctl edit puppet-twitch.socket, or use [access] from"
+    assert filters() == [Finding(NOTE, f"{text} sockets", fix)]
+
+
+def test_a_filter_of_the_socket_may_have_no_effect_in_a_container(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", IPAddressDeny="any")
+    assert filters() == [Finding(GOOD, "puppet-twitch.socket also filters addresses: IPAddressDeny=any")]
+    fake.container = True
+    text = "IPAddressDeny=any of puppet-twitch.socket may have no effect in this container"
+    fix = "use [access] from, or the firewall of the container's host"
+    assert filters() == [Finding(NOTE, text, fix)]

@@ -1,0 +1,282 @@
+"""The privacy policy: each field is shown to its audience and to nobody else, in text, JSON and errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.unit.api_under_test import RUN, ApiUnderTest
+from twitch.listener import root_client
+from twitch.listener.access import Caller
+from twitch.listener.api import routes, views
+from twitch.listener.api.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
+from twitch.messages import (
+    ANSWERS,
+    BUSY,
+    CANNOT,
+    COOLDOWN,
+    DISABLED,
+    FULL,
+    INVALID,
+    QUEUED,
+    STARTED,
+    STATUS,
+    Answer,
+)
+from twitch.node_status import NODE_STATES, LastRun, NodeStatus
+from twitch.records import FINISHED, VERDICTS, Options, Record
+
+# ---- the tables
+
+
+def test_every_field_of_a_run_has_an_audience() -> None:
+    assert sorted(views.RUN) == sorted(Record._fields)
+
+
+def test_every_field_of_a_status_has_an_audience() -> None:
+    assert sorted(views.STATUS) == sorted(NodeStatus._fields)
+
+
+def test_public_fields_are_states_verdicts_and_numbers() -> None:
+    assert visible(views.STATUS, {EVERYONE}) == {"state"}
+    assert visible(views.RUN, {EVERYONE}) == {
+        *("run", "state", "verdict", "noop", "unreported", "duration_s", "counts"),
+        *("asked", "started", "ended"),
+    }
+
+
+def visible(policy: dict[str, str], audiences: set[str]) -> set[str]:
+    """Return the fields that these audiences may see."""
+    return {name for name, audience in policy.items() if audience in audiences}
+
+
+CALLERS = {
+    "anonymous": ((), False, {EVERYONE}),
+    "anonymous-logs": (("logs",), False, {EVERYONE, REASONS, LOGS}),
+    "named": ((), True, {EVERYONE, REASONS, NAMED}),
+    "named-logs": (("logs",), True, {EVERYONE, REASONS, NAMED, LOGS}),
+}
+callers = pytest.mark.parametrize(("grants", "named", "audiences"), CALLERS.values(), ids=CALLERS)
+
+
+@callers
+def test_audiences_of_a_caller(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    assert views.audiences(caller(grants, named)) == audiences
+    # Other grants change nothing.
+    more = (*grants, "trigger", "noop", "tags", "status", "environment=*")
+    assert views.audiences(caller(more, named)) == audiences
+    assert NOBODY not in audiences
+
+
+def caller(grants: tuple[str, ...], named: bool) -> Caller:
+    return Caller("x", "192.0.2.7", frozenset(grants), named)
+
+
+# ---- a record and a status with a value in each field, and a word that tells where the value is shown
+
+TIME = 1769072700.0
+
+FULL_RECORD = Record(
+    run=RUN,
+    state=FINISHED,
+    asked=TIME,
+    caller="word-caller",
+    client="word-client",
+    options=Options(True, ("word-options",), "word-options"),
+    started=TIME,
+    command="word-command",
+    settings={"vardir": "word-settings"},
+    ended=TIME,
+    duration_s=2.5,
+    exit_status="word-exit_status",
+    verdict="failed",
+    reason="word-reason",
+    error="word-error",
+    unreported=True,
+    noop=True,
+    noop_pending=True,
+    environment="word-environment",
+    cached_catalog_status="word-cached_catalog_status",
+    counts={"changed": 3},
+    failed_resources=("word-failed_resources",),
+)
+FULL_LAST = LastRun(
+    verdict="changed",
+    ended=TIME,
+    duration_s=2.5,
+    counts={"word-last": 3},
+    environment="word-last",
+    reason="word-last",
+    cached_catalog_status="word-last",
+    noop=True,
+    noop_pending=True,
+    unreported=True,
+)
+FULL_STATUS = NodeStatus(
+    state="running",
+    run="word-run",
+    queued="word-queued",
+    since=1000000000.0,
+    reason="word-reason",
+    pid=471147,
+    age_s=123456,
+    last=FULL_LAST,
+)
+RUN_WORDS = {
+    name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())
+}
+STATUS_WORDS = {
+    **{name: f"word-{name}" for name in ("run", "queued", "reason", "last")},
+    **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
+}
+
+
+def test_every_private_field_has_a_word() -> None:
+    private = {name for name, audience in views.RUN.items() if audience != EVERYONE}
+    assert set(RUN_WORDS) == private - {"noop_pending"}  # which is true or false
+    assert set(STATUS_WORDS) == {name for name, audience in views.STATUS.items() if audience != EVERYONE}
+    assert all(value is not None for value in (*FULL_RECORD, *FULL_STATUS, *FULL_LAST))
+
+
+def fields_in(words: dict[str, str], answer: str) -> set[str]:
+    """Return the fields whose word is in an answer."""
+    return {name for name, word in words.items() if word in answer}
+
+
+# ---- fields and texts
+
+
+@callers
+def test_fields_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    fields = views.run_fields(FULL_RECORD, caller(grants, named))
+    assert set(fields) == visible(views.RUN, audiences)
+    assert fields_in(RUN_WORDS, json.dumps(fields)) == set(fields) & set(RUN_WORDS)
+
+
+@callers
+def test_text_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    fields = fields_in(RUN_WORDS, views.run_text(FULL_RECORD, caller(grants, named)))
+    assert fields == {"caller", "client", "reason"} & visible(views.RUN, audiences)
+
+
+@callers
+def test_fields_of_a_status(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    fields = views.status_fields(FULL_STATUS, caller(grants, named))
+    assert set(fields) == visible(views.STATUS, audiences)
+    assert fields_in(STATUS_WORDS, json.dumps(fields)) == set(fields) & set(STATUS_WORDS)
+
+
+IN_TEXT = {
+    "idle": {"run", "queued", "since", "last"},
+    "running": {"run", "queued", "since", "last"},
+    "queued": {"run", "queued", "since", "last"},
+    "disabled": {"reason", "queued", "last"},
+    "stuck": {"run", "queued", "since", "age_s", "last"},
+}
+
+
+@callers
+@pytest.mark.parametrize("state", NODE_STATES)
+def test_text_of_a_status(grants: tuple[str, ...], named: bool, audiences: set[str], state: str) -> None:
+    text = views.status_text(FULL_STATUS._replace(state=state), caller(grants, named))
+    assert text.startswith(state)
+    assert fields_in(STATUS_WORDS, text) == IN_TEXT[state] & visible(views.STATUS, audiences)
+
+
+@callers
+def test_pid_of_a_foreign_run_in_the_text_of_a_status(
+    grants: tuple[str, ...], named: bool, audiences: set[str]
+) -> None:
+    text = views.status_text(FULL_STATUS._replace(run=None), caller(grants, named))
+    assert ("pid 471147" in text) is (NAMED in audiences)
+
+
+# ---- errors
+
+
+@callers
+def test_reason_in_an_error(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    one = caller(grants, named)
+    if REASONS in audiences:
+        assert views.why("It failed", "word", one) == "It failed: word"
+        assert views.disabled("word", one) == "Puppet disabled: word"
+        assert views.disabled("", one) == "Puppet disabled: no reason given"
+    else:
+        assert views.why("It failed", "word", one) == "It failed; the journal of the node says why"
+        assert views.disabled("word", one) == views.disabled("", one) == "Puppet disabled"
+
+
+@callers
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_failure_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str], verdict: str) -> None:
+    text = views.failure(FULL_RECORD._replace(verdict=verdict), caller(grants, named))
+    # Every caller that has waited sees which resources failed, but not why a run was not attempted.
+    reason = {"reason"} if verdict != "not attempted" or REASONS in audiences else set()
+    assert fields_in(RUN_WORDS, text) == reason | ({"error"} if LOGS in audiences else set())
+    assert text.startswith(f"Puppet run failed: {'word-reason' if verdict == 'failed' else verdict}")
+
+
+def test_failure_names_the_command_that_shows_the_log() -> None:
+    text = views.failure(FULL_RECORD, caller((), False))
+    assert text == f"Puppet run failed: word-reason; journalctl _SYSTEMD_INVOCATION_ID={RUN}"
+    not_attempted = FULL_RECORD._replace(verdict="not attempted")
+    text = views.failure(not_attempted, caller((), False))
+    assert text == f"Puppet run failed: not attempted; journalctl _SYSTEMD_INVOCATION_ID={RUN}"
+
+
+# ---- every path, for an anonymous caller
+
+TARGETS = {
+    r"/puppet/twitch": ("/puppet/twitch", "/puppet/twitch?async=false", "/puppet/twitch?queue"),
+    r"/puppet/status": ("/puppet/status", "/puppet/status?max_age=1s"),
+    r"/puppet/runs": ("/puppet/runs",),
+    r"/puppet/runs/(?P<run>.*)": (f"/puppet/runs/{RUN}", f"/puppet/runs/{RUN}?wait=1"),
+    r"/version": ("/version",),
+    r"/info": ("/info",),
+}
+RUN_ANSWERS = [
+    *(Answer(kind, run=RUN) for kind in (STARTED, QUEUED, BUSY, FULL)),
+    *(Answer(kind, reason="word-reason") for kind in (DISABLED, CANNOT, INVALID)),
+    Answer(COOLDOWN, retry_after_s=9),
+]
+STATUS_ANSWERS = [
+    *(Answer(STATUS, status=FULL_STATUS._replace(state=state)) for state in NODE_STATES),
+    *(Answer(kind, reason="word-reason") for kind in (CANNOT, INVALID)),
+]
+
+
+SHOWN_TO_WAITERS = ("failed", "interrupted")
+
+
+def test_every_answer_is_tried() -> None:
+    assert {answer.kind for answer in RUN_ANSWERS + STATUS_ANSWERS} == set(ANSWERS)
+
+
+def test_every_path_is_tried() -> None:
+    assert set(TARGETS) == {route.path for route in routes.ROUTES}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("target", [target for targets in TARGETS.values() for target in targets])
+async def test_anonymous_caller_sees_no_private_word(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch, target: str, verdict: str
+) -> None:
+    monkeypatch.setattr(root_client, "REMEMBER_S", 0)
+    api.store.write(FULL_RECORD._replace(verdict=verdict))
+    for answer in STATUS_ANSWERS if "status" in target else RUN_ANSWERS:
+        api.root.answer_to = lambda question, answer=answer: answer  # type: ignore[misc]
+        # The one exception: a caller that has waited for a run sees why it failed (`views.failure`).
+        failed = "twitch" in target and answer.kind in (STARTED, QUEUED) and verdict in SHOWN_TO_WAITERS
+        for accept in ("*/*", "application/json"):
+            reply = await api.get(target, f"Accept: {accept}")
+            words = fields_in({**STATUS_WORDS, **RUN_WORDS}, reply.text + json.dumps(reply.headers))
+            assert words == ({"reason"} if failed else set())
+
+
+# ---- values
+
+
+def test_times_are_in_utc() -> None:
+    assert views.iso(0) == views.iso(None) == "1970-01-01T00:00:00Z"
+    assert views.iso(1769072700.0) == "2026-01-22T09:05:00Z"

@@ -1,0 +1,72 @@
+"""Puppet itself: whether it is found, its locks, and the manifest that `command = apply` applies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from twitch import records
+from twitch.check import files
+from twitch.check.findings import FAULT, GOOD, NOTE, Finding
+from twitch.config import Config
+from twitch.errors import PuppetError
+from twitch.root import locks, puppet
+from twitch.root.settings import Settings
+from twitch.root.settings import load as load_settings
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Report on Puppet as root's part of a run would find it."""
+    try:
+        command = puppet.find(config.puppet_path)
+    except PuppetError as error:
+        yield Finding(FAULT, str(error), "install Puppet, or correct [puppet] path in puppet-twitch.conf")
+        return
+    try:
+        cache = os.path.join(records.ROOT, "settings.json")
+        settings = load_settings(command, cache, puppet.environment(os.environ))
+    except PuppetError as error:
+        fix = f"run {command} config print --section agent as root, and fix the error that it reports"
+        yield Finding(FAULT, str(error), fix)
+        return
+    yield Finding(GOOD, f"Puppet is {command}; its lock is {settings.agent_catalog_run_lockfile}")
+    yield from _locks(settings)
+    if config.command == "apply":
+        yield from _manifest(str(config.manifest))
+
+
+def _locks(settings: Settings) -> Iterator[Finding]:
+    run_lock, disabled_lock = settings.agent_catalog_run_lockfile, settings.agent_disabled_lockfile
+    yield from _unreadable(run_lock, "puppet-twitch cannot see whether Puppet is running")
+    yield from _unreadable(
+        disabled_lock, "puppet-twitch treats Puppet as disabled and answers triggers with 423"
+    )
+    reason = locks.disabled_reason(disabled_lock)
+    if reason is not None:
+        yield Finding(NOTE, f"Puppet is disabled: {reason or 'no reason given'}", "puppet agent --enable")
+    holder = locks.run_lock_holder(run_lock)
+    if holder and locks.is_stuck(holder.age_s, settings.runtimeout_s):
+        text = (
+            f"Puppet process {holder.pid} has held {run_lock} for {holder.age_s} s, "
+            f"longer than its runtimeout of {settings.runtimeout_s} s allows"
+        )
+        yield Finding(FAULT, text, f"kill {holder.pid}")
+
+
+def _unreadable(lock: str, consequence: str) -> Iterator[Finding]:
+    """Report a lock file that exists and cannot be read, not even by root: a directory, for instance."""
+    try:
+        with open(lock, "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        fix = f"look at it with ls -ld {lock}; it must be a regular file or absent"
+        yield Finding(FAULT, f"{lock} cannot be read ({error.strerror}), so {consequence}", fix)
+
+
+def _manifest(path: str) -> Iterator[Finding]:
+    yield from files.only_root_writes(path, "change what root applies")
+    if not os.path.exists(path):
+        fix = f"create {path}, or correct [puppet] manifest in puppet-twitch.conf"
+        yield Finding(FAULT, f"the manifest {path} does not exist", fix)

@@ -1,0 +1,66 @@
+"""Questions to systemd and to other programs of the node, asked with their own commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+SOCKET, RUN_SOCKET = SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
+LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
+RUN = "puppet-twitch-run@.service"
+SERVICES = (LISTENER, LISTENER_INSTANCE, RUN)
+
+# Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
+# (root/settings.py).
+COMMAND_TIMEOUT_S = 25
+
+
+class Account(NamedTuple):
+    """The user and the group that the listener's unit runs as; a site may use other names, by drop-ins."""
+
+    user: str = "twitch"
+    group: str = "twitch"
+
+
+def account() -> Account:
+    """Return the account of the listener's unit, or the default one where systemd does not answer."""
+    user = show(listener(), "User") or Account().user
+    return Account(user, show(listener(), "Group") or user)
+
+
+def listener() -> str:
+    """Return the unit that serves: one listener, or with Accept=yes a template for each connection."""
+    return LISTENER_INSTANCE if show(SOCKET, "Accept") == "yes" else LISTENER
+
+
+def credentials(unit: str) -> dict[str, str]:
+    """Return LoadCredential= of a unit, name to path. `systemctl show` prints it as [unprintable]."""
+    escaped = re.sub("[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):02x}", _loadable(unit))
+    path = f"/org/freedesktop/systemd1/unit/{escaped}"
+    interface = ["org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Service", "LoadCredential"]
+    reply = output(["busctl", "--json=short", "get-property", *interface])
+    return dict(json.loads(reply)["data"]) if reply else {}
+
+
+def show(unit: str, name: str) -> str:
+    """Return a property of a unit as `systemctl show` prints it, or "" if it has no value."""
+    return output(["systemctl", "show", "-P", name, _loadable(unit)]) or ""
+
+
+def output(command: Sequence[str], stdin: str = "") -> Optional[str]:
+    """Return what a command prints, or None if there is no such command or it fails."""
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _loadable(unit: str) -> str:
+    """Return an instance in place of a template: systemd knows properties of instances only."""
+    return unit.replace("@.", "@check.")

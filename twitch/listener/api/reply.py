@@ -1,0 +1,66 @@
+"""A reply of the API, and how it is written: as text, or as JSON for `Accept: application/json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from twitch.listener.exchange import REASONS, HTTPError, Response
+from twitch.texts import escape
+
+# A published contract, exact to the byte: without a newline. Every other text ends in one.
+TRIGGERED = "Triggered puppet run"
+RUNNING = "Puppet already running"
+COMPLETE = "Puppet run complete"
+PUBLISHED = frozenset((TRIGGERED, RUNNING, COMPLETE))
+
+TEXT, JSON, PROBLEM = "text/plain; charset=utf-8", "application/json", "application/problem+json"
+
+# No answer may come from a cache, and no browser may take one for a page.
+ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Reply(NamedTuple):
+    """A reply: a text, and fields that only JSON has. From status 400 on the text says what went wrong."""
+
+    status: int
+    text: str
+    fields: Mapping[str, Any] = {}
+    headers: Headers = ()
+    close: bool = False  # close the connection after this reply
+    refused: bool = False  # count it as a refusal (refusals.py)
+
+
+def of_error(error: HTTPError) -> Reply:
+    """Return the reply for an error."""
+    return Reply(error.status, str(error), headers=error.headers, close=error.close)
+
+
+def render(reply: Reply, accept: str = "") -> Response:
+    """Return the response for a reply; `accept` is the request's header of that name."""
+    media_type, body = _json(reply) if _wants_json(accept) else (TEXT, _text(reply.text))
+    headers = (("Content-Type", media_type), *ALWAYS, *reply.headers)
+    return Response(reply.status, body, headers, reply.close)
+
+
+def _text(text: str) -> bytes:
+    escaped = escape(text)
+    return (escaped if escaped in PUBLISHED else escaped + "\n").encode("utf-8", "replace")
+
+
+def _json(reply: Reply) -> tuple[str, bytes]:
+    if reply.status < 400:
+        media_type, fields = JSON, {"message": reply.text, **reply.fields}
+    else:  # problem details (RFC 9457)
+        title = REASONS.get(reply.status, "")
+        problem = {"type": "about:blank", "title": title, "status": reply.status, "detail": reply.text}
+        media_type, fields = PROBLEM, {**problem, **reply.fields}
+    return media_type, (json.dumps(fields) + "\n").encode()
+
+
+def _wants_json(accept: str) -> bool:
+    """Return whether the client asks for JSON by name."""
+    return JSON in accept or PROBLEM in accept

@@ -1,0 +1,41 @@
+"""`/puppet/status`: what Puppet is doing; with `max_age=` an error if the node needs attention."""
+
+from __future__ import annotations
+
+import time
+from typing import Optional
+
+from twitch.listener.api import views
+from twitch.listener.api.call import Call
+from twitch.listener.api.reply import Reply
+from twitch.messages import Status
+from twitch.node_status import DISABLED, STUCK, NodeStatus
+from twitch.records import FAILED, GOOD
+
+
+async def status(call: Call) -> Reply:
+    """Answer `GET /puppet/status`."""
+    call.demand("status")
+    max_age_s = call.parameters.age("max_age")  # read first: an invalid value must not wake root
+    answer = await call.ask(Status())
+    if answer.status is None:
+        text = views.why("Puppet cannot be asked", answer.reason, call.caller)
+        return Reply(500, text, refused=True)
+    fields = views.status_fields(answer.status, call.caller)
+    complaint = None if max_age_s is None else _complaint(answer.status, max_age_s)
+    if complaint:
+        return Reply(503, complaint, fields)
+    return Reply(200, views.status_text(answer.status, call.caller), fields)
+
+
+def _complaint(node: NodeStatus, max_age_s: int) -> Optional[str]:
+    """Return a sentence for monitoring if the node needs attention, or None."""
+    last = node.last
+    if node.state in (DISABLED, STUCK):
+        return f"Puppet is {node.state}"
+    if not last or not last.ended:
+        return "Puppet has not run yet"
+    if last.verdict not in GOOD:
+        return f"The last Puppet run {'failed' if last.verdict == FAILED else f'was {last.verdict}'}"
+    age_s = int(time.time() - last.ended)
+    return f"The last Puppet run ended {age_s} s ago, more than {max_age_s}" if age_s > max_age_s else None

@@ -1,0 +1,110 @@
+"""`/puppet/twitch`: start or queue a run, and wait for its end if the caller asks for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Callable
+
+from twitch.listener import access
+from twitch.listener.api import parameters, views
+from twitch.listener.api.call import Call
+from twitch.listener.api.reply import COMPLETE, RUNNING, TRIGGERED, Reply
+from twitch.listener.exchange import HTTPError
+from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
+from twitch.records import BUSY as VERDICT_BUSY
+from twitch.records import FINISHED, Record
+from twitch.records import RUNNING as STATE_RUNNING
+
+# The median Puppet run takes less than a minute; `queue=true` is the way to wait for one.
+RETRY_BUSY_S = 30
+
+# Every request of a browser has at least one of these headers. With an <img src> to a plain-HTTP address
+# it is neither Origin nor Sec-Fetch-* (seen with Chromium). curl and the HTTP libraries of scripts send none.
+BROWSER_HEADERS = ("origin", "referer", "accept-language", "sec-purpose")
+BROWSER_PREFIX = "sec-fetch-"
+
+ACCEPTED = {STARTED: TRIGGERED, QUEUED: "Queued puppet run"}
+
+
+async def trigger(call: Call) -> Reply:
+    """Answer `GET` and `POST /puppet/twitch`."""
+    _refuse_browsers(call.request.headers)
+    choices = parameters.trigger(call.parameters)
+    answer = await call.ask(_question(call, choices))
+    if answer.kind not in ACCEPTED or answer.run is None:
+        return REFUSED[answer.kind](call, answer)._replace(refused=True)
+    record = await call.finished(answer.run, choices.wait_s)
+    if record and record.state == FINISHED:
+        return _ended(call, record)
+    state = record.state if record else STATE_RUNNING
+    headers = (("Puppet-Run", answer.run), ("Location", f"/puppet/runs/{answer.run}"))
+    return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
+
+
+def _refuse_browsers(headers: Mapping[str, str]) -> None:
+    """Raise `HTTPError` for a browser: no web page may start runs in the network of its reader."""
+    marked = any(name in BROWSER_HEADERS or name.startswith(BROWSER_PREFIX) for name in headers)
+    if marked or headers.get("user-agent", "").startswith("Mozilla/"):
+        raise HTTPError(403, "Not from a browser; use curl")
+
+
+def _question(call: Call, choices: parameters.Trigger) -> Run:
+    noop, tags, environment = choices.noop, choices.tags, choices.environment
+    missing = access.missing_grant(call.caller, noop=noop, tags=tags, environment=environment)
+    if missing:
+        raise call.forbidden(missing)
+    return Run(
+        caller=call.caller.name,
+        client=call.caller.address,
+        named=call.caller.named,
+        noop=noop,
+        tags=tags,
+        environment=environment,
+        queue=choices.queue,
+    )
+
+
+# ---- replies to a request that did not become a run
+
+
+def _busy(call: Call, answer: Answer) -> Reply:
+    headers = (("Retry-After", str(RETRY_BUSY_S)),)
+    if answer.run is None:
+        return Reply(409, RUNNING, headers=headers)
+    return Reply(409, RUNNING, {"run": answer.run}, (*headers, ("Puppet-Run", answer.run)))
+
+
+def _disabled(call: Call, answer: Answer) -> Reply:
+    return Reply(423, views.disabled(answer.reason, call.caller))
+
+
+def _cooldown(call: Call, answer: Answer) -> Reply:
+    return Reply(429, "Too soon after the last run", headers=(("Retry-After", str(answer.retry_after_s)),))
+
+
+def _cannot(call: Call, answer: Answer) -> Reply:
+    return Reply(500, views.why("Puppet cannot be started", answer.reason, call.caller))
+
+
+# The reply for each kind in messages.ANSWERS that is neither a run nor a status; a test compares them.
+REFUSED: dict[str, Callable[[Call, Answer], Reply]] = {
+    BUSY: _busy,
+    FULL: _busy,
+    DISABLED: _disabled,
+    COOLDOWN: _cooldown,
+    CANNOT: _cannot,
+    INVALID: _cannot,
+}
+
+
+# ---- the reply to a caller that has waited for the end of the run
+
+
+def _ended(call: Call, record: Record) -> Reply:
+    headers, fields = views.run_headers(record), views.run_fields(record, call.caller)
+    if record.verdict == VERDICT_BUSY:  # another Puppet run began in the same moment
+        headers = (("Retry-After", str(RETRY_BUSY_S)), *headers)
+        return Reply(409, RUNNING, fields, headers, refused=True)
+    if record.good:
+        return Reply(200, COMPLETE, fields, headers)
+    return Reply(500, views.failure(record, call.caller), fields, headers)

@@ -1,0 +1,89 @@
+"""`puppet-twitch listen`: its options, its log, and the sockets that it serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+from twitch.errors import UsageError
+
+DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
+
+# The priorities of syslog(3), which systemd reads in front of a line (sd-daemon(3)).
+PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
+class Options(NamedTuple):
+    """The options of `listen`. Without `bind` and `port`, sockets are systemd's."""
+
+    bind: Optional[str] = None
+    port: Optional[int] = None
+    idle_exit_s: Optional[float] = None
+    debug: bool = False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until there is nothing left to do, and return the exit code."""
+    options = _options(arguments)
+    if "CREDENTIALS_DIRECTORY" not in os.environ:
+        from twitch.listener import tls
+
+        tls.leave_out()
+    from twitch.listener import activation, server
+
+    _start_log(debug=options.debug or os.environ.get("PUPPET_TWITCH_DEBUG") == "1")
+    if options.bind is None and options.port is None:
+        sockets = activation.inherited()
+        idle_exit_s = server.IDLE_EXIT_S if options.idle_exit_s is None else options.idle_exit_s
+        activation.leave_root()
+        server.main(sockets, idle_exit_s)
+    else:
+        port = DEFAULT_PORT if options.port is None else options.port
+        sockets = activation.opened(options.bind or DEFAULT_BIND, port)
+        activation.leave_root()
+        address = sockets.listening[0].getsockname()
+        print(f"listening on {address[0]} port {address[1]}; Ctrl-C ends", file=sys.stderr)
+        server.main(sockets, options.idle_exit_s)
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> Options:
+    # By hand: argparse is 10 ms of a cold start.
+    options, words = Options(), list(arguments)
+    while words:
+        name = words.pop(0)
+        if name == "--debug":
+            options = options._replace(debug=True)
+            continue
+        if not words:
+            raise UsageError(f"{name} needs a value; see puppet-twitch --help")
+        value = words.pop(0)
+        if name == "--bind":
+            options = options._replace(bind=value)
+        elif name == "--port" and value.isdecimal() and int(value) < 65536:
+            options = options._replace(port=int(value))
+        elif name == "--idle-exit" and value.isdecimal():
+            options = options._replace(idle_exit_s=float(value))
+        else:
+            raise UsageError(f"{name} {value}: not understood; see puppet-twitch --help")
+    return options
+
+
+def _start_log(*, debug: bool) -> None:
+    import logging
+
+    class WithPriority(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return f"<{PRIORITIES[record.levelname]}>{super().format(record)}"
+
+    handler = logging.StreamHandler()
+    # systemd sets JOURNAL_STREAM where stderr is the journal (systemd.exec(5)).
+    in_journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
+    text = "%(name)s: %(message)s" if debug else "%(message)s"
+    handler.setFormatter(WithPriority(text) if in_journal else logging.Formatter(text))
+    log = logging.getLogger()
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about its own loop

@@ -1,0 +1,81 @@
+"""The status of a node: what Puppet is doing, and what became of its last run, whoever started it.
+
+Root looks (root/status.py); the listener shows what a caller may see of it (listener/api/views.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
+
+from twitch.fields import FieldError, Fields
+
+# `queued`: one run is under way and another waits. `stuck`: a run is much older than Puppet's runtimeout.
+IDLE, RUNNING, QUEUED, DISABLED, STUCK = NODE_STATES = ("idle", "running", "queued", "disabled", "stuck")
+
+
+class LastRun(NamedTuple):
+    """What became of the last run. Times are epoch seconds."""
+
+    verdict: str  # one of records.VERDICTS
+    ended: Optional[float] = None
+    duration_s: Optional[float] = None
+    counts: Mapping[str, int] = {}  # of resources
+    environment: Optional[str] = None
+    reason: Optional[str] = None
+    cached_catalog_status: Optional[str] = None
+    noop: Optional[bool] = None
+    noop_pending: Optional[bool] = None
+    unreported: Optional[bool] = None
+
+
+class NodeStatus(NamedTuple):
+    """What Puppet is doing. Times are epoch seconds, ages seconds."""
+
+    state: str  # one of NODE_STATES
+    run: Optional[str] = None  # the run under way, if it is one of ours
+    queued: Optional[str] = None  # the run that waits
+    since: Optional[float] = None  # of the run under way
+    reason: Optional[str] = None  # why the agent is disabled; '' if nobody said
+    pid: Optional[int] = None  # of the run under way
+    age_s: Optional[int] = None  # of a stuck run
+    last: Optional[LastRun] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as a packet holds it: without what is None."""
+        fields = {name: value for name, value in self._asdict().items() if value is not None}
+        if self.last:
+            fields["last"] = {name: value for name, value in self.last._asdict().items() if value is not None}
+        return fields
+
+
+def from_json(fields: Fields) -> NodeStatus:
+    """Return the status that a packet holds; raises `FieldError` where a field has another type."""
+    state, last = fields.text("state"), fields.fields("last")
+    if state not in NODE_STATES:
+        raise FieldError("'state' is not one of a node")
+    return NodeStatus(
+        state=state,
+        run=fields.optional_text("run"),
+        queued=fields.optional_text("queued"),
+        since=fields.optional_number("since"),
+        reason=fields.optional_text("reason"),
+        pid=fields.optional_integer("pid"),
+        age_s=fields.optional_integer("age_s"),
+        last=_last(last) if last else None,
+    )
+
+
+def _last(fields: Fields) -> LastRun:
+    return LastRun(
+        verdict=fields.text("verdict"),
+        ended=fields.optional_number("ended"),
+        duration_s=fields.optional_number("duration_s"),
+        counts=fields.counts("counts") or {},
+        environment=fields.optional_text("environment"),
+        reason=fields.optional_text("reason"),
+        cached_catalog_status=fields.optional_text("cached_catalog_status"),
+        noop=fields.optional_flag("noop"),
+        noop_pending=fields.optional_flag("noop_pending"),
+        unreported=fields.optional_flag("unreported"),
+    )

@@ -1,0 +1,159 @@
+"""A record of a run: its fields, its states and verdicts, and reading it.
+
+    /run/puppet-twitch/runs/ID.json
+
+Root writes records (root/store.py), by rename, so that a reader sees a whole record or the one before.
+The listener only reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
+
+from twitch.fields import Fields
+
+ROOT = "/run/puppet-twitch"
+
+# systemd's invocation id of the run's unit, which is also Puppet's job id.
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+# The states of a run.
+QUEUED, RUNNING, FINISHED = STATES = ("queued", "running", "finished")
+
+# The verdicts on a run that is finished.
+UNCHANGED, CHANGED, FAILED = "unchanged", "changed", "failed"
+INTERRUPTED, NOT_ATTEMPTED, BUSY = "interrupted", "not attempted", "busy"
+VERDICTS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
+GOOD = (UNCHANGED, CHANGED)
+
+
+class Options(NamedTuple):
+    """What a caller may choose about a run."""
+
+    noop: bool = False
+    tags: tuple[str, ...] = ()
+    environment: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as records and answers hold them."""
+        return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
+
+
+class Record(NamedTuple):
+    """One run. Times are epoch seconds; None means not yet, or not known."""
+
+    run: str
+    state: str  # one of STATES
+    asked: float
+    caller: str = ""
+    client: str = ""  # the address
+    options: Options = Options()
+    started: Optional[float] = None  # None while it waits
+
+    # Until the end, for conclude: the run itself may remove Puppet or the configuration.
+    command: Optional[str] = None  # agent or apply
+    settings: Mapping[str, str] = {}  # Puppet's, by root/settings.py
+
+    # From the end on.
+    ended: Optional[float] = None
+    duration_s: Optional[float] = None
+    exit_status: Optional[str] = None  # a number, or the name of a signal
+    verdict: Optional[str] = None  # one of VERDICTS
+    reason: Optional[str] = None  # our words; earlier already where a run will not begin
+    error: Optional[str] = None  # Puppet's words
+    unreported: Optional[bool] = None  # no report of this run was found
+
+    # As its report says.
+    noop: Optional[bool] = None
+    noop_pending: Optional[bool] = None
+    environment: Optional[str] = None
+    cached_catalog_status: Optional[str] = None
+    counts: Optional[Mapping[str, int]] = None  # of resources
+    failed_resources: Optional[tuple[str, ...]] = None
+
+    @property
+    def good(self) -> bool:
+        """Whether the run has ended as it should."""
+        return self.verdict in GOOD
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as its file holds it."""
+        fields = {name: value for name, value in self._asdict().items() if value is not None}
+        return {**fields, "options": self.options.to_json()}
+
+
+def from_json(value: object) -> Record:
+    """Return the record that a file holds; raises `FieldError` where a field has another type."""
+    fields = Fields(value)
+    if fields.text("state") == RUNNING:
+        fields.number("started")  # conclude cannot do without it
+    return Record(
+        run=fields.text("run"),
+        state=fields.text("state"),
+        asked=fields.number("asked"),
+        caller=fields.optional_text("caller") or "",
+        client=fields.optional_text("client") or "",
+        options=options_from_json(fields.fields("options")),
+        started=fields.optional_number("started"),
+        command=fields.optional_text("command"),
+        settings=fields.settings("settings"),
+        ended=fields.optional_number("ended"),
+        duration_s=fields.optional_number("duration_s"),
+        exit_status=fields.optional_text("exit_status"),
+        verdict=fields.optional_text("verdict"),
+        reason=fields.optional_text("reason"),
+        error=fields.optional_text("error"),
+        unreported=fields.optional_flag("unreported"),
+        noop=fields.optional_flag("noop"),
+        noop_pending=fields.optional_flag("noop_pending"),
+        environment=fields.optional_text("environment"),
+        cached_catalog_status=fields.optional_text("cached_catalog_status"),
+        counts=fields.counts("counts"),
+        failed_resources=fields.optional_texts("failed_resources"),
+    )
+
+
+def options_from_json(fields: Optional[Fields]) -> Options:
+    """Return the options that a record or a claim holds; raises `FieldError` as `from_json` does."""
+    if fields is None:
+        return Options()
+    tags = fields.optional_texts("tags") or ()
+    return Options(bool(fields.optional_flag("noop")), tags, fields.optional_text("environment"))
+
+
+class Records:
+    """The records below one directory, for reading."""
+
+    def __init__(self, root: str = ROOT) -> None:
+        self.directory = os.path.join(root, "runs")
+
+    def read(self, run: str) -> Optional[Record]:
+        """Return the record of a run; None if there is none (any more), or it cannot be understood."""
+        if not RUN_ID.fullmatch(run):
+            return None
+        try:
+            with open(self.path(run), encoding="utf-8") as file:
+                record = from_json(json.load(file))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return record if record.run == run and record.state in STATES else None
+
+    def newest(self) -> list[Record]:
+        """Return all records, the run asked for last first."""
+        records = (self.read(run) for run in self._ids())
+        return sorted(filter(None, records), key=lambda record: record.asked, reverse=True)
+
+    def path(self, run: str) -> str:
+        """Return where the record of a run is."""
+        return os.path.join(self.directory, f"{run}.json")
+
+    def _ids(self) -> list[str]:
+        try:
+            names = os.listdir(self.directory)
+        except OSError:
+            return []
+        return [stem for stem, ending in map(os.path.splitext, names) if ending == ".json"]
