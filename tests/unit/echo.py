@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import AsyncGenerator
+from typing import Callable, Optional
 
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request, Response
 
 
 class Echo:
-    """`/wait` waits for as long as it may, `/long` answers with much, others at once."""
+    """`/wait` waits for as long as it may, `/long` answers with much, `/parts` in parts, others at once."""
 
     LONG = 60_000
 
@@ -18,6 +19,7 @@ class Echo:
         self.pauses: list[bool] = []
         self.drops: list[str] = []
         self.refusal: Optional[HTTPError] = None
+        self.parts: Callable[[Pause], AsyncGenerator[bytes, None]] = three_parts
 
     def admit(self, address: str) -> None:
         if self.refusal:
@@ -31,6 +33,8 @@ class Echo:
             raise RuntimeError("a fault of ours")
         if request.target == "/refuse":
             raise HTTPError(409, "refused")
+        if request.target == "/parts":
+            return Response(200, self.parts(pause))
         if request.target == "/long":
             return Response(200, b"x" * self.LONG)
         return Response(200, understood(request.method, request.target, request.body))
@@ -45,3 +49,8 @@ class Echo:
 def understood(method: str, target: str, body: bytes = b"") -> bytes:
     """What Echo answers to such a request."""
     return f"{method} {target} {body!r}".encode()
+
+
+async def three_parts(pause: Pause) -> AsyncGenerator[bytes, None]:
+    for part in (b"one", b"", b"two", b"three"):
+        yield part

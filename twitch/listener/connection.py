@@ -19,13 +19,17 @@ What each event does in each state (a dash: nothing):
     FRESH      READING        LINGERING          -          LINGERING              STOP_GRACE_S
     READING    ANSWERING, if  400, LINGERING     -          408, LINGERING         STOP_GRACE_S
                complete
-    ANSWERING  read ahead     stop waiting       SENDING    -                      stop waiting
+    ANSWERING  read ahead     stop waiting       SENDING    LOST (of a part)       stop waiting
     SENDING    read ahead     remembered         -          LOST                   STOP_GRACE_S
     KEPT       READING        LINGERING          -          LINGERING              LINGERING
     LINGERING  -              LOST               -          LOST                   -
 
 SENDING ends at once where the client takes the answer at once: in READING if bytes of the next request
 have been read ahead, in LINGERING if no request may follow, else in KEPT. LOST follows every state.
+
+The service may answer with a body in parts (`Response.body`). They are sent in ANSWERING, each when the
+client has taken the one before; a client that takes nothing for WRITE_TIMEOUT_S is LOST. If the service
+fails between two parts, the connection is aborted, so that the client cannot take what it has for all.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Callable, Optional, Protocol
 
 from twitch.listener import tls
@@ -112,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._closed = closed
         self._exchange = Exchange(address, lambda: service.admit(address))
         self._answering: Optional[asyncio.Task[None]] = None
+        self._taken: Optional[asyncio.Future[None]] = None  # done when the client has taken a part
         self._waiting_ends: Optional[asyncio.Future[None]] = None
 
     # ---- what asyncio calls (asyncio.Protocol)
@@ -171,11 +176,15 @@ class Connection(asyncio.Protocol):
             self._set_timer(LINGER_S, self.abort)
         elif self.state == SENDING:
             self._next()
+        elif self.state == ANSWERING:
+            self._timer.cancel()
+            self._part_taken()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: D102
         self._enter(LOST)
         self._timer.cancel()
         self._stop_waiting()
+        self._part_taken()
         self._closed(self)
 
     # ---- what the listener calls
@@ -237,15 +246,45 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         response = await self._response(request)
+        if not isinstance(response.body, bytes):
+            await self._send_parts(request, response, response.body)
         self.waiting = False
         if not self._open:
             return
         self._enter(SENDING)
-        self._transport.write(self._exchange.send(response, last=self._last_one))
+        if isinstance(response.body, bytes):
+            self._transport.write(self._exchange.send(response, last=self._last_one))
+        else:
+            self._transport.write(self._exchange.end())
         if not self._exchange.reusable:
             self._linger()
         elif not self._blocked:
             self._next()
+
+    async def _send_parts(
+        self, request: Request, response: Response, parts: AsyncGenerator[bytes, None]
+    ) -> None:
+        """Send the head and the parts of a body, each when the client has taken the one before."""
+        try:
+            if self._open:
+                self._transport.write(self._exchange.begin(response, last=self._last_one))
+            while self._open and request.method != "HEAD":
+                if self._blocked:
+                    self._taken = self._loop.create_future()
+                    await self._taken
+                    continue
+                self._transport.write(self._exchange.part(await parts.__anext__()))
+        except StopAsyncIteration:
+            pass
+        except Exception:
+            log.exception("%s %s failed after the head of the answer", request.method, ascii(request.target))
+            self.abort()
+        finally:
+            await parts.aclose()
+
+    def _part_taken(self) -> None:
+        if self._taken and not self._taken.done():
+            self._taken.set_result(None)
 
     async def _response(self, request: Request) -> Response:
         try:

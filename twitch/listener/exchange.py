@@ -9,8 +9,8 @@ from __future__ import annotations
 import http
 import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Callable, NamedTuple, Optional
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Callable, NamedTuple, Optional, Union
 
 import h11
 
@@ -82,10 +82,14 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer; its length, `Date` and `Connection` are added on the way out."""
+    """An answer; its length, `Date` and `Connection` are added on the way out.
+
+    A body in parts has no length beforehand: it is sent chunked, and to an HTTP/1.0 client up to the end
+    of the connection.
+    """
 
     status: int
-    body: bytes
+    body: Union[bytes, AsyncGenerator[bytes, None]]
     headers: tuple[tuple[str, str], ...] = ()
     close: bool = False
 
@@ -141,20 +145,33 @@ class Exchange:
         return self._h11.send(interim) or b""
 
     def send(self, response: Response, *, last: bool) -> bytes:
-        """Return the bytes of an answer; empty if h11 has seen that no client can read it."""
-        headers = [*response.headers, ("Content-Length", str(len(response.body))), ("Date", _date())]
+        """Return the bytes of a whole answer; empty if h11 has seen that no client can read it."""
+        assert isinstance(response.body, bytes)
+        head = self.begin(response, last=last)
+        return head and head + self.part(response.body) + self.end()
+
+    def begin(self, response: Response, *, last: bool) -> bytes:
+        """Return the bytes of the head of an answer; empty if h11 has seen that no client can read it."""
+        length = [("Content-Length", str(len(response.body)))] if isinstance(response.body, bytes) else []
+        headers = [*response.headers, *length, ("Date", _date())]
         if response.close or last:
             headers.append(("Connection", "close"))
-        head = h11.Response(
-            status_code=response.status,
-            headers=headers,
-            reason=REASONS.get(response.status, "").encode("ascii"),
-        )
+        reason = REASONS.get(response.status, "").encode("ascii")
+        return self._send(h11.Response(status_code=response.status, headers=headers, reason=reason))
+
+    def part(self, data: bytes) -> bytes:
+        """Return the bytes of a part of an answer's body; empty for an answer to HEAD, which has none."""
+        if self._head and self._head.method == b"HEAD":
+            return b""
+        return self._send(h11.Data(data=data))
+
+    def end(self) -> bytes:
+        """Return the bytes that end an answer."""
+        return self._send(h11.EndOfMessage())
+
+    def _send(self, event: h11.Event) -> bytes:
         try:
-            data = self._h11.send(head) or b""
-            if not (self._head and self._head.method == b"HEAD"):
-                data += self._h11.send(h11.Data(data=response.body)) or b""
-            return data + (self._h11.send(h11.EndOfMessage()) or b"")
+            return self._h11.send(event) or b""
         except h11.LocalProtocolError:
             return b""
 
