@@ -1,17 +1,17 @@
-# make demo          try it: a throwaway Debian machine with systemd, Puppet and puppet-twitch
-# make demo-shell    a root shell in that machine
-# make demo-stop     throw it away
-# make test          all tests (root, on Debian 12)
-# make bench         measure it, beside a peer; five minutes, and quiet ones, please
-# make check         the quick ones: linters, units, unit tests
-# make install       onto this machine, for any distribution with systemd; DESTDIR= is honoured
-# make uninstall     and off it again
+# make demo          boot a throwaway Debian machine with systemd, Puppet and puppet-twitch
+# make demo-shell    open a root shell in that machine
+# make demo-stop     delete that machine
+# make test          run all tests (root, on Debian 12)
+# make check         run the quick tests: linters, units, unit tests, packages
+# make bench         measure, beside a peer; takes five minutes on an otherwise idle machine
+# make install       install on this machine, on any distribution with systemd; takes DESTDIR=
+# make uninstall     remove what make install has installed
 # make deb, make rpm, make dist, make module
-#                    packages for Debian, EL, Python and the Forge, into dist/
+#                    build packages for Debian, EL, Python and the Forge, in dist/
 #
-# PREFIX is not a choice: the units name their paths, and nothing else looks into /usr/lib/puppet-twitch.
+# PREFIX cannot be chosen: the units name their paths, and nothing else looks into /usr/lib/puppet-twitch.
 
-# What a node runs: the distribution's Python, which has python3-systemd, python3-h11, python3-yaml.
+# The Python that a node runs: the distribution's, for python3-systemd, python3-h11 and python3-yaml.
 PYTHON = /usr/bin/python3
 PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider
 
@@ -23,16 +23,16 @@ DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
 MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
 
-.PHONY: help install uninstall deb rpm dist module reference demo demo-shell demo-stop bench check test test-with-server test-without-server tools images
+.PHONY: help install uninstall forget-runs deb rpm dist module reference demo demo-shell demo-stop bench check test test-with-server test-without-server tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
 
-# ---- onto a machine
+# ---- install
 
 install:
 	@$(PYTHON) -c 'import h11, systemd.daemon, yaml' || { \
-	    echo 'Install what it runs with first: python3-systemd python3-h11 python3-yaml'; exit 1; }
+	    echo 'Install these packages first: python3-systemd python3-h11 python3-yaml'; exit 1; }
 	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
 	for file in $$(find twitch -name '*.py'); do \
@@ -54,22 +54,18 @@ ifeq ($(DESTDIR),)
 	systemd-sysusers puppet-twitch.conf
 	journalctl --update-catalog
 	systemctl daemon-reload
-	@echo 'Installed, and nothing enabled. To answer on port 2023, now and after a reboot:'
+	@echo 'Installed; nothing is enabled. To answer on port 2023, now and after a reboot:'
 	@echo '  systemctl enable --now puppet-twitch.socket'
 endif
 
-# The sockets go first, so that nothing starts meanwhile. A run that is under way goes on to its end;
-# without its unit file nobody would know that 2, of Puppet, is a success, so systemd shall forget it
-# when the unit has ended. Its process ends earlier, and no run takes a day.
+# The sockets first, so that nothing starts meanwhile. A run that is under way continues to its end.
 uninstall:
 ifeq ($(DESTDIR),)
 	@if { dpkg-query -W -f '$${db:Status-Status}\n' puppet-twitch | grep -qx installed || rpm -q puppet-twitch; } \
-	    >/dev/null 2>&1; then echo 'puppet-twitch was installed by its package, which has to remove it' >&2; exit 1; fi
+	    >/dev/null 2>&1; then echo 'puppet-twitch was installed as a package; remove that package' >&2; exit 1; fi
 	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
-	-runs="'puppet-twitch-run@*.service'"; systemd-run --quiet --collect --property=RuntimeMaxSec=1d sh -c " \
-	    while systemctl list-units --no-legend --state=activating,active,deactivating $$runs | grep -q .; \
-	    do sleep 1; done; systemctl reset-failed $$runs"
+	sh packaging/forget-runs.sh
 endif
 	rm -rf $(LIB) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
@@ -90,29 +86,35 @@ SOURCE = Makefile README.md NEWS.md LICENSE twitch units packaging
 NAME = puppet-twitch-$(VERSION)
 DEB = build/deb/$(NAME)
 
-deb:
+# Fill in a file of packaging/: the version, and the lines of forget-runs.sh below its header.
+FILL = -e 's/@VERSION@/$(VERSION)/' -e '/@FORGET_RUNS@/{' -e 'r build/forget-runs' -e d -e '}'
+forget-runs:
+	mkdir -p build
+	sed '1,/^$$/d' packaging/forget-runs.sh >build/forget-runs
+
+deb: forget-runs
 	rm -rf build/deb
 	mkdir -p $(DEB) dist
 	cp -r $(SOURCE) packaging/debian $(DEB)/
-	sed -e 's/@VERSION@/$(VERSION)/' -e "s/@DATE@/$$(LC_ALL=C date -R -r NEWS.md)/" \
-	    packaging/debian/changelog.in >$(DEB)/debian/changelog
-	rm $(DEB)/debian/changelog.in
+	for file in changelog puppet-twitch.prerm; do \
+	    sed $(FILL) -e "s/@DATE@/$$(LC_ALL=C date -R -r NEWS.md)/" \
+	        packaging/debian/$$file.in >$(DEB)/debian/$$file && rm $(DEB)/debian/$$file.in || exit 1; done
 	cd $(DEB) && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/puppet-twitch_$(VERSION)_all.deb dist/
 
-# Built on any system with rpmbuild; --nodeps, because only EL has what the build requires as rpms.
-rpm:
+# Any system with rpmbuild can build it; --nodeps, because only EL has the build requirements as rpms.
+rpm: forget-runs
 	rm -rf build/rpm
 	mkdir -p build/rpm/$(NAME) dist
 	cp -r $(SOURCE) build/rpm/$(NAME)/
 	tar --create --gzip --directory=build/rpm --file=build/rpm/$(NAME).tar.gz $(NAME)
-	sed -e 's/@VERSION@/$(VERSION)/' -e "s/@DATE@/$$(LC_ALL=C date -r NEWS.md '+%a %b %d %Y')/" \
+	sed $(FILL) -e "s/@DATE@/$$(LC_ALL=C date -r NEWS.md '+%a %b %d %Y')/" \
 	    packaging/puppet-twitch.spec.in >build/rpm/puppet-twitch.spec
 	rpmbuild -bb --nodeps --define '_topdir $(CURDIR)/build/rpm/top' \
 	    --define '_sourcedir $(CURDIR)/build/rpm' build/rpm/puppet-twitch.spec
 	mv build/rpm/top/RPMS/noarch/$(NAME)-1.noarch.rpm dist/
 
-# In a copy, which setuptools may litter. The wheel has the Python alone; units come with the sdist.
+# In a copy, because setuptools leaves files behind. The wheel has only Python; the sdist has the units too.
 dist:
 	rm -rf build/dist
 	mkdir -p build/dist dist
@@ -120,17 +122,17 @@ dist:
 	cd build/dist && $(PYTHON) -c 'from setuptools import build_meta as build; \
 	    build.build_sdist("$(CURDIR)/dist"); build.build_wheel("$(CURDIR)/dist")'
 
-# What the Forge takes, and `puppet module install FILE`.
+# The archive that the Forge and `puppet module install FILE` take.
 MODULE = puppettwitch-twitch-$(VERSION)
 module:
 	rm -rf build/module
 	mkdir -p build/module/$(MODULE) dist
 	cd puppet-module/twitch && cp -r README.md REFERENCE.md metadata.json hiera.yaml \
-	    data functions manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
+	    data files lib manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
 	tar --create --gzip --directory=build/module --file=dist/$(MODULE).tar.gz \
 	    --owner=root:0 --group=root:0 $(MODULE)
 
-# The module's REFERENCE.md, from its comments; in a copy, which puppet-strings litters.
+# The module's REFERENCE.md, from its comments; in a copy, because puppet-strings leaves files behind.
 reference:
 	rm -rf build/reference
 	mkdir -p build
@@ -138,7 +140,7 @@ reference:
 	cd build/reference && RUBYOPT=-W0 puppet strings generate --format markdown --out REFERENCE.md
 	cp build/reference/REFERENCE.md puppet-module/twitch/
 
-# ---- try it
+# ---- demo
 
 demo:
 	@tests/prepare lab
@@ -149,7 +151,7 @@ demo-shell:
 demo-stop:
 	@tests/lab/demo stop
 
-# ---- test it
+# ---- test
 
 VENV = build/venv
 
@@ -158,8 +160,6 @@ tools:
 $(VENV)/ready: tests/requirements.txt | tools
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary gunicorn \
-	    --dest $(VENV)/suites gunicorn==27.0.1
 	touch $@
 images: | tools
 	@tests/lab/build
@@ -167,7 +167,7 @@ images: | tools
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit tests/module
 
-# Two at a time, in a lab each: most of the time a test waits for one Puppet, which uses one core.
+# Two at a time, each in a lab of its own: most of the time a test waits for one Puppet, which uses one core.
 WITH_SERVER = $(wildcard $(addprefix tests/e2e/,test_agent_*.py test_module_*.py test_access_tls*.py test_access_check*.py))
 test: $(VENV)/ready
 	$(MAKE) --no-print-directory -j2 --output-sync=target check images
@@ -178,9 +178,9 @@ test-with-server:
 test-without-server:
 	tests/lab/enter $(PYTEST) --durations=10 $(addprefix --ignore=,$(WITH_SERVER)) tests/e2e
 
-# ---- measure it
+# ---- measure
 
-# After `bench`, what to measure: make bench BENCH='--quick loads'
+# To measure only a part: make bench BENCH='--quick loads'
 bench:
 	@tests/prepare bench
 	@tests/lab/build debian12-bench

@@ -1,6 +1,6 @@
 """/usr/lib/puppet-twitch/__main__.py: what `python3 -I /usr/lib/puppet-twitch` runs.
 
-A tree of its own, because another package called twitch exists and this one must never be it.
+The tree is not in Python's usual paths, because there is another package called twitch.
 """
 
 import sys

@@ -146,5 +146,5 @@ def test_without_the_drop_in_the_port_says_so(tidy12: Machine) -> None:
     place = access.now(tidy12)
     reply = tidy12.curl("/version")
     assert (reply.status, "see its journal" in reply.body) == (503, True)
-    text = "[tls] enabled = yes, but systemd hands over no credential 'cert'; see tls.conf"
+    text = "[tls] enabled = yes, but systemd passes no credential 'cert'; see tls.conf"
     assert access.heard(tidy12, place, text).count(text) == 1

@@ -1,4 +1,4 @@
-"""The packages, built here and looked at by the linters of those who will install them."""
+"""The packages: built here, and checked with the linters of the distributions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAN = ("man1/puppet-twitch.1", "man5/puppet-twitch.conf.5", "man8/puppet-twitch.
 
 
 def run(*command: object) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         [str(word) for word in command],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert result.returncode == 0, result.stdout
+    return result.stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,22 +36,21 @@ def built() -> None:
 
 
 def test_lintian_finds_nothing() -> None:
-    # -q: that it does not like to be run by root is not about the package.
+    # -q, because lintian's warning about running as root is not about the package.
     strict = ("--display-info", "--pedantic", "--fail-on", "error,warning,info,pedantic")
-    said = run("lintian", "-q", "--allow-root", *strict, DEB)
-    assert said == ""
+    assert run("lintian", "-q", "--allow-root", *strict, DEB) == ""
 
 
 def test_rpmlint_finds_nothing() -> None:
-    said = run(
+    output = run(
         "rpmlint", "--rpmlintrc", "packaging/puppet-twitch.rpmlintrc", RPM, "build/rpm/puppet-twitch.spec"
     )
-    assert "0 errors, 0 warnings" in said
+    assert "0 errors, 0 warnings" in output
 
 
 def files_of_deb() -> list[str]:
-    listed = run("dpkg-deb", "--contents", DEB)
-    return [line.split()[5][1:] for line in listed.splitlines()]
+    contents = run("dpkg-deb", "--contents", DEB)
+    return [line.split()[5][1:] for line in contents.splitlines()]
 
 
 def files_of_rpm() -> list[str]:
@@ -59,21 +58,19 @@ def files_of_rpm() -> list[str]:
 
 
 @pytest.mark.parametrize("files", [files_of_deb, files_of_rpm])
-def test_what_make_install_puts_on_a_node_is_in_the_package(
-    files: Callable[[], list[str]], tmp_path: Path
-) -> None:
+def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], tmp_path: Path) -> None:
     run("make", "install", f"DESTDIR={tmp_path}")
     installed = {f"/{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*") if path.is_file()}
-    # Where they are compressed or called differently, and where Python's own files come on the node.
-    ours = {path for path in installed if not path.startswith(("/usr/share/", "/usr/lib/python3"))}
-    ours = {path for path in ours if "__pycache__" not in path}
+    # The packages compress or rename documentation, and their scripts compile the Python on the node.
+    expected = {path for path in installed if not path.startswith(("/usr/share/", "/usr/lib/python3"))}
+    expected = {path for path in expected if "__pycache__" not in path}
     packaged = set(files())
-    assert ours <= packaged
+    assert expected <= packaged
     assert {f"/usr/share/man/{page}.gz" for page in MAN} <= packaged
     assert not [path for path in packaged if path.endswith(".pyc")]
 
 
-def test_a_node_needs_what_the_code_imports() -> None:
+def test_packages_depend_on_what_the_code_imports() -> None:
     depends = run("dpkg-deb", "--field", DEB, "Depends")
     requires = run("rpm", "-qp", "--requires", RPM)
     for package in ("python3-systemd", "python3-h11"):
@@ -84,26 +81,27 @@ def test_a_node_needs_what_the_code_imports() -> None:
     assert "systemd (>= 247)" in depends
 
 
-def test_both_packages_leave_a_run_under_way_to_systemd() -> None:
-    # Erased by the run itself, say: without this it would be a failed unit for ever.
-    prerm = (REPOSITORY / "packaging/debian/puppet-twitch.prerm").read_text()
-    forget = prerm[prerm.index("    systemd-run") : prerm.index('" || true')]
+def test_packages_reset_the_failed_units_of_runs_on_removal() -> None:
+    # A run may remove the package itself. Without the reset, the unit of that run would stay failed for ever.
+    forget = (REPOSITORY / "packaging/forget-runs.sh").read_text().partition("\n\n")[2]
     assert "reset-failed" in forget
+    assert forget in run("dpkg-deb", "--info", DEB, "prerm")
     assert forget in run("rpm", "-qp", "--scripts", RPM)
-    # What its scripts call is there for as long as they may run.
+    # systemd, which the scripts call, is there for as long as they may run.
     with_flags = run("rpm", "-qp", "--queryformat", "[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]", RPM)
     for script in ("post", "preun", "postun"):
         assert f"systemd {script}\n" in with_flags
 
 
-def test_the_wheel_has_the_python_and_the_command() -> None:
+def test_wheel_has_every_python_module() -> None:
     with zipfile.ZipFile(DIST / f"puppet_twitch-{twitch.__version__}-py3-none-any.whl") as wheel:
         names = wheel.namelist()
-    modules = {f"twitch/{path.name}" for path in (REPOSITORY / "twitch").glob("*.py")}
+    modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "twitch").rglob("*.py")}
+    assert "twitch/root/handler.py" in modules
     assert modules <= set(names)
 
 
 @pytest.mark.parametrize("page", MAN)
-def test_man_pages_are_well_formed(page: str) -> None:
+def test_man_page_is_well_formed(page: str) -> None:
     path = REPOSITORY / "packaging/man" / Path(page).name
     assert run("mandoc", "-T", "lint", "-W", "warning", path) == ""
