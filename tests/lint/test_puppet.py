@@ -1,4 +1,4 @@
-"""The Puppet module by Puppet's own tools: valid, in the usual style, and all of it documented."""
+"""The Puppet module as Puppet's own tools see it: valid, in the usual style, and fully documented."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 MODULE = Path(__file__).resolve().parents[2] / "puppet-module" / "twitch"
 
 
-def said_by(*command: str, cwd: Path = MODULE) -> tuple[int, str]:
-    """The exit code, and all that was printed but Ruby's complaints about the tools themselves."""
+def run(*command: str, cwd: Path = MODULE) -> tuple[int, str]:
+    """Return the exit status and the output, without Ruby's warnings about the tools themselves."""
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
         "RUBYOPT": "-W0",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    return done.returncode, done.stdout
+    return result.returncode, result.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,17 +37,17 @@ def said_by(*command: str, cwd: Path = MODULE) -> tuple[int, str]:
     ],
 )
 def test_finds_nothing(command: tuple[str, ...]) -> None:
-    assert said_by(*command) == (0, "")
+    assert run(*command) == (0, "")
 
 
-def test_every_parameter_is_documented_and_the_reference_is_up_to_date(tmp_path: Path) -> None:
-    # puppet-lint's checks for parameters are plugins that Debian does not have; puppet-strings knows too.
+def test_reference_is_complete_and_current(tmp_path: Path) -> None:
+    # puppet-lint's checks of parameters are plugins that Debian does not have; puppet-strings warns too.
     copy = tmp_path / "twitch"
     shutil.copytree(MODULE, copy)
     command = ("puppet", "strings", "generate", "--format", "markdown", "--out", "REFERENCE.md")
-    code, said = said_by(*command, cwd=copy)
-    assert (code, "[warn]" in said, "[error]" in said) == (0, False, False), said
+    status, output = run(*command, cwd=copy)
+    assert (status, "[warn]" in output, "[error]" in output) == (0, False, False), output
     reference = (copy / "REFERENCE.md").read_text()
     assert reference == (MODULE / "REFERENCE.md").read_text(), "run make reference"
-    # Untyped parameters are `Any` there.
+    # puppet-strings gives a parameter without a type the type `Any`.
     assert "Data type: `Any`" not in reference

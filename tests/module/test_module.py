@@ -1,4 +1,4 @@
-"""The Puppet module without a machine: its own examples, and what it must have in common with the rest."""
+"""The Puppet module without a machine: its specs, its archive, and what it shares with the package."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ METADATA = json.loads((MODULE / "metadata.json").read_text())
 
 
 def run(*command: object, cwd: Path = REPOSITORY) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert result.returncode == 0, result.stdout
+    return result.stdout
 
 
 def test_rspec() -> None:
-    said = run("rspec", "--format", "progress", cwd=MODULE)
-    assert " 0 failures" in said
+    assert " 0 failures" in run("rspec", "--format", "progress", cwd=MODULE)
 
 
-def test_it_needs_no_other_module(tmp_path: Path) -> None:
+def test_module_needs_no_other_module(tmp_path: Path) -> None:
     apply = ("puppet", "apply", "--noop", "--confdir", tmp_path, "--vardir", tmp_path / "var")
-    said = run(*apply, "--modulepath", "puppet-module", "-e", "include twitch")
-    assert "Service[puppet-twitch.socket]" in said
+    output = run(*apply, "--modulepath", "puppet-module", "-e", "include twitch")
+    assert "Service[puppet-twitch.socket]" in output
     assert METADATA["dependencies"] == []
 
 
-def test_one_version_for_all() -> None:
+def test_module_has_the_version_of_the_package() -> None:
     assert METADATA["version"] == twitch.__version__
 
 
-def test_the_shape_is_that_of_the_package() -> None:
+def test_per_connection_settings_are_those_of_the_package() -> None:
     shipped = (REPOSITORY / "units/per-connection.conf").read_text().partition("[Socket]\n")[2]
     manifest = (MODULE / "manifests/units.pp").read_text()
     for line in shipped.splitlines():
@@ -57,14 +56,18 @@ def archive() -> Path:
     return REPOSITORY / "dist" / f"{METADATA['name']}-{METADATA['version']}.tar.gz"
 
 
-def test_the_archive_can_be_installed(archive: Path, tmp_path: Path) -> None:
-    target = tmp_path / "modules"
-    options = ("--confdir", tmp_path, "--vardir", tmp_path / "var", "--target-dir", target)
-    run("puppet", "module", "install", "--ignore-dependencies", *options, archive)
-    assert (target / "twitch/manifests/init.pp").read_text() == (MODULE / "manifests/init.pp").read_text()
+def test_archive_can_be_installed_and_applied(archive: Path, tmp_path: Path) -> None:
+    modules = tmp_path / "modules"
+    options = ("--confdir", tmp_path, "--vardir", tmp_path / "var")
+    run("puppet", "module", "install", "--ignore-dependencies", *options, "--target-dir", modules, archive)
+    assert (modules / "twitch/manifests/init.pp").read_text() == (MODULE / "manifests/init.pp").read_text()
+    # This compiles only if the archive has every script, function, template and type of the manifests.
+    manifest = "class { 'twitch': allowed_addresses => ['10.0.0.0/8'], uid => 2023 }"
+    output = run("puppet", "apply", "--noop", *options, "--modulepath", modules, "-e", manifest)
+    assert "Service[puppet-twitch.socket]" in output
 
 
-def test_the_archive_has_what_a_user_reads_and_nothing_of_ours(archive: Path) -> None:
+def test_archive_has_the_documentation_and_no_tests(archive: Path) -> None:
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"README.md", "REFERENCE.md", "LICENSE", "metadata.json", "hiera.yaml"} <= names

@@ -1,11 +1,11 @@
-# @summary /etc/puppet-twitch: puppet-twitch.conf and tokens. The listener sees a change at once.
+# @summary Write puppet-twitch.conf and tokens in /etc/puppet-twitch. The listener sees a change at once.
 # @api private
 class twitch::config {
   $from = $twitch::allowed_addresses ? {
     []      => {},
     default => { 'from' => $twitch::allowed_addresses.join(' ') },
   }
-  $callers = $twitch::access.reduce({}) |$all, $one| { $all + { $one[0] => $one[1].join(' ') } }
+  $access = Hash($twitch::access.map |$caller, $grants| { [$caller, $grants.join(' ')] })
   $tls = $twitch::tls ? {
     undef   => {},
     default => { 'enabled' => true } + $twitch::tls.filter |$name, $value| { $name == 'client' },
@@ -14,25 +14,27 @@ class twitch::config {
     undef   => {},
     default => { 'path' => $twitch::puppet_path },
   }
-  $sections = { 'access' => $from + $callers, 'tls' => $tls, 'puppet' => $puppet }
+  # What the parameters of this class say, by section and key.
+  $sections = { 'access' => $from + $access, 'tls' => $tls, 'puppet' => $puppet }
 
-  # The node would refuse the whole file, and answer 503 to everybody.
-  $unclear = $twitch::allowed_addresses.filter |$network| { twitch::host_bits($network) }
-  unless $unclear.empty {
-    $where = "twitch::allowed_addresses: ${unclear.join(', ')}"
+  # The node would refuse the whole file because of such a network, and answer 503 to every request.
+  $unclear_networks = $twitch::allowed_addresses.filter |$network| { twitch::host_bits($network) }
+  unless $unclear_networks.empty {
+    $where = "twitch::allowed_addresses: ${unclear_networks.join(', ')}"
     fail("${where}: bits beyond the length of the network; give its first address, or the address alone")
   }
-  $sections.each |$section, $values| {
-    $twice = $values.keys.filter |$key| { $key in $twitch::config.get($section, {}) }
-    unless $twice.empty {
-      fail("twitch::config: [${section}] ${twice.join(', ')}: given by a parameter of its own as well")
+  $sections.each |$section, $settings| {
+    $repeated_keys = $settings.keys.filter |$key| { $key in $twitch::config.get($section, {}) }
+    unless $repeated_keys.empty {
+      $where = "twitch::config: [${section}] ${repeated_keys.join(', ')}"
+      fail("${where}: given by a parameter of its own as well")
     }
   }
 
-  $names = ($sections.keys + $twitch::config.keys).unique
-  $merged = $names.reduce({}) |$all, $name| {
-    $all + { $name => $sections.get($name, {}) + $twitch::config.get($name, {}) }
-  }
+  $section_names = ($sections.keys + $twitch::config.keys).unique
+  $merged_sections = Hash($section_names.map |$name| {
+    [$name, $sections.get($name, {}) + $twitch::config.get($name, {})]
+  })
 
   file {
     default:
@@ -46,7 +48,7 @@ class twitch::config {
     '/etc/puppet-twitch/puppet-twitch.conf':
       ensure  => file,
       mode    => '0644',
-      content => epp('twitch/puppet-twitch.conf.epp', { 'sections' => $merged }),
+      content => epp('twitch/puppet-twitch.conf.epp', { 'sections' => $merged_sections }),
       ;
     '/etc/puppet-twitch/tokens':
       ensure    => file,

@@ -1,10 +1,10 @@
-# @summary Settings of our own for a unit of the package; without any, no file.
+# @summary Write the module's drop-in of one unit of the package, or remove it if there are no settings.
 # @api private
 #
 # @param unit
 #   The unit.
 # @param section
-#   The section that all of them belong to.
+#   The section to which all of the settings belong.
 # @param lines
 #   The settings, `Name=value`.
 define twitch::drop_in (
@@ -12,7 +12,7 @@ define twitch::drop_in (
   Array[String[1]] $lines,
   String[1] $unit = $title,
 ) {
-  # Before `override.conf` in the alphabet, so that what an operator edits there wins.
+  # Before `override.conf` in the alphabet, so that what an operator writes with `systemctl edit` wins.
   $path = "/etc/systemd/system/${unit}.d/50-puppet.conf"
 
   if $lines.empty {
@@ -20,7 +20,8 @@ define twitch::drop_in (
       ensure => absent,
     }
   } else {
-    # No file resource: who adds a drop-in to the same unit may declare the directory as one.
+    # Not a file resource, because another module with a drop-in for this unit may declare the directory as
+    # one.
     exec { "twitch: make ${unit}.d":
       command => "mkdir --mode=755 /etc/systemd/system/${unit}.d",
       creates => "/etc/systemd/system/${unit}.d",

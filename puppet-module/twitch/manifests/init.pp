@@ -1,12 +1,12 @@
 # @summary Trigger Puppet runs on this node over HTTP, through systemd.
 #
 # Creates the system user, installs the package, writes its configuration, and enables and starts the
-# two sockets; never the services, which systemd starts when somebody asks. The firewall is left alone.
+# two sockets, but not the services, which systemd starts on demand. It does not touch the firewall.
 #
-# @example Port 2023 answers, and whoever reaches it may trigger a run
+# @example Listen on port 2023; everyone who can reach the port may trigger a run
 #   include twitch
 #
-# @example Only from two networks, on one address, and only with a token, over TLS
+# @example Listen on one address, for two networks, and require a token, over TLS
 #   $ssl = '/etc/puppetlabs/puppet/ssl' # Debian's own Puppet: /var/lib/puppet/ssl
 #   class { 'twitch':
 #     listen_addresses  => '192.0.2.10',
@@ -31,70 +31,70 @@
 #
 # @param ensure
 #   `absent` removes the package, its configuration and drop-ins, the sockets, and with `manage_user`
-#   the user and the group. Without `manage_package`, package and user stay, and the sockets are off.
+#   the user and the group. Without `manage_package`, it only stops and disables the sockets, and
+#   removes configuration and drop-ins; package and user stay.
 # @param user
-#   The listener's user. It owns nothing, and may do no more than ask for a run.
+#   The listener's user. It owns nothing, and can only ask root for a run.
 # @param group
-#   The listener's group, which may open the run socket and read the records of the runs.
+#   The listener's group. It can open the run socket and read the records of the runs.
 # @param uid
-#   Its number; the system chooses one without it. A change closes the port for the moment that it
-#   takes, and callers who wait are told where to look.
+#   The number of the user; by default the system chooses one. A change closes the port for a moment,
+#   and waiting callers get `202` and the address of the run's result.
 # @param gid
-#   Its group's number; the system chooses one without it.
+#   The number of the group; by default the system chooses one. A change is like a change of `uid`.
 # @param manage_user
-#   Whether user and group are this module's, to create and, with `ensure => absent`, to remove. With
-#   `false`, both must exist before this class is applied, also those that the package would make:
-#   `tokens` belongs to the group and is written before the package comes.
+#   Whether this module creates the user and the group and, with `ensure => absent`, removes them.
+#   With `false`, both must exist before this class is applied, even if the package would create them,
+#   because the file `tokens` belongs to the group and is written before the package is installed.
 # @param listen_addresses
-#   One address or several; without any, all addresses of the node. An address that the node does not
-#   have yet is no error.
+#   One address or several; by default all addresses of the node. An address that the node does not
+#   have yet is not an error.
 # @param port
 #   The TCP port.
 # @param per_connection
-#   A listener process for each connection, instead of one for all: simpler, and slower.
+#   Start a listener process for each connection, instead of one for all. Simpler and slower.
 # @param allowed_addresses
-#   Addresses and networks that are heard at all, the node's own included; without any, everybody.
-#   The listener refuses the others, and systemd drops their packets where the kernel lets it.
+#   Addresses and networks from which requests are accepted; by default all. The node's own addresses
+#   are not exempt. The listener refuses other addresses, and systemd drops their packets where the
+#   kernel supports that.
 # @param puppet_path
-#   Where `puppet` is, if it is in neither of the usual places.
+#   The path of `puppet`, if it is in neither of the usual places.
 # @param access
-#   Which caller may do what: `anonymous`, `token:NAME` or `cert:NAME`, and any of `trigger`, `noop`,
-#   `tags`, `environment=PATTERN`, `status`, `logs`. Without `anonymous` they get `trigger` and
-#   `status`. Hiera merges the callers of all levels; for one caller, the most specific level decides.
-#   Every node of a fleet has a certificate, and everybody has what `anonymous` has: to be open to
-#   some only, say `anonymous => []`.
+#   The grants of each caller. A caller is `anonymous`, `token:NAME` or `cert:NAME`; a grant is
+#   `trigger`, `noop`, `tags`, `environment=PATTERN`, `status` or `logs`. Unless `anonymous` is given,
+#   it has `trigger` and `status`. Hiera merges the callers of all levels; for one caller, the most
+#   specific level applies. Every node of a fleet has a certificate, and every caller has the grants
+#   of `anonymous`: to restrict access to certain callers, set `anonymous => []`.
 # @param tokens
-#   Tokens by name: the SHA-256 of each, in hexadecimal, and the last day on which it is good. From
-#   other machines they are taken over TLS only, unless `config` says `plaintext_tokens`.
-#   Hiera merges all levels deeply: a node drops a token of a level above by letting it expire,
-#   `expires: '2000-01-01'`.
+#   Tokens by name: the SHA-256 of each, in hexadecimal, and optionally the last day on which it is
+#   valid. From other machines, tokens are accepted over TLS only, unless `config` sets
+#   `plaintext_tokens`. Hiera merges all levels deeply. To revoke a token of a higher level on one
+#   node, let it expire there: `expires: '2000-01-01'`.
 # @param tls
-#   Certificate and key of the listener, and for client certificates CA and CRL, as paths on the node,
-#   which root reads. `client => required` refuses clients without a certificate. Without `tls`, plain
-#   HTTP.
+#   The listener's certificate and key, and the CA and CRL for client certificates, as paths on the
+#   node. Root reads the files. `client => required` refuses clients without a certificate. Without
+#   `tls`, the listener speaks plain HTTP.
 # @param run_timeout
-#   How long a run may take before systemd ends it; in seconds, or with a unit: `90min`. Without it,
-#   Puppet's own `runtimeout` alone counts. The time that a run with `queue=true` waits, an hour at
-#   most, counts too. A new limit counts for later runs, and from the next `systemctl daemon-reload`
-#   on, which any package may cause, for the one under way: it ends if it is older. So give an hour
-#   more than the longest run takes, and if that is less than before, not while such a run goes on.
+#   The time after which systemd ends a run, in seconds or with a unit: `90min`. The time in the queue
+#   counts: read "Runs" in README.md first. By default only Puppet's own `runtimeout` applies.
 # @param config
-#   What else `puppet-twitch.conf` can say, section by section: `cooldown` and `plaintext_tokens` in
-#   `access`, `command` and `manifest` in `puppet`. Hiera merges all levels.
+#   Settings of `puppet-twitch.conf` that have no parameter, by section: `cooldown` and
+#   `plaintext_tokens` in `access`, `command` and `manifest` in `puppet`. Hiera merges all levels
+#   deeply.
 # @param manage_package
-#   Whether the package is this module's to install and remove.
+#   Whether this module installs and removes the package.
 # @param package_name
-#   Its name.
+#   The name of the package.
 # @param package_ensure
-#   `installed`, `latest` or a version. To remove it: `ensure`.
+#   `installed`, `latest` or a version. To remove the package, use `ensure`.
 # @param package_source
-#   A package file, if there is no repository that has it: a path on the node, or an URL of the kinds
-#   `puppet:`, `http:` or `https:`. `package_ensure` then says the file's version, so that a newer
-#   file is installed; `latest` would have nothing to compare with, and is refused.
+#   A package file, for sites without a repository: a path on the node, or a URL that begins with
+#   `puppet:`, `http:` or `https:`. Set `package_ensure` to the version of the file, so that a newer
+#   file is installed. `latest` is refused, because there is nothing to compare a file with.
 # @param package_provider
-#   How the package is installed, if not in the system's usual way.
+#   The provider of the package resource; by default the usual one of the system.
 # @param purge_gem
-#   Removes what the Ruby gem of the same name has left: its daemon, which holds port 2023, its
+#   Remove what the Ruby gem of the same name has left: its daemon, which occupies port 2023, its
 #   directory in `/run`, the gem, and `/etc/sudoers.d/twitch`.
 class twitch (
   Enum['present', 'absent'] $ensure = 'present',
@@ -122,7 +122,8 @@ class twitch (
 ) {
   if $purge_gem {
     contain twitch::gem
-    # The daemon has the port, and a process of the user keeps the user from being changed.
+    # First, because the gem's daemon occupies the port, and its processes keep the user from being changed or
+    # removed.
     Class['twitch::gem'] -> Class[$ensure ? { 'present' => 'twitch::user', 'absent' => 'twitch::remove' }]
   }
 
@@ -135,8 +136,8 @@ class twitch (
     contain twitch::install
     contain twitch::service
 
-    # Configuration before package: a package may start the sockets, as Debian's do, and must not open
-    # the wrong port, or the right one to everybody, until we come to write what was meant.
+    # Configuration before package, because a package may start the sockets, as Debian's does. Until the
+    # configuration is written, it would open the wrong port, or the right port to everyone.
     Class['twitch::user']
     -> Class['twitch::config']
     -> Class['twitch::units']

@@ -1,18 +1,19 @@
-# @summary The package. Its own scripts restart the sockets when it is upgraded, so nothing here does.
+# @summary Install the package. Its own scripts restart the sockets after an upgrade, so nothing here does.
 # @api private
 class twitch::install {
   if $twitch::manage_package {
     if $twitch::package_source and $twitch::package_ensure == 'latest' {
-      fail('twitch::package_ensure: latest does not go with package_source: a file has one version; give that')
+      $reason = 'a file has one version; give that'
+      fail("twitch::package_ensure: latest does not go with package_source: ${reason}")
     }
 
-    $file = $twitch::package_source ? {
-      Undef                => undef,
-      /\A\//               => $twitch::package_source,
-      # The package tools know a file by its suffix.
-      /\.([a-z]+)\z/       => "/var/cache/puppet-twitch/${twitch::package_name}.${1}",
+    $package_file = $twitch::package_source ? {
+      Undef          => undef,
+      /\A\//         => $twitch::package_source,
+      # The package tools recognise a package file by its suffix.
+      /\.([a-z]+)\z/ => "/var/cache/puppet-twitch/${twitch::package_name}.${1}",
     }
-    if $file != $twitch::package_source {
+    if $package_file != $twitch::package_source {
       file {
         default:
           owner => 'root',
@@ -22,7 +23,7 @@ class twitch::install {
           ensure => directory,
           mode   => '0755',
           ;
-        $file:
+        $package_file:
           ensure => file,
           mode   => '0644',
           source => $twitch::package_source,
@@ -31,10 +32,10 @@ class twitch::install {
       }
     }
 
-    # What stands in /etc/puppet-twitch stays: `configfiles => keep` is Puppet's default.
+    # The package does not overwrite what is in /etc/puppet-twitch: `configfiles => keep` is Puppet's default.
     package { $twitch::package_name:
       ensure   => $twitch::package_ensure,
-      source   => $file,
+      source   => $package_file,
       provider => $twitch::package_provider,
     }
   }

@@ -1,10 +1,11 @@
-# @summary Take all of it off the node again. A run that is under way goes on to its end.
+# @summary Remove everything from the node. A run that is under way goes on to its end.
 # @api private
 class twitch::remove {
-  $units = ['puppet-twitch.socket', 'puppet-twitch-run.socket']
+  $sockets = ['puppet-twitch.socket', 'puppet-twitch-run.socket']
   $services = ['puppet-twitch.service', 'puppet-twitch@.service', 'puppet-twitch-run@.service']
-  # Both shapes of the listener, and no run.
+  # The listeners, one for all or one for each connection, but no run.
   $listeners = "'puppet-twitch[.@]*service'"
+  $running_states = 'active,activating,deactivating'
 
   Exec {
     path     => ['/usr/bin', '/bin'],
@@ -12,19 +13,22 @@ class twitch::remove {
   }
 
   # The sockets first, so that nothing starts meanwhile.
-  service { $units:
+  service { $sockets:
     ensure => stopped,
     enable => false,
   }
-  # Listeners of single connections do not go with their socket, and a process of the user keeps the
-  # user from being removed.
+  # The listener of a single connection does not stop with its socket, and a user with processes cannot be
+  # removed.
   -> exec { 'twitch: stop the listeners':
     command => "systemctl stop ${listeners}",
-    onlyif  => "systemctl list-units --no-legend --state=active,activating,deactivating ${listeners} | grep -q .",
+    onlyif  => "systemctl list-units --no-legend --state=${running_states} ${listeners} | grep -q .",
   }
 
-  # Whatever these hold, they can only be about our units.
-  $drop_ins = ($units + $services).map |$unit| { "/etc/systemd/system/${unit}.d" }
+  # The units that are not templates: systemd can be asked whether it has to read their files again.
+  $loaded_units = $sockets + ['puppet-twitch.service']
+
+  # All drop-ins, including an operator's, because they apply only to puppet-twitch's units.
+  $drop_ins = ($sockets + $services).map |$unit| { "/etc/systemd/system/${unit}.d" }
   file { $drop_ins + ['/etc/puppet-twitch', '/var/cache/puppet-twitch', '/var/lib/puppet-twitch']:
     ensure  => absent,
     recurse => true,
@@ -33,24 +37,24 @@ class twitch::remove {
   }
   -> exec { 'twitch: let systemd forget the drop-ins':
     command => 'systemctl daemon-reload',
-    onlyif  => "systemctl show --property=NeedDaemonReload ${units.join(' ')} puppet-twitch.service | grep -q =yes",
+    onlyif  => "systemctl show --property=NeedDaemonReload ${loaded_units.join(' ')} | grep -q =yes",
   }
 
   if $twitch::manage_package {
-    # Else Debian keeps configuration files and the memory of what was enabled. Other providers keep
-    # nothing, and do not know the word.
-    $gone = $twitch::package_provider ? {
+    # On Debian, `absent` would leave configuration files and the state of `systemctl enable`. The providers
+    # that are not named here leave nothing, and do not know `purged`.
+    $removed = $twitch::package_provider ? {
       Variant[Undef, Enum['apt', 'aptitude', 'dpkg', 'dnf', 'yum']] => 'purged',
       default                                                       => 'absent',
     }
     package { $twitch::package_name:
-      ensure   => $gone,
+      ensure   => $removed,
       provider => $twitch::package_provider,
       require  => Exec['twitch: stop the listeners'],
     }
     -> File['/etc/puppet-twitch']
 
-    # Where the package stays, so does the user that its units name.
+    # Where the package stays, the user stays too, because the units name it.
     if $twitch::manage_user {
       user { $twitch::user:
         ensure  => absent,

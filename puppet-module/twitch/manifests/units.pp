@@ -1,9 +1,10 @@
-# @summary What differs from the package's units, as drop-ins.
+# @summary Write the drop-ins: the settings that differ from the package's units.
 # @api private
 class twitch::units {
+  # The listener's socket, puppet-twitch.socket.
   $addresses = [$twitch::listen_addresses].flatten
   if $addresses.empty {
-    $listen = $twitch::port ? {
+    $listen_addresses = $twitch::port ? {
       2023    => [],
       default => ['ListenStream=', "ListenStream=${twitch::port}"],
     }
@@ -14,21 +15,24 @@ class twitch::units {
         default => "ListenStream=${address}:${twitch::port}",
       }
     }
-    # FreeBind: at boot, the addresses may come after the socket. IPv6 only: an address means itself,
-    # and `0.0.0.0` and `::` can stand side by side.
-    $listen = ['ListenStream='] + $streams + ['FreeBind=yes', 'BindIPv6Only=ipv6-only']
+    # FreeBind, because an address may come after the socket at boot. IPv6 only, so that each address means
+    # itself, and `0.0.0.0` and `::` can be given together.
+    $listen_addresses = ['ListenStream='] + $streams + ['FreeBind=yes', 'BindIPv6Only=ipv6-only']
   }
-  # As in per-connection.conf of the package.
-  $shape = $twitch::per_connection ? {
+  # The same lines as in the package's per-connection.conf.
+  $accept_options = $twitch::per_connection ? {
     true    => ['Accept=yes', 'MaxConnections=64', 'MaxConnectionsPerSource=16'],
     default => [],
   }
-  # On the socket: a list of the service does not apply to sockets that it is given.
-  $wall = $twitch::allowed_addresses ? {
+  # On the socket, because a filter of the service does not apply to sockets that systemd hands to it.
+  $allowed_lines = $twitch::allowed_addresses.map |$network| { "IPAddressAllow=${network}" }
+  $address_filter = $allowed_lines ? {
     []      => [],
-    default => ['IPAddressDeny=any'] + $twitch::allowed_addresses.map |$network| { "IPAddressAllow=${network}" },
+    default => ['IPAddressDeny=any'] + $allowed_lines,
   }
+  $socket_settings = $listen_addresses + $accept_options + $address_filter
 
+  # The listener, puppet-twitch.service or puppet-twitch@.service.
   $identity = ($twitch::user == 'twitch' and $twitch::group == 'twitch') ? {
     true    => [],
     default => ["User=${twitch::user}", "Group=${twitch::group}"],
@@ -37,61 +41,58 @@ class twitch::units {
     undef   => [],
     default => ['cert', 'key', 'ca', 'crl'].map |$name| { "LoadCredential=${name}:${twitch::tls[$name]}" },
   }
-  $socket = $listen + $shape + $wall
-  $listener = $identity + $credentials
+  $listener_settings = $identity + $credentials
 
-  $run_group = $twitch::group ? {
+  # The run socket, puppet-twitch-run.socket.
+  $run_socket_group = $twitch::group ? {
     'twitch' => [],
     default  => ["SocketGroup=${twitch::group}"],
   }
-  $asker = $identity.empty ? {
+
+  # The handler, which becomes the run, puppet-twitch-run@.service. It accepts questions of this user only,
+  # and gives its records to this group.
+  $handler_environment = $identity.empty ? {
     true    => [],
     default => ["Environment=PUPPET_TWITCH_USER=${twitch::user} PUPPET_TWITCH_GROUP=${twitch::group}"],
   }
-  $timeout = $twitch::run_timeout ? {
+  $time_limit = $twitch::run_timeout ? {
     undef   => [],
     default => ["RuntimeMaxSec=${twitch::run_timeout}"],
   }
 
-  # Nothing is notified: twitch::service sees for itself whether to restart the socket. A run is not ours to
-  # end, and it may be the one that applies this. Templates need no daemon-reload: systemd reads their
-  # drop-ins for each new instance.
+  # The drop-ins notify nothing. twitch::service compares the settings of the listener's socket itself. A run
+  # must not be ended, because it may be the run that applies this. Templates need no daemon-reload, because
+  # systemd reads their drop-ins for each new instance.
   twitch::drop_in {
     default:
       section => 'Service',
       ;
     'puppet-twitch.socket':
       section => 'Socket',
-      lines   => $socket,
+      lines   => $socket_settings,
       ;
     ['puppet-twitch.service', 'puppet-twitch@.service']:
-      lines => $listener,
+      lines => $listener_settings,
       ;
     'puppet-twitch-run.socket':
       section => 'Socket',
-      lines   => $run_group,
+      lines   => $run_socket_group,
       ;
     'puppet-twitch-run@.service':
-      lines => $asker + $timeout,
+      lines => $handler_environment + $time_limit,
       ;
   }
 
-  # Of another group, a listener could neither ask nor read records; nobody shall be told meanwhile that
-  # there is no such run.
+  # Only if the run socket exists and has another group.
   Twitch::Drop_in[
     'puppet-twitch.socket', 'puppet-twitch.service', 'puppet-twitch@.service',
     'puppet-twitch-run.socket', 'puppet-twitch-run@.service'
   ]
   -> exec { 'twitch: give the run socket to its group':
-    command  => join([
-        'systemctl daemon-reload',
-        "systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'",
-        'systemctl restart puppet-twitch-run.socket',
-        "{ test ! -e /run/puppet-twitch/runs || chgrp ${twitch::group} /run/puppet-twitch/runs; }",
-        'systemctl start puppet-twitch.socket',
-    ], ' && '),
-    onlyif   => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
-    path     => ['/usr/bin', '/bin'],
-    provider => 'shell',
+    command     => file('twitch/change_run_group.sh'),
+    environment => ["TWITCH_GROUP=${twitch::group}"],
+    onlyif      => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
+    path        => ['/usr/bin', '/bin'],
+    provider    => 'shell',
   }
 }

@@ -1,37 +1,29 @@
-# @summary The listener's user and group, as the package would make them, with the numbers asked for.
+# @summary Create the listener's user and group as the package would, with the numbers that are asked for.
 # @api private
 class twitch::user {
   if $twitch::manage_user {
-    $groupmod = $twitch::gid ? {
-      undef   => 'true',
-      default => "groupmod --gid ${twitch::gid} ${twitch::group}",
+    $numbers = { 'TWITCH_UID' => $twitch::uid, 'TWITCH_GID' => $twitch::gid }.filter |$name, $number| {
+      $number =~ NotUndef
     }
-    $usermod = $twitch::uid ? {
-      undef   => "usermod --home / ${twitch::user}",
-      default => "usermod --uid ${twitch::uid} --home / ${twitch::user}",
-    }
+    $environment = { 'TWITCH_USER' => $twitch::user, 'TWITCH_GROUP' => $twitch::group } + $numbers
+
+    # The lines of group(5) and passwd(5) that need no change. A number that is not asked for may be any.
     $gid = $twitch::gid.lest || { '[0-9]*' }
     $uid = $twitch::uid.lest || { '[0-9]*' }
+    $group_line = "^[^:]*:[^:]*:${gid}:"
+    $user_line = "^[^:]*:[^:]*:${uid}:[^:]*:[^:]*:/:"
 
-    # usermod leaves a user with processes as it is, and whoever waits for the run that applies this
-    # does so in a listener. The files in /run keep the old number, and without them a listener of the
-    # new one knows no run. One command, so that the port is open again whatever becomes of it.
+    # The resources below cannot change a user that has processes. One command, so that the port is open again
+    # whatever fails in it. Only if the group or the user exists and has another number or home directory.
     exec { 'twitch: change user and group, without a listener':
-      command  => @("SCRIPT"/$),
-        systemctl --quiet is-active puppet-twitch.socket && again=puppet-twitch.socket
-        systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'
-        { ! getent group ${twitch::group} || ${groupmod}; } && { ! getent passwd ${twitch::user} || ${usermod}; }
-        status=\$?
-        chgrp --silent --no-dereference ${twitch::group} /run/puppet-twitch/run.sock /run/puppet-twitch/runs
-        test -z "\$again" || systemctl start \$again
-        exit \$status
-        | SCRIPT
-      onlyif   => join([
-          "getent group ${twitch::group} | grep -qv '^[^:]*:[^:]*:${gid}:'",
-          "getent passwd ${twitch::user} | grep -qv '^[^:]*:[^:]*:${uid}:[^:]*:[^:]*:/:'",
+      command     => file('twitch/change_user.sh'),
+      environment => $environment.map |$name, $value| { "${name}=${value}" },
+      onlyif      => join([
+          "getent group ${twitch::group} | grep -qv '${group_line}'",
+          "getent passwd ${twitch::user} | grep -qv '${user_line}'",
       ], ' || '),
-      path     => ['/usr/bin', '/bin', '/usr/sbin', '/sbin'],
-      provider => 'shell',
+      path        => ['/usr/bin', '/bin', '/usr/sbin', '/sbin'],
+      provider    => 'shell',
     }
     -> group { $twitch::group:
       ensure => present,

@@ -6,7 +6,7 @@ require 'rspec-puppet'
 MODULE = File.expand_path('..', __dir__)
 METADATA = JSON.parse(File.read(File.join(MODULE, 'metadata.json')))
 
-# What Puppet's own types and providers look at, for every system of metadata.json.
+# The facts that Puppet's own types and providers need, for every system of metadata.json.
 SYSTEMS = METADATA['operatingsystem_support'].flat_map do |system|
   name = system['operatingsystem']
   family = %w[Debian Ubuntu].include?(name) ? 'Debian' : 'RedHat'
@@ -20,12 +20,17 @@ SYSTEMS = METADATA['operatingsystem_support'].flat_map do |system|
   end
 end.to_h
 
+# The script that an exec runs.
+def script(name)
+  File.read(File.join(MODULE, "files/#{name}.sh"))
+end
+
 RSpec.configure do |config|
-  # Alone on the module path: it depends on no other module.
+  # No other module on the module path, because this one has no dependencies.
   config.module_path = File.dirname(MODULE)
   config.default_facts = SYSTEMS.fetch('Debian 12')
   config.hiera_config = File.join(MODULE, 'spec/fixtures/hiera.yaml')
   config.strict_variables = true
-  # Else rspec-puppet links this directory into itself, and runs every example twice.
+  # Otherwise rspec-puppet links this directory into itself, and runs every example twice.
   config.setup_fixtures = false
 end

@@ -1,2 +1,2 @@
-# @summary Callers, and what each of them may do.
+# @summary Callers, and the grants of each.
 type Twitch::Access = Hash[Twitch::Caller, Array[Twitch::Grant]]

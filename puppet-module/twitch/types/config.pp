@@ -1,10 +1,10 @@
-# @summary What puppet-twitch.conf can say that has no parameter of its own, section by section.
+# @summary The settings of puppet-twitch.conf that have no parameter of their own, by section.
 type Twitch::Config = Struct[{
   Optional['access'] => Struct[{
     Optional['cooldown']         => Integer[0, 86400],
     Optional['plaintext_tokens'] => Boolean,
   }],
-  # For who hands the files to the listener in another way than by `tls`.
+  # For sites that hand the files to the listener without the parameter `tls`.
   Optional['tls']    => Struct[{
     Optional['enabled'] => Boolean,
     Optional['client']  => Enum['optional', 'required'],

@@ -1,2 +1,2 @@
-# @summary An absolute path.
+# @summary An absolute path, without blanks and line breaks.
 type Twitch::Path = Pattern[/\A\/[^\n\r\t ]*\z/]

@@ -1,7 +1,7 @@
-# @summary A token, as the node knows it: its SHA-256 in hexadecimal, and its last day.
+# @summary A token as the node stores it: its SHA-256 in hexadecimal, and its last day.
 type Twitch::Token = Struct[{
   'sha256'            => Pattern[/\A\h{64}\z/],
-  # A day that there is: for any other, the node would refuse the whole file.
+  # Only days that exist: for any other, the node would refuse the whole file.
   Optional['expires'] => Pattern[
     /\A2\d{3}-(0[13578]|1[02])-(0[1-9]|[12]\d|3[01])\z/,
     /\A2\d{3}-(0[469]|11)-(0[1-9]|[12]\d|30)\z/,

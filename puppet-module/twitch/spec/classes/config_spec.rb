@@ -3,15 +3,15 @@
 describe 'twitch' do
   let(:conf) { '/etc/puppet-twitch/puppet-twitch.conf' }
   let(:tokens) { '/etc/puppet-twitch/tokens' }
-  let(:note) { "# Written by Puppet, module twitch. See puppet-twitch.conf(5).\n" }
+  let(:header) { "# Written by Puppet, module twitch. See puppet-twitch.conf(5).\n" }
   let(:digest) { 'c0067d4af4e87f00dbac63b6156828237059172d1bbeac67427345d6a9fda484' }
 
   context 'with defaults' do
-    it { is_expected.to contain_file(conf).with_content(note) }
-    it { is_expected.to contain_file(tokens).with(content: note, show_diff: false) }
+    it { is_expected.to contain_file(conf).with_content(header) }
+    it { is_expected.to contain_file(tokens).with(content: header, show_diff: false) }
   end
 
-  context 'with everything' do
+  context 'with all settings' do
     let(:params) do
       {
         allowed_addresses: ['10.0.0.0/8', '2001:db8::1'],
@@ -23,9 +23,9 @@ describe 'twitch' do
       }
     end
 
-    it 'writes each thing once, where the node looks for it' do
+    it 'writes every setting once, in its section' do
       is_expected.to contain_file(conf).with_content(<<~CONF)
-        #{note}
+        #{header}
         [access]
         from = 10.0.0.0/8 2001:db8::1
         anonymous =#{' '}
@@ -40,11 +40,11 @@ describe 'twitch' do
         [puppet]
         path = /opt/puppet
       CONF
-      is_expected.to contain_file(tokens).with_content("#{note}deploy #{digest} 2027-12-31\nci #{digest}\n")
+      is_expected.to contain_file(tokens).with_content("#{header}deploy #{digest} 2027-12-31\nci #{digest}\n")
     end
   end
 
-  context 'with a key of its own parameter in config' do
+  context 'with a key in config that has a parameter' do
     let(:params) do
       { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r' }, config: { 'tls' => { 'enabled' => false } } }
     end
@@ -52,20 +52,20 @@ describe 'twitch' do
     it { is_expected.to compile.and_raise_error(/\[tls\] enabled: given by a parameter of its own/) }
   end
 
-  # The node would refuse the file, and everybody with 503.
-  context 'with networks that could mean an address as well' do
+  # The node would refuse the file, and answer 503 to every request.
+  context 'with networks that have host bits' do
     let(:params) { { allowed_addresses: ['10.0.0.1', '10.0.0.1/8', '2001:db8::/32', '2001:db8:8000::/32'] } }
 
     it { is_expected.to compile.and_raise_error(%r{allowed_addresses: 10\.0\.0\.1/8, 2001:db8:8000::/32: bits beyond}) }
   end
 
-  # A level nearer to the node can take away what the level above it grants.
+  # A level nearer to the node can take away the grants of a higher level.
   context 'with Hiera levels' do
     let(:facts) { { level: 'site' } }
 
-    it 'merges them' do
+    it 'merges access by caller, and tokens and config deeply' do
       is_expected.to contain_file(conf).with_content(<<~CONF)
-        #{note}
+        #{header}
         [access]
         anonymous = status
         token:deploy = trigger status logs
@@ -76,7 +76,7 @@ describe 'twitch' do
         command = apply
         manifest = /etc/puppet/site.pp
       CONF
-      is_expected.to contain_file(tokens).with_content("#{note}deploy #{digest} 2027-12-31\n")
+      is_expected.to contain_file(tokens).with_content("#{header}deploy #{digest} 2027-12-31\n")
     end
   end
 end

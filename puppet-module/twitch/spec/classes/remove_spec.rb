@@ -6,7 +6,7 @@ describe 'twitch' do
 
     it { is_expected.to compile.with_all_deps }
 
-    it 'takes things away in the order in which they depend on each other' do
+    it 'removes sockets, listeners, package, user and group in this order' do
       %w[puppet-twitch.socket puppet-twitch-run.socket].each do |socket|
         is_expected.to contain_service(socket)
           .with(ensure: 'stopped', enable: false)
@@ -20,7 +20,7 @@ describe 'twitch' do
       is_expected.to contain_group('twitch').with_ensure('absent')
     end
 
-    it 'leaves no file' do
+    it 'removes every file' do
       %w[/etc/puppet-twitch /var/cache/puppet-twitch /var/lib/puppet-twitch
          /etc/systemd/system/puppet-twitch.socket.d].each do |path|
         is_expected.to contain_file(path).with(ensure: 'absent', force: true)
@@ -29,24 +29,24 @@ describe 'twitch' do
     end
   end
 
-  context 'with the old daemon' do
+  context 'with purge_gem' do
     let(:params) { { ensure: 'absent', purge_gem: true } }
 
     it { is_expected.to compile.with_all_deps }
     it { is_expected.to contain_class('twitch::gem').that_comes_before('Class[twitch::remove]') }
   end
 
-  # Puppet has providers that do not know `purged`, and fails the catalog then.
-  { 'rpm' => 'absent', 'dnf' => 'purged', 'apt' => 'purged' }.each do |provider, gone|
-    context "with #{provider}" do
+  # With `purged`, the catalog would fail for a provider that does not know it.
+  { 'rpm' => 'absent', 'dnf' => 'purged', 'apt' => 'purged' }.each do |provider, removed|
+    context "with package_provider => #{provider}" do
       let(:params) { { ensure: 'absent', package_provider: provider } }
 
-      it { is_expected.to contain_package('puppet-twitch').with(ensure: gone, provider: provider) }
+      it { is_expected.to contain_package('puppet-twitch').with(ensure: removed, provider: provider) }
     end
   end
 
-  # Its units stay, and name the user.
-  context 'with the package of somebody else' do
+  # The units stay, and name the user.
+  context 'without manage_package' do
     let(:params) { { ensure: 'absent', manage_package: false } }
 
     it { is_expected.to have_user_resource_count(0) }
@@ -55,7 +55,7 @@ describe 'twitch' do
     it { is_expected.to contain_service('puppet-twitch.socket').with(ensure: 'stopped', enable: false) }
   end
 
-  context 'with the user of somebody else' do
+  context 'without manage_user' do
     let(:params) { { ensure: 'absent', manage_user: false } }
 
     it { is_expected.to have_user_resource_count(0) }

@@ -10,26 +10,26 @@ describe 'twitch' do
   end
 
   context 'with defaults' do
-    it 'has a system user without a shell' do
+    it 'creates a system user without a shell' do
       is_expected.to contain_group('twitch').with(ensure: 'present', system: true, gid: nil)
       is_expected.to contain_user('twitch').with(
         ensure: 'present', system: true, uid: nil, gid: 'twitch', shell: '/usr/sbin/nologin', managehome: nil
       )
     end
 
-    it 'installs the package in the usual way' do
+    it 'installs the package with the default provider' do
       is_expected.to contain_package('puppet-twitch').with(ensure: 'installed', source: nil, provider: nil)
       is_expected.not_to contain_file('/var/cache/puppet-twitch')
     end
 
-    it 'starts the sockets and no service' do
+    it 'manages the sockets and no service' do
       is_expected.to have_service_resource_count(2)
       %w[puppet-twitch.socket puppet-twitch-run.socket].each do |socket|
         is_expected.to contain_service(socket).with(ensure: 'running', enable: true)
       end
     end
 
-    it 'leaves the units as the package has them' do
+    it 'writes no drop-in' do
       %w[puppet-twitch.socket puppet-twitch.service puppet-twitch@.service
          puppet-twitch-run.socket puppet-twitch-run@.service].each do |unit|
         is_expected.to contain_file("/etc/systemd/system/#{unit}.d/50-puppet.conf").with_ensure('absent')
@@ -37,12 +37,12 @@ describe 'twitch' do
       end
     end
 
-    it 'leaves the old daemon alone' do
+    it 'leaves the gem alone' do
       is_expected.not_to contain_class('twitch::gem')
     end
 
-    # Debian's package starts the sockets: not before it is written who may ask, and where.
-    it 'writes the configuration before it installs' do
+    # Debian's package starts the sockets: by then, addresses and grants have to be configured.
+    it 'writes the configuration before it installs the package' do
       is_expected.to contain_user('twitch').that_comes_before('File[/etc/puppet-twitch/tokens]')
       is_expected.to contain_file('/etc/puppet-twitch/puppet-twitch.conf')
         .that_comes_before('Package[puppet-twitch]')
@@ -52,20 +52,35 @@ describe 'twitch' do
     end
   end
 
-  context 'with numbers for user and group' do
+  context 'with uid and gid' do
     let(:params) { { uid: 2023, gid: 2024 } }
 
     it { is_expected.to contain_group('twitch').with_gid(2024) }
 
-    it 'has no listener while the user changes' do
+    it 'changes the user without a listener first' do
       is_expected.to contain_user('twitch').with_uid(2023)
       is_expected.to contain_exec('twitch: change user and group, without a listener')
-        .with_command(%r{ groupmod --gid 2024 twitch; .* usermod --uid 2023 --home / twitch; })
+        .with(
+          command: script('change_user'), provider: 'shell',
+          environment: %w[TWITCH_USER=twitch TWITCH_GROUP=twitch TWITCH_UID=2023 TWITCH_GID=2024],
+          onlyif: "getent group twitch | grep -qv '^[^:]*:[^:]*:2024:' || " \
+                  "getent passwd twitch | grep -qv '^[^:]*:[^:]*:2023:[^:]*:[^:]*:/:'"
+        )
         .that_comes_before(['Group[twitch]', 'User[twitch]'])
     end
   end
 
-  context 'with the user of somebody else' do
+  context 'without uid and gid' do
+    it 'accepts any numbers, and sets none' do
+      is_expected.to contain_exec('twitch: change user and group, without a listener').with(
+        environment: %w[TWITCH_USER=twitch TWITCH_GROUP=twitch],
+        onlyif: "getent group twitch | grep -qv '^[^:]*:[^:]*:[0-9]*:' || " \
+                "getent passwd twitch | grep -qv '^[^:]*:[^:]*:[0-9]*:[^:]*:[^:]*:/:'"
+      )
+    end
+  end
+
+  context 'without manage_user' do
     let(:params) { { user: 'svc', group: 'services', manage_user: false } }
 
     it { is_expected.to have_user_resource_count(0) }
@@ -73,7 +88,7 @@ describe 'twitch' do
     it { is_expected.to contain_file('/etc/puppet-twitch/tokens').with(group: 'services', mode: '0640') }
   end
 
-  context 'without the package' do
+  context 'without manage_package' do
     let(:params) { { manage_package: false } }
 
     it { is_expected.to have_package_resource_count(0) }
@@ -90,8 +105,8 @@ describe 'twitch' do
     end
   end
 
-  # A file has one version, and Puppet would compare it with nothing.
-  context 'with the latest of a file' do
+  # A file has one version, and Puppet has nothing to compare it with.
+  context 'with the latest version of a file' do
     let(:params) { { package_source: '/srv/puppet-twitch.deb', package_ensure: 'latest' } }
 
     it { is_expected.to compile.and_raise_error(/package_ensure: latest does not go with package_source/) }
@@ -112,7 +127,7 @@ describe 'twitch' do
     context "with a package from #{url}" do
       let(:params) { { package_source: url } }
 
-      it 'fetches it first' do
+      it 'fetches the file before it installs the package' do
         is_expected.to contain_file(file).with_source(url).that_comes_before('Package[puppet-twitch]')
         is_expected.to contain_package('puppet-twitch').with_source(file)
       end
@@ -122,7 +137,7 @@ describe 'twitch' do
   context 'with purge_gem' do
     let(:params) { { purge_gem: true } }
 
-    it 'ends the old daemon before it touches its user' do
+    it 'removes the gem before it changes the user' do
       is_expected.to contain_file('/etc/sudoers.d/twitch').with_ensure('absent')
       is_expected.to contain_class('twitch::gem').that_comes_before('Class[twitch::user]')
     end

@@ -11,11 +11,15 @@ describe 'twitch' do
     "# Written by Puppet, module twitch. Your own changes: systemctl edit.\n[#{section}]\n#{lines.join("\n")}\n"
   end
 
-  # Not a notification, which would be lost with the run that gave it.
-  let(:start) { 'twitch: start the socket with its settings' }
+  # It depends on the recorded settings, not on a notification, which would be lost in a run that fails.
+  let(:restart) { 'twitch: start the socket with its settings' }
 
-  def unless_started_with(*lines)
-    /\Agrep -qx #{Digest::SHA256.hexdigest(lines.join("\n"))} /
+  def digest(*lines)
+    Digest::SHA256.hexdigest(lines.join("\n"))
+  end
+
+  def unless_recorded(*lines)
+    "grep -qx #{digest(*lines)} /var/lib/puppet-twitch/socket"
   end
 
   {
@@ -33,11 +37,14 @@ describe 'twitch' do
     context "with #{params}" do
       let(:params) { params }
 
-      it 'starts the socket with them' do
+      it 'writes the drop-in, and restarts the socket if its settings differ' do
         is_expected.to contain_file(drop_in('puppet-twitch.socket'))
           .with_content(settings('Socket', *lines))
-          .that_comes_before("Exec[#{start}]")
-        is_expected.to contain_exec(start).with_unless(unless_started_with(*lines))
+          .that_comes_before("Exec[#{restart}]")
+        is_expected.to contain_exec(restart).with(
+          command: script('restart_socket'), provider: 'shell', unless: unless_recorded(*lines),
+          environment: ["TWITCH_SETTINGS=#{digest(*lines)}", 'TWITCH_STATE_DIRECTORY=/var/lib/puppet-twitch']
+        )
       end
     end
   end
@@ -45,40 +52,43 @@ describe 'twitch' do
   context 'with run_timeout' do
     let(:params) { { run_timeout: '90min' } }
 
-    it 'restarts nothing' do
+    it 'does not restart the socket' do
       is_expected.to contain_file(drop_in('puppet-twitch-run@.service'))
         .with_content(settings('Service', 'RuntimeMaxSec=90min'))
-      is_expected.to contain_exec(start).with_unless(unless_started_with)
+      is_expected.to contain_exec(restart).with_unless(unless_recorded)
     end
   end
 
   context 'with tls' do
     let(:params) { { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required' } } }
 
-    it 'hands the files to both shapes of the listener' do
+    it 'gives the files to both units of the listener' do
       %w[puppet-twitch.service puppet-twitch@.service].each do |unit|
         is_expected.to contain_file(drop_in(unit)).with_content(
-          settings('Service', *%w[cert:/c key:/k ca:/a crl:/r].map { |one| "LoadCredential=#{one}" })
+          settings('Service', *%w[cert:/c key:/k ca:/a crl:/r].map { |credential| "LoadCredential=#{credential}" })
         )
       end
-      is_expected.not_to contain_exec(start).with_unless(unless_started_with)
+      is_expected.not_to contain_exec(restart).with_unless(unless_recorded)
     end
   end
 
   context 'with another user' do
     let(:params) { { user: 'svc', group: 'services' } }
 
-    it 'gives the listener that user, and the run socket to its group' do
+    it 'runs the listener as that user, and gives the run socket to the group' do
       is_expected.to contain_file(drop_in('puppet-twitch.service'))
         .with_content(settings('Service', 'User=svc', 'Group=services'))
       is_expected.to contain_file(drop_in('puppet-twitch-run.socket'))
         .with_content(settings('Socket', 'SocketGroup=services'))
-      is_expected.to contain_exec('twitch: give the run socket to its group').with_onlyif(/ -qvx services\z/)
+      is_expected.to contain_exec('twitch: give the run socket to its group').with(
+        command: script('change_run_group'), environment: ['TWITCH_GROUP=services'], provider: 'shell',
+        onlyif: 'stat --format=%G /run/puppet-twitch/run.sock | grep -qvx services'
+      )
     end
   end
 
-  # As systemd::dropin_file does, say.
-  context 'with a directory of drop-ins that somebody else has' do
+  # For example systemd::dropin_file.
+  context 'with another module that declares the directory of drop-ins' do
     let(:params) { { port: 8023 } }
     let(:pre_condition) do
       "file { '/etc/systemd/system/puppet-twitch.socket.d': ensure => directory, recurse => true, purge => true }"

@@ -40,11 +40,11 @@ digest = 'a' * 64
      { 'access' => { 'from' => '::/0' } }, { 'puppet' => { 'command' => 'apply' } }, { 'puppet' => { 'manifest' => '/site.pp' } },
      { 'puppet' => { 'command' => 'apply', 'manifest' => "/a\n[access]" } }]
   ]
-}.each do |type, (good, bad)|
+}.each do |type, (valid, invalid)|
   describe type do
-    it { is_expected.to allow_values(*good) }
+    it { is_expected.to allow_values(*valid) }
 
-    # Each on its own: negated, allow_values is content if one of them is refused.
-    bad.each { |value| it { is_expected.not_to allow_value(value) } }
+    # An example each, because `not_to allow_values` passes as soon as one of the values is refused.
+    invalid.each { |value| it { is_expected.not_to allow_value(value) } }
   end
 end
