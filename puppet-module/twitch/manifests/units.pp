@@ -87,7 +87,7 @@ class twitch::units {
         'systemctl daemon-reload',
         "systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'",
         'systemctl restart puppet-twitch-run.socket',
-        "{ test ! -e /run/puppet-twitch/runs || chgrp ${twitch::group} /run/puppet-twitch/runs; }",
+        "for at in run var/lib; do runs=/\$at/puppet-twitch/runs; test ! -e \$runs || chgrp ${twitch::group} \$runs; done",
         'systemctl start puppet-twitch.socket',
     ], ' && '),
     onlyif   => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
