@@ -23,6 +23,9 @@ HISTORY = "/var/lib/puppet-twitch"
 # systemd's invocation id of the run's unit, which is also Puppet's job id.
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
+# Ten times the longest one: twenty resources with long names in letters that JSON escapes.
+MAX_RECORD_CHARS = 256 * 1024
+
 # The states of a run.
 QUEUED, RUNNING, FINISHED = STATES = ("queued", "running", "finished")
 
@@ -135,6 +138,7 @@ class Records:
     def __init__(self, root: str = ROOT, history: Optional[str] = None) -> None:
         self.directory = os.path.join(root, "runs")
         self.history = os.path.join(HISTORY if history is None else history, "runs")
+        self.history_is_ours = True  # root reads none that another user could have written (root/store.py)
 
     def read(self, run: str) -> Optional[Record]:
         """Return the record of a run; None if there is none (any more), or it cannot be understood."""
@@ -145,11 +149,12 @@ class Records:
         record = _read(self.path(run), run)
         if record and record.state == FINISHED:
             return record
-        return _read(self.history_path(run), run) or record
+        ended = _read(self.history_path(run), run) if self.history_is_ours else None
+        return ended or record
 
     def newest(self) -> list[Record]:
         """Return all records, the run asked for last first."""
-        runs = {*ids(self.directory), *ids(self.history)}
+        runs = {*ids(self.directory), *(ids(self.history) if self.history_is_ours else ())}
         records = (self.read(run) for run in runs)
         return sorted(filter(None, records), key=lambda record: record.asked, reverse=True)
 
@@ -164,8 +169,10 @@ class Records:
 
 def _read(path: str, run: str) -> Optional[Record]:
     try:
-        with open(path, encoding="utf-8") as file:
-            record = from_json(json.load(file))
+        # No link is followed and no FIFO waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
+            record = from_json(json.loads(file.read(MAX_RECORD_CHARS)))
     except (OSError, ValueError, RecursionError):
         return None
     return record if record.run == run and record.state in STATES else None

@@ -18,7 +18,7 @@ from twitch.root.store import NotOurs, Store
 
 def check(config: Config) -> Iterator[Finding]:
     """Report on Puppet as root's part of a run would find it."""
-    store = Store()
+    store = Store(records.ROOT)
     try:
         store.trust()
     except NotOurs as error:

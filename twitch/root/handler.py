@@ -143,7 +143,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         except turn.NotAttempted as error:
             store.note(run, str(error))
             return
-        except OSError as error:
+        except (OSError, turn.Unrecorded) as error:
             store.note(run, f"its turn could not be taken: {error}")
             return
     store.begin(Claim(run, os.getpid(), start_time(os.getpid()) or 0))

@@ -128,6 +128,10 @@ class Store(Records):
         super().__init__(root, history)
         self.root = root
         self.state = os.path.dirname(self.history)
+        try:
+            self.trust_history()
+        except NotOurs:
+            self.history_is_ours = False
 
     # ---- the directories
 
@@ -232,7 +236,7 @@ class Store(Records):
 
     def recorded(self, run: str) -> bool:
         """Return whether there is a record of a run, valid or not."""
-        return os.path.lexists(self.path(run)) or os.path.lexists(self.history_path(run))
+        return any(map(os.path.lexists, (self.path(run), *self._history_paths(run))))
 
     def report_path(self, run: str) -> str:
         """Return where `puppet apply` wrote the report of a run that version 1.0.0 has begun."""
@@ -264,12 +268,13 @@ class Store(Records):
             with contextlib.suppress(OSError):
                 room -= os.path.getsize(self.history_path(run))
             if number >= KEPT_RUNS or (room < 0 and number > 0):
-                for path in (self.history_path(run), *self._paths(run)):
+                for path in (*self._history_paths(run), *self._paths(run)):
                     with contextlib.suppress(OSError):
                         files.remove(path)
         in_use = {path for run in newest for path in (self.history_path(run), *self._paths(run))}
-        for directory in (self.directory, self.history):
-            _prune_strays(directory, in_use)
+        _prune_strays(self.directory, in_use)
+        if self.history_is_ours:
+            _prune_strays(self.history, in_use)
 
     # ---- the run that became Puppet last
 
@@ -378,6 +383,9 @@ class Store(Records):
 
     def _room_path(self, run: str) -> str:
         return os.path.join(self.directory, f"{run}.room")
+
+    def _history_paths(self, run: str) -> tuple[str, ...]:
+        return (self.history_path(run),) if self.history_is_ours else ()
 
     def _paths(self, run: str) -> tuple[str, ...]:
         """Return the files of a run in /run; version 1.0.0 left the last two."""

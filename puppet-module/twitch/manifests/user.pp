@@ -22,8 +22,8 @@ class twitch::user {
         systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'
         { ! getent group ${twitch::group} || ${groupmod}; } && { ! getent passwd ${twitch::user} || ${usermod}; }
         status=\$?
-        chgrp --silent --no-dereference ${twitch::group} /run/puppet-twitch/run.sock \
-          /run/puppet-twitch/runs /var/lib/puppet-twitch/runs
+        chgrp --silent --no-dereference ${twitch::group} /run/puppet-twitch/run.sock /run/puppet-twitch/runs
+        chgrp --silent --no-dereference ${twitch::group} /var/lib/puppet-twitch/runs
         test -z "\$again" || systemctl start \$again
         exit \$status
         | SCRIPT

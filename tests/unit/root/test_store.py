@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -245,15 +246,30 @@ def test_directory_of_another_user_is_not_trusted(root: None, store: Store, tmp_
         store.trust()
 
 
-def test_history_of_another_user_is_not_written(root: None, store: Store, history: Path) -> None:
-    target = history / "target"
-    target.mkdir(parents=True)
-    history.joinpath("runs").symlink_to(target)
+@pytest.mark.parametrize("whose", ["a link", "another user"])
+def test_history_of_another_user_is_not_touched(root: None, store: Store, history: Path, whose: str) -> None:
+    runs = history / "runs"
+    if whose == "a link":
+        runs = history / "target"
+    runs.mkdir(parents=True)
+    if whose == "a link":
+        history.joinpath("runs").symlink_to(runs)
+    else:
+        os.chown(runs, 65123, 65123)
+    forged = runs / f"{OTHER}.json"
+    forged.write_text(json.dumps(finished("changed", OTHER).to_json()))
+    os.mkfifo(runs / f"{run_id(3)}.json")
+    os.utime(forged, (1, 1))
+    store = Store(store.root)
     store.prepare(0)
     store.write(finished("changed"))
     with pytest.raises(NotOurs, match="no history of runs is kept"):
         store.move_ended()
-    assert (os.listdir(target), store.read(RUN)) == ([], finished("changed"))
+    store.prune()
+    assert store.newest() == [finished("changed")]
+    assert sorted(os.listdir(runs)) == sorted([forged.name, f"{run_id(3)}.json"])
+    # The listener does not wait for a FIFO.
+    assert len(Records(store.root).newest()) == 2
 
 
 # ---- pruning
