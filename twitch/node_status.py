@@ -40,6 +40,8 @@ class NodeStatus(NamedTuple):
     pid: Optional[int] = None  # of the run under way
     age_s: Optional[int] = None  # of a stuck run
     last: Optional[LastRun] = None
+    unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
+    unrecorded_why: Optional[str] = None  # the error of the writing, which may name a path
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as a packet holds it: without what is None."""
@@ -63,6 +65,8 @@ def from_json(fields: Fields) -> NodeStatus:
         pid=fields.optional_integer("pid"),
         age_s=fields.optional_integer("age_s"),
         last=_last(last) if last else None,
+        unrecorded=fields.optional_text("unrecorded"),
+        unrecorded_why=fields.optional_text("unrecorded_why"),
     )
 
 

@@ -1,6 +1,7 @@
 """A record of a run: its fields, its states and verdicts, and reading it.
 
-    /run/puppet-twitch/runs/ID.json
+    /run/puppet-twitch/runs/ID.json         a run that waits, is under way, or has just ended
+    /var/lib/puppet-twitch/runs/ID.json     a run that has ended: the history, which survives a reboot
 
 Root writes records (root/store.py), by rename, so that a reader sees a whole record or the one before.
 The listener only reads them.
@@ -17,9 +18,13 @@ from typing import Any, NamedTuple, Optional
 from twitch.fields import Fields
 
 ROOT = "/run/puppet-twitch"
+HISTORY = "/var/lib/puppet-twitch"
 
 # systemd's invocation id of the run's unit, which is also Puppet's job id.
 RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+# Ten times the longest one: twenty resources with long names in letters that JSON escapes.
+MAX_RECORD_CHARS = 256 * 1024
 
 # The states of a run.
 QUEUED, RUNNING, FINISHED = STATES = ("queued", "running", "finished")
@@ -57,6 +62,7 @@ class Record(NamedTuple):
     # Until the end, for conclude: the run itself may remove Puppet or the configuration.
     command: Optional[str] = None  # agent or apply
     settings: Mapping[str, str] = {}  # Puppet's, by root/settings.py
+    report: Optional[str] = None  # where `puppet apply` writes the report of this run
 
     # From the end on.
     ended: Optional[float] = None
@@ -101,6 +107,7 @@ def from_json(value: object) -> Record:
         started=fields.optional_number("started"),
         command=fields.optional_text("command"),
         settings=fields.settings("settings"),
+        report=fields.optional_text("report"),
         ended=fields.optional_number("ended"),
         duration_s=fields.optional_number("duration_s"),
         exit_status=fields.optional_text("exit_status"),
@@ -126,34 +133,55 @@ def options_from_json(fields: Optional[Fields]) -> Options:
 
 
 class Records:
-    """The records below one directory, for reading."""
+    """The records of runs, for reading: `directory` is in memory, `history` on the disk."""
 
-    def __init__(self, root: str = ROOT) -> None:
+    def __init__(self, root: str = ROOT, history: Optional[str] = None) -> None:
         self.directory = os.path.join(root, "runs")
+        self.history = os.path.join(HISTORY if history is None else history, "runs")
+        self.history_is_ours = True  # root reads none that another user could have written (root/store.py)
 
     def read(self, run: str) -> Optional[Record]:
         """Return the record of a run; None if there is none (any more), or it cannot be understood."""
         if not RUN_ID.fullmatch(run):
             return None
-        try:
-            with open(self.path(run), encoding="utf-8") as file:
-                record = from_json(json.load(file))
-        except (OSError, ValueError, RecursionError):
-            return None
-        return record if record.run == run and record.state in STATES else None
+        # In this order: a record is in the history before it leaves `directory`. Where `directory` was full
+        # or read-only at the end of the run, the record there still says `running`.
+        record = _read(self.path(run), run)
+        if record and record.state == FINISHED:
+            return record
+        ended = _read(self.history_path(run), run) if self.history_is_ours else None
+        return ended or record
 
     def newest(self) -> list[Record]:
         """Return all records, the run asked for last first."""
-        records = (self.read(run) for run in self._ids())
+        runs = {*ids(self.directory), *(ids(self.history) if self.history_is_ours else ())}
+        records = (self.read(run) for run in runs)
         return sorted(filter(None, records), key=lambda record: record.asked, reverse=True)
 
     def path(self, run: str) -> str:
-        """Return where the record of a run is."""
+        """Return where the record of a run is until it has ended."""
         return os.path.join(self.directory, f"{run}.json")
 
-    def _ids(self) -> list[str]:
-        try:
-            names = os.listdir(self.directory)
-        except OSError:
-            return []
-        return [stem for stem, ending in map(os.path.splitext, names) if ending == ".json"]
+    def history_path(self, run: str) -> str:
+        """Return where the record of a run is that has ended."""
+        return os.path.join(self.history, f"{run}.json")
+
+
+def _read(path: str, run: str) -> Optional[Record]:
+    try:
+        # No link is followed and no FIFO waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
+            record = from_json(json.loads(file.read(MAX_RECORD_CHARS)))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if record.run == run and record.state in STATES else None
+
+
+def ids(directory: str) -> list[str]:
+    """Return the names of the records in a directory."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [stem for stem, ending in map(os.path.splitext, names) if ending == ".json"]

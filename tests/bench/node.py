@@ -5,6 +5,7 @@ The peer is Debian's `webhook` (adnanh/webhook), a daemon in Go that runs a comm
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -92,12 +93,15 @@ def await_end(node: Machine, run: str) -> None:
 
 def await_record(node: Machine, run: str) -> dict[str, Any]:
     """Return the record of a run once it has its verdict."""
-    record = inside(node, f"/run/puppet-twitch/runs/{run}.json")
+    # In /run until its end, and then on the disk.
+    places = [inside(node, f"{top}/puppet-twitch/runs/{run}.json") for top in ("/run", "/var/lib")]
     until = time.monotonic() + END_WITHIN_S
     while time.monotonic() < until:
-        found: dict[str, Any] = json.loads(record.read_text())
-        if found["state"] == "finished":
-            return found
+        for record in places:
+            with contextlib.suppress(FileNotFoundError):
+                found: dict[str, Any] = json.loads(record.read_text())
+                if found["state"] == "finished":
+                    return found
         time.sleep(0.002)
     raise TimeoutError(f"run {run} did not end in {END_WITHIN_S} s")
 

@@ -17,6 +17,7 @@ from tests.lab.machine import Machine
 
 CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
 RUNTIME = "/run/puppet-twitch"
+HISTORY = "/var/lib/puppet-twitch"
 DOC = "/usr/share/doc/puppet-twitch"
 
 # While there is no such file, runs that are held go on.
@@ -66,6 +67,7 @@ systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.servi
 rm -rf /etc/systemd/system/puppet-twitch*.d {STUB} {HELD}
 rm -f /var/cache/puppet/state/agent_*.lock
 find {RUNTIME} -mindepth 1 ! -name settings.json -delete
+rm -rf {HISTORY}/runs {HISTORY}/begun.json
 cp /root/puppet-twitch/units/puppet-twitch.conf {CONFIG}
 systemctl daemon-reload
 systemctl reset-failed
@@ -157,7 +159,9 @@ def end_of(node: Machine, run: str) -> dict[str, Any]:
 
 def record(node: Machine, run: str) -> dict[str, Any]:
     """Return what is on record about a run."""
-    found: dict[str, Any] = json.loads(node.read(f"{RUNTIME}/runs/{run}.json"))
+    found: dict[str, Any] = json.loads(
+        node.sh(f"cat {RUNTIME}/runs/{run}.json 2>/dev/null || cat {HISTORY}/runs/{run}.json").stdout
+    )
     return found
 
 

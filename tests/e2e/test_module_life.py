@@ -47,7 +47,7 @@ def neighbour(node: Machine, nodes: dict[str, Machine]) -> Machine:
 
 Curl = tuple[str, ...]
 
-RUN_FILES = ("/run/puppet-twitch/run.sock", "/run/puppet-twitch/runs")
+RUN_FILES = ("/run/puppet-twitch/run.sock", "/run/puppet-twitch/runs", "/var/lib/puppet-twitch/runs")
 
 
 def sockets(node: Machine) -> list[int]:
@@ -134,7 +134,7 @@ def test_the_user_changes_under_a_caller_who_waits(node: Machine, neighbour: Mac
         managed.hiera(node, **parameters)
         change(neighbour, base, base)
         group = parameters.get("group", "twitch")
-        assert node.run("stat", "--format=%U:%G", *RUN_FILES).stdout.split() == [f"root:{group}"] * 2, name
+        assert node.run("stat", "--format=%U:%G", *RUN_FILES).stdout.split() == [f"root:{group}"] * 3, name
         if "uid" in parameters:
             numbers = node.sh("id -u twitch; id -g twitch").stdout.split()
             assert numbers == [str(parameters["uid"]), str(parameters["gid"])], name

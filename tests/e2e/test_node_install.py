@@ -111,8 +111,15 @@ def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Ma
             "-rw------- root:root lock",
             "-rw------- root:root settings.json",
             "drwxr-x--- root:twitch runs",
+        ]
+    )
+    found = tidy.sh(f"find {stub.HISTORY} -printf '%M %u:%g %P\\n'").stdout.splitlines()
+    assert sorted(found) == sorted(
+        [
+            "drwxr-xr-x root:root ",
+            "-rw------- root:root begun.json",
+            "drwxr-x--- root:twitch runs",
             f"-rw-r--r-- root:root runs/{run}.json",
-            f"-rw-r--r-- root:root runs/{run}.jsonl",
         ]
     )
 

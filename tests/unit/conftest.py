@@ -16,7 +16,7 @@ from tests.unit import fake_node, loops
 from tests.unit.api_under_test import ApiUnderTest
 from tests.unit.fake_node import FakeNode
 from tests.unit.fake_puppet import FakePuppet
-from twitch import config
+from twitch import config, records
 from twitch.config import Config
 from twitch.root import journal
 from twitch.root.node import Node
@@ -51,6 +51,13 @@ def root() -> None:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let no test write to the history of this machine."""
+    monkeypatch.setattr(records, "HISTORY", os.fspath(tmp_path / "history"))
+    return tmp_path / "history"
 
 
 @pytest.fixture(scope="session")

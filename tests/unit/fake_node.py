@@ -32,7 +32,9 @@ ETC = {
     "group": f"root:x:0:\ntwitch:x:{TWITCH_GID}:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\n",
 }
-ON_NODE = 'mount --bind "$1" /run && mount --bind "$2" /etc && shift 2 && exec "$@"'
+ON_NODE = """
+mount --bind "$1" /run && mount --bind "$2" /etc && mount --bind "$3" /var/lib && shift 3 && exec "$@"
+"""
 
 
 def make_tree(directory: Path) -> Path:
@@ -48,6 +50,8 @@ class FakeNode:
 
     def __init__(self, directory: Path, tree: Path) -> None:
         self.run, self.etc, self.tree = directory / "run", directory / "etc", tree
+        self.lib = directory / "lib"  # /var/lib
+        self.lib.mkdir()
         self.run.joinpath("puppet-twitch").mkdir(parents=True)
         self.run.joinpath("systemd", "journal").mkdir(parents=True)
         self.etc.joinpath("puppet-twitch").mkdir(parents=True)
@@ -55,7 +59,7 @@ class FakeNode:
             self.etc.joinpath(name).write_text(content)
         self.puppet = FakePuppet(directory / "puppet")
         self.configure()
-        self.store = Store(os.fspath(self.run / "puppet-twitch"))
+        self.store = Store(os.fspath(self.run / "puppet-twitch"), os.fspath(self.lib / "puppet-twitch"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._journal = Journal(self.run / "systemd/journal/socket")
 
@@ -81,9 +85,9 @@ class FakeNode:
         environment: Optional[Mapping[str, str]] = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command on the node; the process that is returned becomes the command itself."""
-        on_node = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", ON_NODE, "sh", self.run, self.etc)
+        on_node = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", ON_NODE, "sh")
         process = subprocess.Popen(
-            [*on_node, *words],
+            [*on_node, self.run, self.etc, self.lib, *words],
             stdin=stdin,
             stderr=stderr,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **(environment or {})},

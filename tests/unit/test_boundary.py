@@ -35,7 +35,7 @@ MAY_LOAD = {
     | {"argparse", "asyncio", "calendar", "errno", "functools", "h11", "hashlib", "hmac", "http", "ipaddress"}
     | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "urllib"},
     "root": EVERYWHERE
-    | {"datetime", "fcntl", "grp", "pwd", "select", "shlex", "shutil", "signal", "socket", "struct"}
+    | {"datetime", "fcntl", "grp", "pwd", "select", "shlex", "shutil", "signal", "socket", "stat", "struct"}
     | {"subprocess", "sys", "systemd", "traceback", "yaml"},
     "check": EVERYWHERE | {"argparse", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }

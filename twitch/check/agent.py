@@ -13,10 +13,21 @@ from twitch.errors import PuppetError
 from twitch.root import locks, puppet
 from twitch.root.settings import Settings
 from twitch.root.settings import load as load_settings
+from twitch.root.store import NotOurs, Store
 
 
 def check(config: Config) -> Iterator[Finding]:
     """Report on Puppet as root's part of a run would find it."""
+    store = Store(records.ROOT)
+    try:
+        store.trust()
+    except NotOurs as error:
+        yield Finding(FAULT, error.fault, error.fix)
+        return  # root would not use the settings that are stored there either
+    try:
+        store.trust_history()
+    except NotOurs as error:
+        yield Finding(FAULT, error.fault, error.fix)
     try:
         command = puppet.find(config.puppet_path)
     except PuppetError as error:

@@ -16,7 +16,7 @@ from twitch import messages
 from twitch.errors import PacketError, TwitchError
 from twitch.listener import access
 from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Status
-from twitch.node_status import IDLE
+from twitch.node_status import IDLE, NodeStatus
 from twitch.records import QUEUED as STATE_QUEUED
 from twitch.records import Record, Records
 
@@ -76,7 +76,8 @@ class RootClient:
     def __init__(self, records: Records, path: str = messages.RUN_SOCKET) -> None:
         self._records = records
         self._path = path
-        self.answered_at = 0.0  # when root last answered, by the loop's clock
+        self.status: Optional[NodeStatus] = None  # as root last answered
+        self.status_at = 0.0  # when that was, by the loop's clock
         self._kept: list[Kept] = []
         self._one_at_a_time: Optional[asyncio.Lock] = None
 
@@ -97,7 +98,8 @@ class RootClient:
                 except RootUnavailable as error:
                     answer = Answer(UNAVAILABLE, reason=str(error))
                 log.debug("root answers: %s to %s", answer, question)
-                self.answered_at = asyncio.get_running_loop().time()
+                if isinstance(question, Status):
+                    self.status, self.status_at = answer.status, asyncio.get_running_loop().time()
                 self._keep(question, answer)
         if answer.kind == UNAVAILABLE:
             raise RootUnavailable(answer.reason)

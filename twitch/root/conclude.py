@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Optional
 
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record
@@ -18,44 +20,96 @@ from twitch.root import files, journal, locks, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
-from twitch.root.store import Claim, Store
+from twitch.root.store import Claim, NotOurs, Store, boot_id
 
 
 def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
     store, run = Store(), os.environ.get("INVOCATION_ID", "")
-    if not store.read(run):
+    store.trust()
+    if not _under_way(store, run):
         return
-    with store.concluding():
-        record = store.read(run)
-        if record and record.state != FINISHED:
+    with _concluding(store):
+        record = _under_way(store, run)
+        if record:
             conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
+    tidy(store)
+
+
+def _under_way(store: Store, run: str) -> Optional[Record]:
+    """Return the record of a run that has no verdict; from the copy on the disk if the record vanished."""
+    record = store.read(run)
+    if record:
+        return record if record.state != FINISHED else None
+    begun = store.begun()
+    return begun.record if begun and begun.record.run == run and not store.recorded(run) else None
+
+
+@contextlib.contextmanager
+def _concluding(store: Store) -> Iterator[None]:
+    """Hold the lock on verdicts, or go without one: a /run that is gone or full must not cost a verdict."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(store.concluding())
+        yield
+
+
+def tidy(store: Store) -> None:
+    """Move ended records to the disk, which nobody waits for, and remove old ones."""
+    try:
+        store.move_ended()
+    except (OSError, NotOurs) as error:
+        print(f"<4>records of runs stay in /run, and are lost with a reboot: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        store.prune()
+
+
+def lost(store: Store) -> None:
+    """Conclude the run that became Puppet last, if a power cut or anything else took its record.
+
+    The report that carries its id says what became of it. Without one it was interrupted.
+    """
+    with _concluding(store):
+        begun = store.begun()
+        if begun is None or begun.alive or store.recorded(begun.record.run):
+            return
+        down = None
+        if begun.boot != boot_id():
+            down = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        with contextlib.suppress(OSError):  # it is history, for which no answer waits
+            _conclude_unseen(store, begun.record, down)
 
 
 def abandoned(store: Store, claim: Claim) -> None:
     """Conclude a run whose own conclude was killed, so that the end of its process is not known.
 
-    Raises `OSError`, on a full disk for example: then the run is concluded later.
+    Raises `OSError` if the verdict cannot be written: then the run is concluded later.
     """
-    with store.concluding():
+    with _concluding(store):
         record = store.read(claim.run)
         if record is None:
             # No caller knows of a run without a record. An invalid record has to come to an end, too.
             if store.recorded(claim.run):
                 _interrupted(store, claim.run, "how it ended is not known: its record is invalid")
         elif record.state != FINISHED:
-            try:
-                conclude(store, record, "", "")
-            except OSError:
-                raise
-            except Exception:
-                # The handler comes here before every answer, so neither a bug of ours nor the content of
-                # a report may stop it.
-                traceback.print_exc()
-                record = store.read(claim.run)
-                if record is None or record.state != FINISHED:  # it may have failed after the verdict
-                    _interrupted(store, claim.run, "how it ended cannot be read; the journal says why")
-        _release(store, claim.run, time.time())
+            _conclude_unseen(store, record)
+        with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
+            store.release(claim.run, time.time())
+
+
+def _conclude_unseen(store: Store, record: Record, down: Optional[float] = None) -> None:
+    """Conclude a run of which nobody has seen the end, whatever happens. Raises `OSError`."""
+    try:
+        conclude(store, record, "", "", down=down)
+    except OSError:
+        raise
+    except Exception:
+        # The handler comes here before every answer, so neither a bug of ours nor the content of a report
+        # may stop it.
+        traceback.print_exc()
+        written = store.read(record.run)
+        if written is None or written.state != FINISHED:  # it may have failed after the verdict
+            _interrupted(store, record.run, "how it ended cannot be read; the journal says why")
 
 
 def _interrupted(store: Store, run: str, reason: str) -> None:
@@ -63,13 +117,24 @@ def _interrupted(store: Store, run: str, reason: str) -> None:
     store.write(Record(run, FINISHED, asked=now, ended=now, verdict=INTERRUPTED, reason=reason))
 
 
-def conclude(store: Store, record: Record, exit_code: str, exit_status: str) -> None:
-    """Write the verdict into the record, the end into the claim, and one event into the journal."""
+def conclude(
+    store: Store, record: Record, exit_code: str, exit_status: str, *, down: Optional[float] = None
+) -> None:
+    """Write the verdict into the record, the end into the claim, and one event into the journal.
+
+    `down` is when the node booted, if that was after the run began: when the run ended is not known.
+    """
     now = time.time()
     # The clock may have been set back meanwhile.
     duration_s = None if record.started is None else max(0.0, round(now - record.started, 1))
     finished = record._replace(
-        state=FINISHED, ended=now, duration_s=duration_s, exit_status=exit_status, command=None, settings={}
+        state=FINISHED,
+        ended=now,
+        duration_s=duration_s,
+        exit_status=exit_status,
+        command=None,
+        settings={},
+        report=None,
     )
     if record.state == QUEUED:
         judged = verdict.Verdict(NOT_ATTEMPTED, "stopped while it waited in the queue")
@@ -79,26 +144,21 @@ def conclude(store: Store, record: Record, exit_code: str, exit_status: str) -> 
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
         finished = _with_report(finished, facts)
-        if record.command == "apply":
-            _hand_over(store.report_path(record.run), settings.lastrunreport)
+        if down is not None:
+            report = facts.report
+            finished = finished._replace(ended=down, duration_s=report.duration_s if report else None)
+            if not report:
+                judged = verdict.Verdict(INTERRUPTED, "the node went down during the run")
     finished = finished._replace(
         verdict=judged.word, reason=record.reason or judged.reason, unreported=judged.unreported
     )
-    if not finished.good:
-        finished = finished._replace(error=reports.first_error(store.log_path(record.run)))
     store.write(finished)
-    _release(store, record.run, now)
+    # Not before the verdict is on record: if that fails, a later conclude needs the report where it is.
+    if record.state != QUEUED and record.command == "apply":
+        _hand_over(_private_report(store, record), record.settings.get("lastrunreport", ""))
+    with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
+        store.release(record.run, now)
     _log(finished)
-    store.prune()
-
-
-def _release(store: Store, run: str, ended: float) -> None:
-    with store.locked():
-        current, queued = store.current(), store.queue_claim()
-        if current and current.run == run and current.ended is None:
-            store.claim_current(current._replace(ended=ended))
-        if queued and queued.run == run:
-            store.leave_queue()
 
 
 def _facts(
@@ -119,7 +179,7 @@ def _facts(
         exit_status=exit_status,
         report=report,
         summary=summary,
-        log_begun=os.path.exists(store.log_path(record.run)),
+        begun=_begun(store, record, settings),
         spoilt_report=rewritten and not other_report,
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
@@ -131,9 +191,35 @@ def _facts(
 def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Report]:
     """Return the report that is known to be this run's: by the job id, or by a path of its own."""
     if record.command == "apply":
-        return reports.read(store.report_path(record.run))
+        return reports.read(_private_report(store, record))
     report = reports.read(settings.lastrunreport)
     return report if report and report.job_id == record.run else None
+
+
+def _private_report(store: Store, record: Record) -> str:
+    """Return where `puppet apply` has written the report of a run."""
+    return record.report or store.report_path(record.run)
+
+
+def _begun(store: Store, record: Record, settings: Settings) -> Optional[bool]:
+    """Return whether Puppet had begun when it was killed; None if that cannot be known.
+
+    An agent takes its run lock before it does anything to the node, and a killed one leaves it; another
+    Puppet replaces it. `puppet apply` takes none.
+    """
+    claim = store.current()
+    if record.command != "agent" or claim is None or claim.run != record.run:
+        return None
+    try:
+        with open(settings.agent_catalog_run_lockfile, encoding="ascii", errors="replace") as file:
+            holder = file.read(32).strip()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    if holder == str(claim.pid):
+        return True
+    return None if locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
 
 
 def _with_report(record: Record, facts: verdict.Facts) -> Record:

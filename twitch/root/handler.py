@@ -7,7 +7,6 @@ stays between them.
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -24,7 +23,7 @@ from twitch.messages import CANNOT, DISABLED, INVALID, QUEUED, STATUS, Answer, Q
 from twitch.records import RUN_ID
 from twitch.root import puppet, turn
 from twitch.root.node import Node
-from twitch.root.store import Store
+from twitch.root.store import Claim, NotOurs, Store, start_time
 
 # The listener sends its packet right after connecting. A slower peer would occupy one of the socket's
 # sixteen places.
@@ -44,7 +43,14 @@ def main() -> None:
     except PacketError as error:
         _send(peer, Answer(INVALID, reason=str(error)))
         raise
-    HANDLERS[type(question)](peer, Store(), question)
+    store = Store()
+    try:
+        store.trust()
+    except NotOurs as error:
+        print(f"<3>{error}", file=sys.stderr)
+        _send(peer, Answer(CANNOT, reason=str(error)))
+        return
+    HANDLERS[type(question)](peer, store, question)
 
 
 # ---- the packet
@@ -99,10 +105,13 @@ def _send(peer: socket.socket, answer: Answer) -> None:
 def _status(peer: socket.socket, store: Store, question: Status) -> None:
     from twitch.root import status  # YAML and dates, which no run needs
 
+    unrecorded = None
     try:
-        with contextlib.suppress(OSError):  # a full disk delays a verdict, not the status
+        try:
             turn.settle(store)
-        answer = Answer(STATUS, status=status.look(Node(store)))
+        except turn.Unrecorded as error:  # it delays a verdict, not the status
+            unrecorded = error
+        answer = Answer(STATUS, status=status.look(Node(store), unrecorded))
     except Exception as error:
         from twitch.texts import one_line
 
@@ -134,9 +143,10 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         except turn.NotAttempted as error:
             store.note(run, str(error))
             return
-        except OSError as error:
+        except (OSError, turn.Unrecorded) as error:
             store.note(run, f"its turn could not be taken: {error}")
             return
+    store.begin(Claim(run, os.getpid(), start_time(os.getpid()) or 0))
     _become(store, run, command, node.environment)
 
 
@@ -159,17 +169,14 @@ def _cannot(error: Exception) -> Answer:
 
 def _command(node: Node, run: str, question: Run) -> list[str]:
     site, logdest = puppet.site_options(os.environ), node.settings.logdest
-    log = node.store.log_path(run)
     if node.config.command == "agent":
-        return puppet.agent_command(
-            node.puppet, run, log, logdest=logdest, site=site, options=question.options
-        )
+        return puppet.agent_command(node.puppet, run, logdest=logdest, site=site, options=question.options)
     manifest = str(node.config.manifest)
     if not os.path.exists(manifest):
         raise PuppetError(f"[puppet] manifest: {manifest} does not exist")
-    report = node.store.report_path(run)
+    report = node.report_path(run)
     return puppet.apply_command(
-        node.puppet, manifest, log, report, logdest=logdest, site=site, options=question.options
+        node.puppet, manifest, report, logdest=logdest, site=site, options=question.options
     )
 
 

@@ -21,6 +21,14 @@ class Node:
         cache = os.path.join(store.root, "settings.json")
         self.settings = settings.load(self.puppet, cache, self.environment)
 
+    def report_path(self, run: str) -> str:
+        """Return where `puppet apply` writes the report of a run, because it knows no job id.
+
+        It is beside the usual place, so that writing it succeeds or fails as it would for a run by hand. With
+        a full disk elsewhere, Puppet would say so in its log and its report would be lost.
+        """
+        return f"{self.settings.lastrunreport}.puppet-twitch-{run}"
+
     def disabled(self) -> Optional[str]:
         """Return why the agent is disabled ('' if no reason was given), or None if it is enabled."""
         return locks.disabled_reason(self.settings.agent_disabled_lockfile)

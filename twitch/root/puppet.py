@@ -74,9 +74,7 @@ def site_options(inherited: Mapping[str, str]) -> list[str]:
         options.append(word)
 
 
-def agent_command(
-    puppet: str, run: str, log: str, *, logdest: str, site: Iterable[str], options: Options
-) -> list[str]:
+def agent_command(puppet: str, run: str, *, logdest: str, site: Iterable[str], options: Options) -> list[str]:
     """Return the argument vector of an agent run.
 
     Not with `--test`, which turns show_diff on, because a diff shows the contents of files. The site's own
@@ -89,33 +87,37 @@ def agent_command(
         "--no-usecacheonfailure",  # without it, a run succeeds although the server is unreachable
         "--no-splay",
         f"--job-id={run}",  # identifies the report of this run
-        *_common(log, logdest=logdest, options=options),
+        *_common(logdest, options),
         # Without this one it runs the environment production instead.
         *(["--strict_environment_mode"] if options.environment is not None else []),
     ]  # fmt: skip
 
 
 def apply_command(
-    puppet: str, manifest: str, log: str, report: str, *, logdest: str, site: Iterable[str], options: Options
+    puppet: str, manifest: str, report: str, *, logdest: str, site: Iterable[str], options: Options
 ) -> list[str]:
     """Return the argument vector of a masterless run, which has its own report file instead of a job id."""
     return [
         puppet, "apply", *site,
-        *_common(log, logdest=logdest, options=options),
+        *_common(logdest, options),
         f"--lastrunreport={report}",
         manifest,
     ]  # fmt: skip
 
 
-def _common(log: str, *, logdest: str, options: Options) -> list[str]:
-    # Never a pipe, and not the console, whatever the site has set: Puppet aborts in the middle of its
-    # catalog when the reader of its output goes away.
+def _common(logdest: str, options: Options) -> list[str]:
+    # Never a file of ours: Puppet aborts in the middle of its catalog if a line cannot be written to a file
+    # (lib/puppet/util/log/destinations.rb; seen with a full disk). Not the console, whatever the site has
+    # set: Puppet aborts in the same way when the reader of its output goes away. Syslog is the journal, where
+    # the log of every run is found.
     destinations = [name.strip() for name in logdest.split(",") if name.strip() not in ("", "console")]
+    if "syslog" not in destinations:
+        destinations.append("syslog")
     arguments = [
         "--detailed-exitcodes",  # without it, Puppet exits 0 although resources have failed
         "--color=false",
         "--no-show_diff",
-        f"--logdest={','.join([*(destinations or ['syslog']), log])}",
+        f"--logdest={','.join(destinations)}",
     ]
     if options.noop:
         arguments.append("--noop")

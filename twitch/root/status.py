@@ -9,11 +9,12 @@ from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, 
 from twitch.records import BUSY, FAILED, FINISHED, Record
 from twitch.root import locks, report
 from twitch.root.node import Node
+from twitch.root.turn import Unrecorded
 from twitch.root.verdict import from_summary
 
 
-def look(node: Node) -> NodeStatus:
-    """Return the status of this node."""
+def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
+    """Return the status of this node; `unrecorded` is the error of a verdict that cannot be written."""
     ours, waiting = node.store.running(), node.store.queued()
     holder, reason = node.lock_holder(), node.disabled()
     record = node.store.read(ours.run) if ours else None
@@ -40,6 +41,8 @@ def look(node: Node) -> NodeStatus:
         pid=ours.pid if ours else holder.pid if holder else None,
         age_s=age_s if stuck else None,
         last=_last(node),
+        unrecorded=unrecorded.run if unrecorded else None,
+        unrecorded_why=str(unrecorded) if unrecorded else None,
     )
 
 

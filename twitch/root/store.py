@@ -1,13 +1,30 @@
-"""The files of root in `/run/puppet-twitch/`: the records of runs, and the claims of two of them.
+"""The files of root: the records of runs, and the claims of two of them.
+
+In `/run/puppet-twitch/`, which is memory and empty after a boot:
 
     lock                held (flock) while current.json or queued.json are read and written
     concluding          held (flock) while a verdict is worked out and written
     current.json        the claim of the run that is under way, or was the last one of ours
     queued.json         the claim of the run that waits in the queue
-    runs/ID.json        the record of one run (records.py)
-    runs/ID.jsonl       Puppet's own structured log of it
+    runs/ID.json        the record of a run that has not ended, or whose record cannot be moved yet
+    runs/ID.room        the room for the verdict of the run, taken when it was asked for
 
-No file here survives a reboot, and none has to, because Puppet's report says what became of the last run.
+In `/var/lib/puppet-twitch/`, which lasts:
+
+    runs/ID.json        the record of a run that has ended
+    begun.json          the record of the run under way, for the case that the one in /run is lost
+
+The life of a record:
+
+    queued ────────> running ──────> finished, in /run ──────> finished, in /var/lib ──────> pruned
+       └───────────────────────────────────^  │ │                        ^
+         stopped while it waited              │ └── disk full: moved by ─┘
+                                              │     a later conclude
+                                              └── power cut: written again from begun.json and the report
+
+Callers hear the verdict as soon as it is in /run; the fsync of the move delays nobody. There is room in /run
+for every verdict, because a run is refused without it. Where /run has become read-only meanwhile, or is gone,
+the verdict is written to /var/lib at once. The disk costs history only: no run and no verdict needs it.
 """
 
 from __future__ import annotations
@@ -16,18 +33,37 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
+from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
-from twitch.records import ROOT, RUN_ID, Options, Record, Records, options_from_json
+from twitch.records import FINISHED, ROOT, RUN_ID, Options, Record, Records, from_json, ids, options_from_json
 from twitch.root import files
 
 KEPT_RUNS = 50
-# Puppet's log of a run with --debug in PUPPET_EXTRA_OPTS can be tens of megabytes, and /run is memory.
-KEPT_LOG_BYTES = 64 * 1024 * 1024
+# A record of a run in which many resources with long names failed is 30 KB; most are 1 KB.
+KEPT_BYTES = 8 * 1024 * 1024
 STRAY_S = 86400  # the age from which a file that belongs to no run is removed
+
+# Two pages of memory. A verdict that is longer needs room of its own.
+ROOM_BYTES = 8192
+# The record of a run that begins, with fifty tags of a hundred characters and Puppet's settings.
+BEGUN_BYTES = 8192
+
+# The files below ROOT that root reads or writes by name.
+OWN_FILES = ("", "runs", "lock", "concluding", "current.json", "queued.json", "settings.json")
+
+
+class NotOurs(TwitchError):
+    """Another user can change a directory or a file of ours, so that nothing in it can be trusted."""
+
+    def __init__(self, fault: str, fix: str) -> None:
+        super().__init__(f"{fault}; {fix}")
+        self.fault = fault
+        self.fix = fix
 
 
 class Claim(NamedTuple):
@@ -54,6 +90,20 @@ class Claim(NamedTuple):
         return {**self._asdict(), "options": self.options.to_json()}
 
 
+class Begun(NamedTuple):
+    """The run that became Puppet last, as `begun.json` holds it until its end is in the history."""
+
+    record: Record
+    pid: int
+    start: int
+    boot: str  # the boot id: pid and start name a process of one boot
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process still runs."""
+        return self.boot == boot_id() and start_time(self.pid) == self.start
+
+
 def start_time(pid: int) -> Optional[int]:
     """Return the start of a process in clock ticks since boot; None if it has ended, reaped or not."""
     try:
@@ -65,67 +115,213 @@ def start_time(pid: int) -> Optional[int]:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def boot_id() -> str:
+    """Return the id of this boot of the node."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
 class Store(Records):
     """Records, for reading and writing, and claims."""
 
-    def __init__(self, root: str = ROOT) -> None:
-        super().__init__(root)
+    def __init__(self, root: str = ROOT, history: Optional[str] = None) -> None:
+        super().__init__(root, history)
         self.root = root
+        self.state = os.path.dirname(self.history)
+        try:
+            self.trust_history()
+        except NotOurs:
+            self.history_is_ours = False
+
+    # ---- the directories
+
+    def trust(self) -> None:
+        """Raise `NotOurs` unless only root can change what root reads and writes in /run/puppet-twitch.
+
+        The gem of the same name leaves a directory that its user owns; with links in it, that user could
+        lead root's writes to any file.
+        """
+        for name in OWN_FILES:
+            path = os.path.join(self.root, name) if name else self.root
+            fault = _fault(path)
+            if fault:
+                # Not chown: the links in the directory would stay.
+                fix = f"rm -rf {self.root}; systemctl restart puppet-twitch-run.socket"
+                raise NotOurs(f"{path} {fault}, so no run can start", fix)
+
+    def trust_history(self) -> None:
+        """Raise `NotOurs` unless only root can change what root writes in /var/lib/puppet-twitch."""
+        for path in (self.state, self.history, self._begun_path):
+            fault = _fault(path)
+            if fault:
+                raise NotOurs(f"{path} {fault}, so no history of runs is kept", f"rm -rf {self.state}")
+
+    def prepare(self, gid: int) -> None:
+        """Make `runs/`, for root to write and for the group of the listener to read, and the history."""
+        _make(self.directory, gid)
+        with contextlib.suppress(OSError, NotOurs):  # the disk costs history, never a run
+            self.trust_history()
+            _make(self.state)
+            _make(self.history, gid)
 
     # ---- records
 
-    def prepare(self, gid: int) -> None:
-        """Make `runs/`, for root to write and for the group of the listener to read."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.directory, 0o750)
-        os.chown(self.directory, 0, gid)
-        os.chmod(self.directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
-
     def write(self, record: Record) -> None:
-        """Write the record of a run, whole or not at all."""
-        files.write_json(self.path(record.run), record.to_json(), 0o644)  # runs/ decides who may read it
+        """Write the record of a run, whole or not at all.
+
+        With the record of a run that has not ended, take room for its verdict. A verdict uses that room, and
+        goes to the disk where /run cannot be written.
+        """
+        if record.state != FINISHED:
+            taken = self._take_room(record.run)
+            try:
+                _write_record(self.path(record.run), record)
+            except BaseException:
+                if taken:  # if not, it is the room of the same run, which waited
+                    files.remove(self._room_path(record.run))
+                raise
+            return
+        try:
+            self._write_in_room(record)
+        except OSError as error:
+            try:
+                self._keep(record)
+            except (OSError, NotOurs):
+                raise error from None
+
+    def _take_room(self, run: str) -> bool:
+        """Take room for the verdict; return False if the run has it already. Raises `OSError`."""
+        path = self._room_path(run)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            os.fchmod(descriptor, 0o644)  # whatever the umask of the site; runs/ decides who reads it
+            os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+        except OSError as error:
+            files.remove(path)
+            raise OSError(error.errno, error.strerror, path) from error  # with the path, which it lacks
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _write_in_room(self, record: Record) -> None:
+        content, room = json.dumps(record.to_json()).encode("ascii"), self._room_path(record.run)
+        try:
+            descriptor = os.open(room, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.pwrite(descriptor, content[written:], written)
+                os.ftruncate(descriptor, len(content))
+            finally:
+                os.close(descriptor)
+            os.rename(room, self.path(record.run))
+        except OSError:
+            # No room: 1.0.0 has begun the run, or its files vanished, or the verdict is too long for it.
+            _write_record(self.path(record.run), record)
+            files.remove(room)
 
     def note(self, run: str, reason: str) -> None:
         """Add to the record of a run why it will not begin; conclude makes that the verdict's reason."""
         record = self.read(run)
         if record:
-            self.write(record._replace(reason=reason))
+            noted = record._replace(reason=reason)
+            try:
+                _write_record(self.path(run), noted)
+            except OSError:
+                self._write_in_room(noted)
 
     def recorded(self, run: str) -> bool:
         """Return whether there is a record of a run, valid or not."""
-        return os.path.exists(self.path(run))
-
-    def log_path(self, run: str) -> str:
-        """Return where Puppet writes its structured log of a run; the ending makes it JSON lines."""
-        return os.path.join(self.directory, f"{run}.jsonl")
+        return any(map(os.path.lexists, (self.path(run), *self._history_paths(run))))
 
     def report_path(self, run: str) -> str:
-        """Return where `puppet apply` writes the report of a run (it knows no job id)."""
+        """Return where `puppet apply` wrote the report of a run that version 1.0.0 has begun."""
         return os.path.join(self.directory, f"{run}.yaml")
 
-    def prune(self) -> None:
-        """Keep the last KEPT_RUNS runs, the logs of the newest within KEPT_LOG_BYTES, and no old strays."""
-        newest = [record.run for record in self.newest()]
-        for run in newest[KEPT_RUNS:]:
-            for path in self._paths(run):
-                files.remove(path)
-        room = KEPT_LOG_BYTES
-        for run in newest[:KEPT_RUNS]:
-            with contextlib.suppress(OSError):
-                room -= os.path.getsize(self.log_path(run))
-                if room < 0 and run != newest[0]:
-                    files.remove(self.log_path(run))
-        self._prune_strays({path for run in newest for path in self._paths(run)})
+    # ---- the history
 
-    def _prune_strays(self, in_use: set[str]) -> None:
-        """Delete files older than STRAY_S that belong to no run: of an invalid record, or left by a killed
-        writer. Newer ones may be in use."""
-        old = time.time() - STRAY_S
-        for name in os.listdir(self.directory):
-            path = os.path.join(self.directory, name)
+    def move_ended(self) -> None:
+        """Move the records of ended runs to the history; raises `OSError` or `NotOurs` if that fails."""
+        for run in ids(self.directory):
+            record = self.read(run)
+            if record and record.state == FINISHED:
+                self._keep(record)
+
+    def _keep(self, record: Record) -> None:
+        """Write a record to the history, wait for the disk, and remove what /run has of the run."""
+        self.trust_history()
+        _write_record(self.history_path(record.run), record, durable=True)
+        self._forget_begun(record.run)
+        for path in self._paths(record.run):
+            with contextlib.suppress(OSError):  # /run may be read-only
+                files.remove(path)
+
+    def prune(self) -> None:
+        """Keep the last KEPT_RUNS runs, and of these as many as KEPT_BYTES hold; remove old strays."""
+        newest = [record.run for record in self.newest()]
+        room = KEPT_BYTES
+        for number, run in enumerate(newest):
             with contextlib.suppress(OSError):
-                if path not in in_use and os.stat(path).st_mtime < old:
-                    os.unlink(path)
+                room -= os.path.getsize(self.history_path(run))
+            if number >= KEPT_RUNS or (room < 0 and number > 0):
+                for path in (*self._history_paths(run), *self._paths(run)):
+                    with contextlib.suppress(OSError):
+                        files.remove(path)
+        in_use = {path for run in newest for path in (self.history_path(run), *self._paths(run))}
+        _prune_strays(self.directory, in_use)
+        if self.history_is_ours:
+            _prune_strays(self.history, in_use)
+
+    # ---- the run that became Puppet last
+
+    def begin(self, claim: Claim) -> None:
+        """Keep a copy of the record of the run under way where a power cut leaves it.
+
+        It is written over the one before, so that a full disk has room for it, and not waited for: whatever
+        is lost, the run is not. The kernel is only told to begin writing now.
+        """
+        with contextlib.suppress(OSError, NotOurs), self.locked():
+            record = self.read(claim.run)
+            self.trust_history()
+            if record:
+                begun = Begun(record, claim.pid, claim.start, boot_id())
+                self._write_begun(json.dumps({**begun._asdict(), "record": record.to_json()}))
+
+    def begun(self) -> Optional[Begun]:
+        """Return the run that became Puppet last, unless the record of its end is in the history."""
+        try:
+            self.trust_history()
+            descriptor = os.open(self._begun_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor, encoding="ascii", errors="replace") as file:
+                values = json.loads(file.read(4 * BEGUN_BYTES))
+            fields = Fields(values)
+            record = from_json(values["record"])
+            if not RUN_ID.fullmatch(record.run) or record.state == FINISHED:
+                raise FieldError("not the record of a run under way")
+            return Begun(record, fields.integer("pid"), fields.integer("start"), fields.text("boot"))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, NotOurs):
+            return None
+
+    def _forget_begun(self, run: str) -> None:
+        with contextlib.suppress(OSError), self.locked():
+            begun = self.begun()
+            if begun and begun.record.run == run:
+                self._write_begun("null")
+
+    def _write_begun(self, text: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._begun_path, flags, 0o600)
+        try:
+            content = text.encode("ascii").ljust(BEGUN_BYTES)
+            os.pwrite(descriptor, content, 0)
+            os.ftruncate(descriptor, len(content))
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # on Linux, begins the writing
+        finally:
+            os.close(descriptor)
 
     # ---- the run under way, and the one in the queue
 
@@ -167,18 +363,95 @@ class Store(Records):
         """Free the place in the queue."""
         files.remove(self._path("queued.json"))
 
+    def release(self, run: str, ended: float) -> None:
+        """Put the end of a run into its claim, or free its place in the queue."""
+        with self.locked():
+            current, queued = self.current(), self.queue_claim()
+            if current and current.run == run and current.ended is None:
+                self.claim_current(current._replace(ended=ended))
+            if queued and queued.run == run:
+                self.leave_queue()
+
     # ---- paths
+
+    @property
+    def _begun_path(self) -> str:
+        return os.path.join(self.state, "begun.json")
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
 
+    def _room_path(self, run: str) -> str:
+        return os.path.join(self.directory, f"{run}.room")
+
+    def _history_paths(self, run: str) -> tuple[str, ...]:
+        return (self.history_path(run),) if self.history_is_ours else ()
+
     def _paths(self, run: str) -> tuple[str, ...]:
-        return self.path(run), self.log_path(run), self.report_path(run)
+        """Return the files of a run in /run; version 1.0.0 left the last two."""
+        log = os.path.join(self.directory, f"{run}.jsonl")
+        return self.path(run), self._room_path(run), log, self.report_path(run)
+
+
+def _write_record(path: str, record: Record, *, durable: bool = False) -> None:
+    """Replace the file of a record; if it is to last, return when it is on the disk."""
+    content = json.dumps(record.to_json()).encode("ascii")
+    with files.replacing(path, f"{path}.{os.getpid()}", 0o644) as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the umask of the site; runs/ decides who reads it
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    if durable:
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _make(directory: str, gid: Optional[int] = None) -> None:
+    """Make a directory; with a group, for root to write and for that group to read."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o755 if gid is None else 0o750)
+        if gid is None:
+            os.chmod(directory, 0o755)  # noqa: S103  # whatever the umask
+    if gid is not None:
+        os.chown(directory, 0, gid)
+        os.chmod(directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
+
+
+def _fault(path: str) -> Optional[str]:
+    """Return why a path of ours cannot be trusted; None if it can, or does not exist."""
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(info.st_mode):
+        return "is a symbolic link"
+    if info.st_uid != os.geteuid():
+        return f"belongs to uid {info.st_uid} instead of root"
+    if info.st_mode & 0o022:
+        return f"has mode {stat.S_IMODE(info.st_mode):o}, so users other than root can change it"
+    return None
+
+
+def _prune_strays(directory: str, in_use: set[str]) -> None:
+    """Delete files older than STRAY_S that belong to no run: of an invalid record, or left by a killed
+    writer. Newer ones may be in use."""
+    old = time.time() - STRAY_S
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            with contextlib.suppress(OSError):
+                if path not in in_use and os.lstat(path).st_mtime < old:
+                    os.unlink(path)
 
 
 @contextlib.contextmanager
 def _flock(path: str) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Read-only: a lock that exists can be held although its file system has become read-only.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -7,6 +7,7 @@ may begin right after we have looked; then the agent decides under its own lock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
@@ -14,8 +15,8 @@ from typing import NamedTuple, Optional
 
 from twitch.errors import TwitchError
 from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
+from twitch.records import FINISHED, RUNNING, Record
 from twitch.records import QUEUED as IN_QUEUE
-from twitch.records import RUNNING, Record
 from twitch.root.node import Node
 from twitch.root.store import Claim, Store, start_time
 
@@ -33,6 +34,14 @@ class NotAttempted(TwitchError):
     """A run that waited in the queue will not begin; the text says why."""
 
 
+class Unrecorded(TwitchError):
+    """The verdict on a run that has ended cannot be written."""
+
+    def __init__(self, run: str, error: OSError) -> None:
+        super().__init__(f"the verdict on run {run} cannot be written: {error}")
+        self.run = run
+
+
 class Ahead(NamedTuple):
     """What has to end before a run may begin: a process, or a time."""
 
@@ -44,21 +53,37 @@ class Ahead(NamedTuple):
 def settle(store: Store) -> None:
     """Make sure that every run of ours that has ended has a verdict; may block for CONCLUDE_GRACE_S.
 
+    Raises `Unrecorded` if the verdict on a run cannot be written.
+
     Usually there is nothing to do. Between Puppet's end and the verdict the next run must wait, because
     it would overwrite the report. If conclude was killed as well (`systemctl kill -s KILL` kills both),
-    nothing else would ever end the record of that run.
+    nothing else would ever end the record of that run. The same is true after a power cut.
     """
     for claimed in (store.current, store.queue_claim):
         until = time.monotonic() + CONCLUDE_GRACE_S
         claim = claimed()
         while claim and claim.ended is None and not claim.alive:
-            if time.monotonic() > until or store.read(claim.run) is None:
+            record = store.read(claim.run)
+            if record and record.state == FINISHED:
+                # Conclude is about to release the claim, or was killed before it could, or had no room.
+                with contextlib.suppress(OSError):
+                    store.release(claim.run, record.ended or time.time())
+                break
+            if time.monotonic() > until or record is None:
                 from twitch.root import conclude  # YAML and dates, which no run needs
 
-                conclude.abandoned(store, claim)
+                try:
+                    conclude.abandoned(store, claim)
+                except OSError as error:
+                    raise Unrecorded(claim.run, error) from error
                 break
             time.sleep(CONCLUDE_LOOK_S)
             claim = claimed()
+    begun = store.begun()
+    if begun and not begun.alive and not store.recorded(begun.record.run):
+        from twitch.root import conclude
+
+        conclude.lost(store)
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
@@ -179,4 +204,5 @@ def _record(node: Node, run: str, question: Run, state: str) -> Record:
         # For conclude, which cannot ask Puppet or the configuration: the run may have removed both.
         command=node.config.command,
         settings=node.settings._asdict(),
+        report=node.report_path(run) if node.config.command == "apply" else None,
     )

@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
     report: Optional[Report]  # only if it is this run's
     summary: Optional[Summary]  # only if it was written since this run began
-    log_begun: bool  # Puppet has opened its log of this run
+    begun: Optional[bool]  # Puppet has taken its run lock; None if that cannot be known
     other_run: bool  # another Puppet holds the lock, or has written a report since this run began
     disabled: Optional[str]  # why the agent is disabled, '' if no reason was given
     requested_environment: Optional[str] = None
@@ -53,9 +53,9 @@ def judge(facts: Facts) -> Verdict:
     if not facts.exit_code:
         return Verdict(INTERRUPTED, "how Puppet ended is not known")
     if facts.exit_code != "exited":
-        if facts.log_begun:
-            return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
-        return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
+        if facts.begun is False:
+            return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
+        return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
     if facts.summary:
         return _by_summary(facts, facts.summary)
     if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":

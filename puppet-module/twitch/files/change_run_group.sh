@@ -12,8 +12,8 @@ systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'
 # Make the run socket again, with the group of its drop-in.
 systemctl restart puppet-twitch-run.socket
 # Hand over the records, which exist after the first run.
-if test -e /run/puppet-twitch/runs; then
-    chgrp "$TWITCH_GROUP" /run/puppet-twitch/runs
-fi
+for runs in /run/puppet-twitch/runs /var/lib/puppet-twitch/runs; do
+    if test -e "$runs"; then chgrp "$TWITCH_GROUP" "$runs"; fi
+done
 # Open the port again.
 systemctl start puppet-twitch.socket

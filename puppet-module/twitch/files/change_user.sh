@@ -9,9 +9,9 @@ set -eu
 
 # Run at the end, also after a failure, so that a port that was open does not stay closed.
 finish() {
-    # Give the files in /run to the new number of the group: a listener without access to them knows no run.
+    # Give the run socket and the records to the new number of the group: a listener without access to them knows no run.
     chgrp --silent --no-dereference "$TWITCH_GROUP" \
-        /run/puppet-twitch/run.sock /run/puppet-twitch/runs || true
+        /run/puppet-twitch/run.sock /run/puppet-twitch/runs /var/lib/puppet-twitch/runs || true
     # Open the port again.
     if test "$port" = open; then systemctl start puppet-twitch.socket || true; fi
 }

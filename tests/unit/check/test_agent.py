@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.check.levels import of_level
 from tests.unit.fake_puppet import FakePuppet
+from twitch import records
 from twitch.check import agent
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
@@ -40,6 +41,25 @@ def check(puppet: FakePuppet, **options: str) -> list[Finding]:
 def test_an_idle_puppet_has_no_faults(puppet: FakePuppet, settings: Settings) -> None:
     text = f"Puppet is {puppet.path}; its lock is {settings.agent_catalog_run_lockfile}"
     assert check(puppet) == [Finding(GOOD, text)]
+
+
+def test_a_directory_that_others_can_change_is_a_fault(
+    puppet: FakePuppet, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "ROOT", os.fspath(tmp_path / "run"))
+    tmp_path.joinpath("run").mkdir()
+    tmp_path.joinpath("run").chmod(0o777)
+    text = f"{tmp_path}/run has mode 777, so users other than root can change it, so no run can start"
+    fix = f"rm -rf {tmp_path}/run; systemctl restart puppet-twitch-run.socket"
+    assert check(puppet) == [Finding(FAULT, text, fix)]
+
+
+def test_a_history_that_is_a_link_is_a_fault(
+    puppet: FakePuppet, settings: Settings, history: Path, tmp_path: Path
+) -> None:
+    history.symlink_to(tmp_path)
+    text = f"{history} is a symbolic link, so no history of runs is kept"
+    assert of_level(check(puppet), FAULT) == [Finding(FAULT, text, f"rm -rf {history}")]
 
 
 def test_a_missing_puppet_is_a_fault() -> None:

@@ -6,12 +6,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
-from tests.unit.concluding import end, read
-from tests.unit.fake_node import FakeNode, Question, new_run
+from tests.unit.concluding import begin, end, read
+from tests.unit.fake_node import TWITCH_GID, FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import live
 from tests.unit.records import OTHER, RUN, STARTED
@@ -19,7 +19,7 @@ from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
 from twitch.records import QUEUED, Options
-from twitch.root import journal
+from twitch.root import conclude, journal
 from twitch.root.node import Node
 
 Events = list[dict[str, Any]]
@@ -104,11 +104,33 @@ def test_agent_that_was_disabled_meanwhile_means_not_attempted(
     assert (record.verdict, record.reason) == ("not attempted", "Puppet disabled: maintenance")
 
 
-@pytest.mark.parametrize(("log_begun", "word"), [(True, "interrupted"), (False, "not attempted")])
-def test_killed_run(root_node: Node, log_begun: bool, word: str, events: Events) -> None:
-    if log_begun:
-        Path(root_node.store.log_path(RUN)).touch()
-    assert end(root_node, "KILL", "killed").verdict == word
+LOCKS = {
+    "of-this-run": ("{pid}", "agent", "interrupted"),
+    "none": (None, "agent", "not attempted"),
+    "stale-of-another": ("4194304", "agent", "not attempted"),
+    "held-by-another": ("{other}", "agent", "interrupted"),
+    "none-for-apply": (None, "apply", "interrupted"),
+}
+
+
+@pytest.mark.parametrize(("content", "command", "word"), LOCKS.values(), ids=LOCKS)
+def test_killed_run_has_begun_if_its_lock_is_left(
+    root_node: Node,
+    puppet: FakePuppet,
+    tmp_path: Path,
+    events: Events,
+    content: Optional[str],
+    command: str,
+    word: str,
+) -> None:
+    record = begin(root_node, command=command)
+    claim = root_node.store.current()
+    assert claim is not None
+    with live(tmp_path, "puppet-x") as other:
+        if content:
+            puppet.lock.write_text(content.format(pid=claim.pid, other=other))
+        conclude.conclude(root_node.store, record, "killed", "KILL")
+    assert read(root_node.store).verdict == word
 
 
 def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, events: Events) -> None:
@@ -116,18 +138,6 @@ def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, even
 
 
 # ---- the record and the event
-
-
-def test_first_error_of_puppet_is_recorded_for_a_failed_run_only(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.report.write_text(report(job_id=RUN, status="failed", failed=("Exec[-x]",)))
-    lines = [{"level": "notice", "message": '"err"'}, {"level": "err", "message": "first\n  of all"}]
-    Path(root_node.store.log_path(RUN)).write_text("\n".join(json.dumps(line) for line in [*lines, *lines]))
-    record = end(root_node, "4")
-    assert (record.verdict, record.reason, record.error) == ("failed", "Exec[-x]", "first of all")
-    puppet.report.write_text(report(job_id=RUN))
-    assert end(root_node, "2").error is None
 
 
 def test_reason_that_was_noted_before_is_kept(root_node: Node, events: Events) -> None:
@@ -178,11 +188,11 @@ def test_event_of_a_good_run_is_a_notice(root_node: Node, puppet: FakePuppet, ev
 def test_report_of_a_masterless_run_is_moved_to_its_usual_place(
     root_node: Node, puppet: FakePuppet, events: Events
 ) -> None:
-    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
-    assert end(root_node, "2", command="apply").verdict == "changed"
+    Path(root_node.report_path(RUN)).write_text(report(job_id=""))
+    assert end(root_node, "2", command="apply", report=root_node.report_path(RUN)).verdict == "changed"
     assert puppet.report.read_text() == report(job_id="")
     assert puppet.report.stat().st_mode & 0o777 == 0o640
-    assert not os.path.exists(root_node.store.report_path(RUN))
+    assert not os.path.exists(root_node.report_path(RUN))
 
 
 def test_report_of_a_masterless_run_is_not_written_through_a_link(
@@ -193,8 +203,8 @@ def test_report_of_a_masterless_run_is_not_written_through_a_link(
     target.write_text("untouched")
     puppet.report.with_name(f"{puppet.report.name}.puppet-twitch").symlink_to(target)
     puppet.report.symlink_to(target)
-    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
-    assert end(root_node, "2", command="apply").verdict == "changed"
+    Path(root_node.report_path(RUN)).write_text(report(job_id=""))
+    assert end(root_node, "2", command="apply", report=root_node.report_path(RUN)).verdict == "changed"
     assert target.read_text() == "untouched"
     assert not puppet.report.is_symlink() and puppet.report.read_text() == report(job_id="")
 
@@ -204,10 +214,34 @@ def test_verdict_does_not_depend_on_the_usual_place_of_the_report(
     root_node: Node, puppet: FakePuppet, place: str, events: Events
 ) -> None:
     settings = root_node.settings._replace(lastrunreport=os.fspath(puppet.directory / place))
-    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
-    record = end(root_node, "2", command="apply", settings=settings._asdict())
+    Path(root_node.report_path(RUN)).write_text(report(job_id=""))
+    report_path = root_node.report_path(RUN)
+    record = end(root_node, "2", command="apply", settings=settings._asdict(), report=report_path)
     assert (record.state, record.verdict) == ("finished", "changed")
     assert not list(puppet.directory.parent.rglob("*.puppet-twitch"))
+
+
+def test_report_of_a_masterless_run_stays_until_its_verdict_is_written(
+    root_node: Node, puppet: FakePuppet, monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    Path(root_node.report_path(RUN)).write_text(report(job_id=""))
+    record = begin(root_node, command="apply", report=root_node.report_path(RUN))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(root_node.store, "write", full)
+        conclude.conclude(root_node.store, record, "exited", "2")
+    conclude.conclude(root_node.store, record, "", "")
+    assert read(root_node.store).verdict == "changed"
+
+
+def test_report_of_a_masterless_run_that_version_1_0_0_has_begun(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    Path(root_node.store.report_path(RUN)).write_text(report(job_id=""))
+    assert end(root_node, "2", command="apply").verdict == "changed"
+    assert puppet.report.read_text() == report(job_id="")
 
 
 def test_masterless_run_without_a_report_is_not_attempted(
@@ -259,6 +293,8 @@ def test_run_that_version_1_0_0_has_begun_is_concluded(
         **{"settings": node.puppet.settings._asdict()},
     }
     Path(node.store.path(RUN)).write_text(json.dumps(fields))
+    Path(node.store.directory, f"{RUN}.jsonl").write_text("{}")
+    node.store.prepare(TWITCH_GID)  # by a handler of this version that has been asked meanwhile
     claim = {"run": RUN, "pid": 1, "start": 1, "options": BEGUN_BY_1_0_0, "ended": None, "named": False}
     node.run.joinpath("puppet-twitch/current.json").write_text(json.dumps(claim))
     node.puppet.report.write_text(report(job_id=RUN))
@@ -267,3 +303,5 @@ def test_run_that_version_1_0_0_has_begun_is_concluded(
     assert (record.state, record.verdict, record.caller) == ("finished", verdict, "anonymous")
     current = node.store.current()
     assert current is not None and current.ended is not None
+    assert os.listdir(node.store.directory) == []
+    assert os.listdir(node.store.history) == [f"{RUN}.json"]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit import records
+from tests.unit import records, reports
 from tests.unit.concluding import begin, begun, dead_claim, end, read
+from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import LIMIT_S
 from tests.unit.records import OTHER, RUN
 from twitch.records import QUEUED
-from twitch.root import conclude, verdict
+from twitch.root import conclude, turn, verdict
+from twitch.root import store as stores
 from twitch.root.node import Node
-from twitch.root.store import KEPT_RUNS, Claim, start_time
+from twitch.root.store import KEPT_RUNS, Claim, Store, start_time
 
 Events = list[dict[str, Any]]
 
@@ -50,7 +53,98 @@ def test_conclude_prunes_old_runs(root_node: Node, events: Events) -> None:
     for number in range(60):
         root_node.store.write(records.finished("changed", f"{number:032x}", asked=float(number)))
     end(root_node)
+    conclude.tidy(root_node.store)
     assert len(root_node.store.newest()) == KEPT_RUNS
+
+
+# ---- the run that became Puppet last, after a power cut
+
+
+def power_cut(root_node: Node, boot: str = "another boot") -> Store:
+    """Begin a run that becomes Puppet, and lose what is in /run; return the store after the boot."""
+    root_node.store.prepare(os.getgid())
+    begin(root_node)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stores, "boot_id", lambda: boot)
+        claim = root_node.store.current()
+        assert claim is not None
+        root_node.store.begin(claim)
+    for path in Path(root_node.store.root).rglob("*.json"):
+        if root_node.store.state not in os.fspath(path):
+            path.unlink()
+    return Store(root_node.store.root)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_lost_run_with_its_report_has_its_verdict_once(
+    root_node: Node, puppet: FakePuppet, events: Events, times: int
+) -> None:
+    puppet.report.write_text(reports.report(job_id=RUN))
+    store = power_cut(root_node)
+    for _ in range(times):
+        turn.settle(store)
+    record = read(store)
+    assert (record.verdict, record.caller, record.duration_s) == ("changed", "token:deploy", 2.25)
+    assert record.ended is not None and record.ended < time.time()
+    assert len(events) == 1
+    conclude.tidy(store)
+    assert (os.listdir(store.directory), store.begun()) == ([], None)
+
+
+@pytest.mark.parametrize("job_id", ["", OTHER])
+def test_lost_run_without_its_report_is_interrupted(
+    root_node: Node, puppet: FakePuppet, events: Events, job_id: str
+) -> None:
+    puppet.report.write_text(reports.report(job_id=job_id))
+    store = power_cut(root_node)
+    turn.settle(store)
+    record = read(store)
+    assert (record.verdict, record.reason) == ("interrupted", "the node went down during the run")
+    assert record.duration_s is None
+
+
+def test_lost_run_of_another_tool_makes_no_record(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    # The id of any unit, given to Puppet by an operator: only begun.json says which id was ours.
+    root_node.store.prepare(os.getgid())
+    puppet.report.write_text(reports.report(job_id=RUN))
+    turn.settle(root_node.store)
+    assert (root_node.store.newest(), events) == ([], [])
+
+
+def test_run_whose_record_vanished_is_concluded_from_its_copy(
+    root_node: Node, puppet: FakePuppet, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puppet.report.write_text(reports.report(job_id=RUN))
+    store = power_cut(root_node, stores.boot_id())
+    monkeypatch.setenv("INVOCATION_ID", RUN)
+    monkeypatch.setenv("EXIT_CODE", "exited")
+    monkeypatch.setenv("EXIT_STATUS", "1")
+    monkeypatch.setattr(conclude, "Store", lambda: store)
+    conclude.main()
+    record = read(store)
+    assert (record.verdict, record.reason) == ("failed", "Puppet exited with 1 after its catalog was applied")
+
+
+def test_lost_run_that_is_pruned_does_not_come_again(
+    root_node: Node, puppet: FakePuppet, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puppet.report.write_text(reports.report(job_id=RUN))
+    store = power_cut(root_node)
+    turn.settle(store)
+    conclude.tidy(store)
+    os.unlink(store.history_path(RUN))
+    turn.settle(store)
+    assert store.newest() == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"record": {}}', '{"record": 1, "pid": 1}'])
+def test_spoilt_copy_is_as_good_as_none(root_node: Node, events: Events, content: str) -> None:
+    root_node.store.prepare(os.getgid())
+    Path(root_node.store.state, "begun.json").write_text(content)
+    turn.settle(root_node.store)
+    assert (root_node.store.begun(), root_node.store.newest()) == (None, [])
 
 
 # ---- abandoned runs

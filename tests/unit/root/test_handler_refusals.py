@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
+import subprocess
+from typing import Callable, Union
 
 import pytest
 
-from tests.unit.fake_node import FakeNode, Question, new_run
+from tests.unit.fake_node import TWITCH_UID, FakeNode, Question, new_run
 from tests.unit.processes import dead, live, zombie
-from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, STARTED, Answer, Run
+from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, STARTED, Answer, Run, Status
 
 RUN = new_run(0xB1)
 ASKED = Run("anonymous", "192.0.2.7")
@@ -208,3 +209,26 @@ def test_directory_that_cannot_be_written_starts_no_run(node: FakeNode) -> None:
     node.run.joinpath("puppet-twitch").touch()
     question = Question(node, ASKED, run=RUN)
     assert (question.answer().kind, question.end(), node.puppet.runs()) == (CANNOT, 0, [])
+
+
+# ---- whose directory it is
+
+
+@pytest.mark.parametrize("asked", [ASKED, Status()], ids=["run", "status"])
+def test_directory_of_another_user_is_refused_before_any_write(
+    node: FakeNode, asked: Union[Run, Status]
+) -> None:
+    directory = node.run / "puppet-twitch"
+    target = node.etc / "target"
+    target.mkdir()
+    directory.joinpath("runs").symlink_to(target)
+    os.chown(directory, TWITCH_UID, TWITCH_UID)
+    question = Question(node, asked, run=RUN, stderr=subprocess.PIPE)
+    reason = (
+        "/run/puppet-twitch belongs to uid 65123 instead of root, so no run can start; "
+        "rm -rf /run/puppet-twitch; systemctl restart puppet-twitch-run.socket"
+    )
+    assert question.answer() == Answer(CANNOT, reason=reason)
+    assert question.errors() == f"<3>{reason}\n"
+    assert question.end() == 0
+    assert (os.listdir(directory), os.listdir(target), node.puppet.calls()) == (["runs"], [], [])

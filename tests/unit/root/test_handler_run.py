@@ -32,7 +32,6 @@ def test_process_that_answers_becomes_an_agent_run(node: FakeNode) -> None:
     assert question.end() == 0
     [run] = node.puppet.runs()
     assert run["pid"] == question.process.pid
-    log = f"/run/puppet-twitch/runs/{RUN}.jsonl"
     assert run["argv"] == [
         os.fspath(node.puppet.path),
         "agent",
@@ -44,7 +43,7 @@ def test_process_that_answers_becomes_an_agent_run(node: FakeNode) -> None:
         "--detailed-exitcodes",
         "--color=false",
         "--no-show_diff",
-        f"--logdest=syslog,{log}",
+        "--logdest=syslog",
     ]
 
 
@@ -55,7 +54,7 @@ def test_options_of_the_caller_and_of_the_site(node: FakeNode) -> None:
     [run] = node.puppet.runs()
     assert run["argv"][1:5] == ["agent", "--noop", "--certname", "a b"]
     assert run["argv"][-5:] == [
-        f"--logdest=/var/log/puppet.log,/run/puppet-twitch/runs/{RUN}.jsonl",
+        "--logdest=/var/log/puppet.log,syslog",
         "--noop",
         "--tags=a::b,c",
         "--environment=staging",
@@ -74,8 +73,8 @@ def test_process_that_answers_becomes_a_masterless_run(node: FakeNode) -> None:
         "--detailed-exitcodes",
         "--color=false",
         "--no-show_diff",
-        f"--logdest=syslog,/run/puppet-twitch/runs/{RUN}.jsonl",
-        f"--lastrunreport=/run/puppet-twitch/runs/{RUN}.yaml",
+        "--logdest=syslog",
+        f"--lastrunreport={node.puppet.report}.puppet-twitch-{RUN}",
         "/etc/site.pp",
     ]
 

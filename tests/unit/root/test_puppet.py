@@ -10,12 +10,11 @@ from twitch.records import Options
 from twitch.root import puppet
 
 RUN = "0123456789abcdef0123456789abcdef"
-LOG = f"/run/puppet-twitch/runs/{RUN}.jsonl"
 
 
 def agent_command(site: tuple[str, ...] = (), logdest: str = "", **options: object) -> list[str]:
     chosen = Options(**options)  # type: ignore[arg-type]
-    return puppet.agent_command("/bin/puppet", RUN, LOG, logdest=logdest, site=site, options=chosen)
+    return puppet.agent_command("/bin/puppet", RUN, logdest=logdest, site=site, options=chosen)
 
 
 AGENT = [
@@ -29,7 +28,7 @@ AGENT = [
     "--detailed-exitcodes",
     "--color=false",
     "--no-show_diff",
-    f"--logdest=syslog,{LOG}",
+    "--logdest=syslog",
 ]
 
 
@@ -56,10 +55,11 @@ def test_options_of_the_site_come_before_ours() -> None:
 
 
 def test_log_destination_of_the_site_is_kept() -> None:
-    assert (
-        agent_command(logdest="/var/log/puppet.log,syslog")[-1]
-        == f"--logdest=/var/log/puppet.log,syslog,{LOG}"
-    )
+    assert agent_command(logdest="/var/log/puppet.log,syslog")[-1] == "--logdest=/var/log/puppet.log,syslog"
+
+
+def test_log_destination_always_has_the_journal() -> None:
+    assert agent_command(logdest="/var/log/puppet.log")[-1] == "--logdest=/var/log/puppet.log,syslog"
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_log_destination_of_the_site_is_kept() -> None:
     [
         ("console", "syslog"),
         ("syslog,console", "syslog"),
-        ("console, /var/log/puppet.log", "/var/log/puppet.log"),
+        ("console, /var/log/puppet.log", "/var/log/puppet.log,syslog"),
     ],
 )
 def test_log_destination_is_never_the_console(logdest: str, destinations: str) -> None:
-    assert agent_command(logdest=logdest)[-1] == f"--logdest={destinations},{LOG}"
+    assert agent_command(logdest=logdest)[-1] == f"--logdest={destinations}"
 
 
 def test_apply_command_has_a_report_of_its_own() -> None:
     options = Options(noop=True, tags=("a",), environment="staging")
     command = puppet.apply_command(
-        "/bin/puppet", "/etc/site.pp", LOG, "/run/r.yaml", logdest="", site=("-v",), options=options
+        "/bin/puppet", "/etc/site.pp", "/run/r.yaml", logdest="", site=("-v",), options=options
     )
     assert command == [
         "/bin/puppet",
@@ -86,7 +86,7 @@ def test_apply_command_has_a_report_of_its_own() -> None:
         "--detailed-exitcodes",
         "--color=false",
         "--no-show_diff",
-        f"--logdest=syslog,{LOG}",
+        "--logdest=syslog",
         "--noop",
         "--tags=a",
         "--environment=staging",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
 from tests.unit.records import OTHER, RUN, finished, record
-from twitch.records import Record, Records
+from twitch.records import QUEUED, Record, Records
+from twitch.root import files
 from twitch.root import store as stores
-from twitch.root.store import Claim, Store
+from twitch.root.store import Claim, NotOurs, Store
 
 CLAIM = Claim(RUN, 1, 1)
 
@@ -40,7 +43,7 @@ def test_written_record_replaces_the_one_before(store: Store) -> None:
         store.write(written)
         assert store.read(RUN) == written
         assert Records(store.root).read(RUN) == written  # as the listener reads it
-    assert os.listdir(store.directory) == [f"{RUN}.json"]  # no temporary file is left
+    assert os.listdir(store.directory) == [f"{RUN}.json"]  # neither a temporary file nor the room is left
 
 
 def test_reader_sees_a_whole_record_or_the_one_before(store: Store) -> None:
@@ -65,7 +68,7 @@ def test_record_that_cannot_be_written_leaves_the_one_before(store: Store) -> No
     with pytest.raises(TypeError):
         store.write(record(reason=object()))
     assert store.read(RUN) == record()
-    assert os.listdir(store.directory) == [f"{RUN}.json"]
+    assert sorted(os.listdir(store.directory)) == [f"{RUN}.json", f"{RUN}.room"]
 
 
 def test_record_whose_file_cannot_be_replaced_leaves_no_temporary_file(store: Store) -> None:
@@ -82,7 +85,7 @@ def test_temporary_file_of_a_killed_writer_is_no_obstacle(store: Store, tmp_path
     os.symlink(target, f"{store.path(RUN)}.{os.getpid()}")
     store.write(record())
     assert (store.read(RUN), target.read_text()) == (record(), "untouched")
-    assert os.listdir(store.directory) == [f"{RUN}.json"]
+    assert sorted(os.listdir(store.directory)) == [f"{RUN}.json", f"{RUN}.room"]
 
 
 def test_noted_reason_is_added_to_the_record(store: Store) -> None:
@@ -102,52 +105,226 @@ def test_invalid_record_is_recorded_and_not_read(store: Store) -> None:
     assert (store.recorded(OTHER), store.read(OTHER)) == (False, None)
 
 
+# ---- the room for a verdict, and the disk
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch, *directories: str) -> None:
+    """Let every new file in these directories fail, as on a full disk."""
+    replacing = files.replacing
+
+    def full(path: str, temporary: str, mode: int) -> Any:
+        if os.path.dirname(path) in directories:
+            raise OSError(28, "No space left on device", path)
+        return replacing(path, temporary, mode)
+
+    monkeypatch.setattr(files, "replacing", full)
+
+
+def test_verdict_has_its_room_on_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(record())
+    no_room(monkeypatch, store.directory, store.history)
+    store.write(finished("failed", error="x" * 5000))
+    assert store.read(RUN) == finished("failed", error="x" * 5000)
+    assert os.listdir(store.directory) == [f"{RUN}.json"]
+
+
+def test_run_without_room_for_its_verdict_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=f"No space left on device: '.*/{RUN}.room'"):
+        store.write(record())
+    assert os.listdir(store.directory) == []
+
+
+def test_run_in_the_queue_keeps_its_room_when_it_cannot_begin(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(record(state=QUEUED))
+    no_room(monkeypatch, store.directory, store.history)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(record())
+    store.note(RUN, "its turn could not be taken")
+    assert store.read(RUN) == record(state=QUEUED, reason="its turn could not be taken")
+
+
+def test_verdict_without_room_goes_to_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare(os.getgid())
+    store.write(record())
+    os.unlink(os.path.join(store.directory, f"{RUN}.room"))
+    no_room(monkeypatch, store.directory)
+    store.write(finished("changed"))
+    assert store.read(RUN) == Records(store.root).read(RUN) == finished("changed")
+    assert os.listdir(store.history) == [f"{RUN}.json"]
+
+
+def test_verdict_without_room_anywhere_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare(os.getgid())
+    store.write(record())
+    os.unlink(os.path.join(store.directory, f"{RUN}.room"))
+    no_room(monkeypatch, store.directory, store.history)
+    with pytest.raises(OSError, match=f"No space left on device: '{store.path(RUN)}'"):
+        store.write(finished("changed"))
+    assert store.read(RUN) == record()
+
+
+def test_ended_records_move_to_the_disk_with_all_their_files(store: Store) -> None:
+    store.prepare(os.getgid())
+    store.write(record(OTHER))
+    store.write(finished("changed"))
+    for ending in ("jsonl", "yaml"):  # of version 1.0.0
+        Path(store.directory, f"{RUN}.{ending}").touch()
+    store.move_ended()
+    assert os.listdir(store.history) == [f"{RUN}.json"]
+    assert sorted(os.listdir(store.directory)) == [f"{OTHER}.json", f"{OTHER}.room"]
+    assert [found.run for found in store.newest()] == [RUN, OTHER] or len(store.newest()) == 2
+    assert os.stat(store.history_path(RUN)).st_mode & 0o777 == 0o644
+
+
+def test_ended_records_stay_where_the_disk_takes_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare(os.getgid())
+    store.write(finished("changed"))
+    with monkeypatch.context() as patch:
+        no_room(patch, store.history)
+        with pytest.raises(OSError, match="No space left"):
+            store.move_ended()
+    assert (store.read(RUN), os.listdir(store.history)) == (finished("changed"), [])
+    store.move_ended()
+    assert (store.read(RUN), os.listdir(store.directory)) == (finished("changed"), [])
+
+
+def test_records_are_readable_whatever_the_umask_of_the_site(store: Store) -> None:
+    before = os.umask(0o077)
+    try:
+        store.prepare(os.getgid())
+        store.write(record(OTHER))
+        store.write(record())
+        store.write(finished("changed"))
+        store.move_ended()
+    finally:
+        os.umask(before)
+    for path in (store.path(OTHER), store.history_path(RUN)):
+        assert os.stat(path).st_mode & 0o777 == 0o644
+    assert os.stat(store.state).st_mode & 0o777 == 0o755
+
+
+# ---- whose directory it is
+
+
+def replace_by_link(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    path.symlink_to("/tmp")
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "mode-of-the-directory": lambda root: root.chmod(0o777),
+    "mode-of-runs": lambda root: root.joinpath("runs").chmod(0o770),
+    "link-runs": lambda root: replace_by_link(root / "runs"),
+    "link-lock": lambda root: replace_by_link(root / "lock"),
+    "link-concluding": lambda root: replace_by_link(root / "concluding"),
+    "link-current": lambda root: replace_by_link(root / "current.json"),
+    "link-queued": lambda root: replace_by_link(root / "queued.json"),
+    "link-settings": lambda root: replace_by_link(root / "settings.json"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_directory_that_others_can_change_is_not_trusted(
+    store: Store, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    store.trust()
+    spoil(tmp_path)
+    with pytest.raises(NotOurs, match=f"rm -rf {tmp_path}; systemctl restart puppet-twitch-run.socket"):
+        store.trust()
+
+
+def test_directory_of_another_user_is_not_trusted(root: None, store: Store, tmp_path: Path) -> None:
+    os.chown(tmp_path, 65123, 65123)
+    with pytest.raises(NotOurs, match=f"{tmp_path} belongs to uid 65123 instead of root"):
+        store.trust()
+
+
+@pytest.mark.parametrize("whose", ["a link", "another user"])
+def test_history_of_another_user_is_not_touched(root: None, store: Store, history: Path, whose: str) -> None:
+    runs = history / "runs"
+    if whose == "a link":
+        runs = history / "target"
+    runs.mkdir(parents=True)
+    if whose == "a link":
+        history.joinpath("runs").symlink_to(runs)
+    else:
+        os.chown(runs, 65123, 65123)
+    forged = runs / f"{OTHER}.json"
+    forged.write_text(json.dumps(finished("changed", OTHER).to_json()))
+    os.mkfifo(runs / f"{run_id(3)}.json")
+    os.utime(forged, (1, 1))
+    store = Store(store.root)
+    store.prepare(0)
+    store.write(finished("changed"))
+    with pytest.raises(NotOurs, match="no history of runs is kept"):
+        store.move_ended()
+    store.prune()
+    assert store.newest() == [finished("changed")]
+    assert sorted(os.listdir(runs)) == sorted([forged.name, f"{run_id(3)}.json"])
+    # The listener does not wait for a FIFO.
+    assert len(Records(store.root).newest()) == 2
+
+
 # ---- pruning
 
 
 def test_prune_keeps_the_last_fifty_runs_with_all_their_files(store: Store) -> None:
+    store.prepare(os.getgid())
     for number in range(60):
         store.write(numbered(number))
-        Path(store.log_path(run_id(number))).write_text("x")
-        Path(store.report_path(run_id(number))).write_text("x")
+    for number in range(40):
+        store.write(finished("changed", run_id(number), asked=1000.0 + number))
+    store.move_ended()
     store.prune()
-    expected = {run_id(number) for number in range(10, 60)}
-    assert {name.partition(".")[0] for name in os.listdir(store.directory)} == expected
-    assert len(os.listdir(store.directory)) == 3 * 50
+    assert ids(store.directory, store.history) == set(range(10, 60))
+    assert len(os.listdir(store.history)) == 30
+    assert len(os.listdir(store.directory)) == 2 * 20
 
 
-def test_prune_removes_oldest_logs_beyond_the_limit_and_never_the_last(
+def test_prune_keeps_the_newest_records_within_the_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "KEPT_LOG_BYTES", 100)
-    for number, size in enumerate((10, 10, 40, 30, 40)):
-        store.write(numbered(number))
-        Path(store.log_path(run_id(number))).write_bytes(b"x" * size)
+    store.prepare(os.getgid())
+    monkeypatch.setattr(stores, "KEPT_BYTES", 2500)
+    for number in range(5):
+        store.write(finished("failed", run_id(number), asked=1000.0 + number, error="x" * 800))
+    store.move_ended()
     store.prune()
-    assert logs(store) == [3, 4]
-    Path(store.log_path(run_id(4))).write_bytes(b"x" * 1000)
+    assert ids(store.history) == {3, 4}
+    store.write(finished("failed", run_id(5), asked=1005.0, error="x" * 8000))
+    store.move_ended()
     store.prune()
-    assert logs(store) == [4]
-    assert len(store.newest()) == 5
+    assert ids(store.history) == {5}
 
 
-def logs(store: Store) -> list[int]:
-    names = os.listdir(store.directory)
-    return sorted(int(name.partition(".")[0], 16) for name in names if name.endswith(".jsonl"))
+def ids(*directories: str) -> set[int]:
+    return {int(name.partition(".")[0], 16) for directory in directories for name in os.listdir(directory)}
 
 
 def test_prune_removes_old_files_that_belong_to_no_run(store: Store) -> None:
+    store.prepare(os.getgid())
     store.write(numbered(1))
-    Path(store.log_path(run_id(1))).touch()
-    strays = [f"{run_id(1)}.json.4711", f"{run_id(2)}.json", f"{run_id(2)}.jsonl", f"{run_id(2)}.yaml"]
-    for path in (Path(store.directory, name) for name in strays):
+    store.write(finished("changed", run_id(2)))
+    store.move_ended()
+    strays = [f"{run_id(1)}.json.4711", f"{run_id(3)}.json", f"{run_id(3)}.jsonl", f"{run_id(3)}.yaml"]
+    paths = [Path(directory, name) for directory in (store.directory, store.history) for name in strays]
+    for path in paths:
         path.write_text("{")
     store.prune()
-    assert set(strays) < set(os.listdir(store.directory))
-    for path in Path(store.directory).iterdir():
-        os.utime(path, (1, 1))
+    assert all(path.exists() for path in paths)
+    for directory in (store.directory, store.history):
+        for path in Path(directory).iterdir():
+            os.utime(path, (1, 1))
     store.prune()
-    assert sorted(os.listdir(store.directory)) == [f"{run_id(1)}.json", f"{run_id(1)}.jsonl"]
+    assert sorted(os.listdir(store.directory)) == [f"{run_id(1)}.json", f"{run_id(1)}.room"]
+    assert os.listdir(store.history) == [f"{run_id(2)}.json"]
 
 
 def test_prune_counts_an_invalid_record_as_no_run(store: Store) -> None:

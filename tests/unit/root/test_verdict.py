@@ -132,7 +132,7 @@ def test_verdict_with_a_requested_environment(
 
 
 def killed(signal: str) -> dict[str, Any]:
-    return {"exit_code": "killed", "exit_status": signal, "log_begun": True}
+    return {"exit_code": "killed", "exit_status": signal, "begun": True}
 
 
 WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -170,7 +170,7 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
         "killed by SIGTERM before Puppet began",
     ),
     "not-known": (
-        {"exit_code": "", "exit_status": "", "log_begun": True},
+        {"exit_code": "", "exit_status": "", "begun": True},
         INTERRUPTED,
         "how Puppet ended is not known",
     ),
@@ -234,7 +234,7 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
         exit_status=st.sampled_from(["0", "1", "2", "4", "6", "255", "TERM", ""]),
         report=st.none() | st.builds(reported, st.sampled_from(STATUSES), st.booleans()),
         summary=st.none() | st.sampled_from([SUMMARY, STOPPED]),
-        log_begun=st.booleans(),
+        begun=st.none() | st.booleans(),
         other_run=st.booleans(),
         disabled=st.sampled_from([None, "", "x"]),
         requested_environment=st.sampled_from([None, "production", "staging"]),
@@ -258,7 +258,7 @@ def facts(exit_status: str = "0", **fields: Any) -> Facts:
         "exit_code": "exited",
         "report": None,
         "summary": None,
-        "log_begun": False,
+        "begun": False,
         "other_run": False,
         "disabled": None,
     }

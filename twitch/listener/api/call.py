@@ -28,11 +28,16 @@ MAX_WAITING = 192
 # of a small file in memory.
 LOOK_S = 0.2
 
-# While a caller waits, root is asked for the status this often, because that ends a run whose conclude was
-# killed.
+# While a caller waits, root is asked for the status this often: that ends a run whose conclude was killed,
+# and tells of a run that has ended and whose verdict cannot be written. With the seconds that root gives a
+# conclude (root/turn.py), a caller hears within half a minute of the end.
 GUARD_S = 15
 
 RETRY_UNAVAILABLE_S = 2
+
+
+class Unrecorded(TwitchError):
+    """The run that a caller waits for has ended, and its verdict cannot be written; the text says why."""
 
 
 class Waiting:
@@ -97,7 +102,7 @@ class Call(NamedTuple):
     async def finished(self, run: str, wait_s: float) -> Optional[Record]:
         """Return the record of a run when it has ended, or when the caller stops waiting.
 
-        None if there is no record.
+        None if there is no record. Raises `Unrecorded`.
         """
         record = self.records.read(run)
         if record is None or record.state == FINISHED or wait_s <= 0:
@@ -116,8 +121,10 @@ class Call(NamedTuple):
             remaining_s = until - clock()
             if record is None or record.state == FINISHED or remaining_s <= 0:
                 return record
+            if self.root.status and self.root.status.unrecorded == run:
+                raise Unrecorded(self.root.status.unrecorded_why)
             if await self.patience.pause(min(LOOK_S, remaining_s)):
                 return self.records.read(run)
-            if clock() > max(began, self.root.answered_at) + GUARD_S:
+            if clock() > max(began, self.root.status_at) + GUARD_S:
                 with contextlib.suppress(TwitchError):
                     await self.root.ask(Status())

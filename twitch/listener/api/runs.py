@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twitch.listener.api import views
-from twitch.listener.api.call import Call
+from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError
 
@@ -20,7 +20,10 @@ async def one(call: Call) -> Reply:
     """Answer `GET /puppet/runs/ID`."""
     call.demand("status")
     wait_s = call.parameters.seconds("wait") or 0
-    record = await call.finished(call.run, wait_s)
+    try:
+        record = await call.finished(call.run, wait_s)
+    except Unrecorded as error:
+        return views.unrecorded(call.run, str(error), call.caller)
     if record is None:
         raise HTTPError(404, "No such run; the last ones are at /puppet/runs")
     fields, headers = views.run_fields(record, call.caller), views.run_headers(record)

@@ -7,7 +7,7 @@ from typing import Callable
 
 from twitch.listener import access
 from twitch.listener.api import parameters, views
-from twitch.listener.api.call import Call
+from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import COMPLETE, RUNNING, TRIGGERED, Reply
 from twitch.listener.exchange import HTTPError
 from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
@@ -33,7 +33,10 @@ async def trigger(call: Call) -> Reply:
     answer = await call.ask(_question(call, choices))
     if answer.kind not in ACCEPTED or answer.run is None:
         return REFUSED[answer.kind](call, answer)._replace(refused=True)
-    record = await call.finished(answer.run, choices.wait_s)
+    try:
+        record = await call.finished(answer.run, choices.wait_s)
+    except Unrecorded as error:
+        return views.unrecorded(answer.run, str(error), call.caller)
     if record and record.state == FINISHED:
         return _ended(call, record)
     state = record.state if record else STATE_RUNNING

@@ -10,7 +10,7 @@ import time
 from typing import Any, Optional, Union
 
 from twitch.listener.access import Caller
-from twitch.listener.api.reply import Headers
+from twitch.listener.api.reply import Headers, Reply
 from twitch.node_status import DISABLED, STUCK, LastRun, NodeStatus
 from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record
 
@@ -46,6 +46,7 @@ RUN = {
     "error": LOGS,
     "command": NOBODY,
     "settings": NOBODY,
+    "report": NOBODY,
 }
 
 # field of a NodeStatus -> its audience, in the order of the JSON
@@ -58,6 +59,8 @@ STATUS = {
     "pid": NAMED,
     "last": NAMED,  # all fields of LastRun
     "age_s": NAMED,
+    "unrecorded": NAMED,
+    "unrecorded_why": NAMED,
 }
 
 
@@ -91,6 +94,16 @@ def why(sentence: str, reason: Optional[str], caller: Caller) -> str:
 def disabled(reason: Optional[str], caller: Caller) -> str:
     """Return that Puppet is disabled, with the reason if the caller may see it."""
     return f"Puppet disabled: {reason or 'no reason given'}" if sees_reasons(caller) else "Puppet disabled"
+
+
+def unrecorded(run: str, reason: str, caller: Caller) -> Reply:
+    """Return the reply to a caller that has waited for a run whose verdict cannot be written.
+
+    It is an error, because a script must not take it for a run that succeeded, or that goes on.
+    """
+    headers = (("Puppet-Run", run), ("Location", f"/puppet/runs/{run}"))
+    text = why("Puppet run ended, but its verdict cannot be recorded", reason, caller)
+    return Reply(500, text, {"run": run}, headers)
 
 
 def failure(record: Record, caller: Caller) -> str:
@@ -174,6 +187,8 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
         details += [f"since {iso(status.since)}"] if status.since else []
     if status.queued:
         details.append(f"run {status.queued} waits")
+    if status.unrecorded:
+        details.append(f"run {status.unrecorded} has ended without a record ({status.unrecorded_why})")
     if status.state == STUCK:
         details.append(f"{status.age_s} s old")
     return details

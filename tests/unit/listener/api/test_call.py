@@ -167,6 +167,55 @@ async def test_waiting_goes_on_if_root_does_not_answer(
         assert (await client.answer()).headers["puppet-verdict"] == "changed"
 
 
+SAID = "Puppet run ended, but its verdict cannot be recorded"
+UNRECORDED_WHY = "the verdict cannot be written: [Errno 28] No space left on device: '/run/puppet-twitch/x'"
+
+
+@waits
+async def test_caller_hears_of_a_run_that_ended_without_a_record(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(call, "GUARD_S", 0)
+    api.record()
+    status = node_status(unrecorded=RUN, unrecorded_why=UNRECORDED_WHY)
+    api.root.answer_to = lambda question: (
+        Answer("status", status=status) if question == Status() else Answer("started", run=RUN)
+    )
+    reply = await api.get(target)
+    assert (reply.status, reply.text) == (500, f"{SAID}; the journal of the node says why\n")
+    assert (reply.headers["puppet-run"], reply.headers["location"]) == (RUN, f"/puppet/runs/{RUN}")
+    assert "puppet-verdict" not in reply.headers
+    api.allow("anonymous = trigger status logs")
+    fields = await api.json(target)
+    assert (fields["http"], fields["detail"]) == (500, f"{SAID}: {UNRECORDED_WHY}")
+    assert fields["run"] == RUN and "state" not in fields
+
+
+async def test_caller_hears_a_verdict_that_was_recorded_later(api: ApiUnderTest) -> None:
+    api.record()
+    api.root_answers("status", status=node_status(unrecorded=RUN, unrecorded_why=UNRECORDED_WHY))
+    assert (await api.get("/puppet/status")).status == 200
+    api.finish("changed")
+    assert (await api.get(f"/puppet/runs/{RUN}?wait=60")).headers["puppet-verdict"] == "changed"
+
+
+async def test_root_is_asked_for_the_status_although_it_answers_triggers(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An answer to a trigger does not tell of a run that ended without a record.
+    monkeypatch.setattr(call, "GUARD_S", 0.05)
+    api.record()
+    status = node_status(unrecorded=RUN, unrecorded_why=UNRECORDED_WHY)
+    api.root.answer_to = lambda question: (
+        Answer("status", status=status) if question == Status() else Answer("cannot", reason="full")
+    )
+    async with api.client() as client:
+        await send_and_wait(client, TARGETS["run"])
+        while Status() not in api.root.asked:
+            assert (await api.get("/puppet/twitch")).status == 500
+        assert (await client.answer()).status == 500
+
+
 async def test_run_without_a_record_is_not_waited_for(api: ApiUnderTest) -> None:
     assert (await api.get("/puppet/twitch?async=false")).status == 202
     assert (await api.get(f"/puppet/runs/{RUN}?wait=3600")).status == 404

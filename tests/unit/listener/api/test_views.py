@@ -87,6 +87,7 @@ FULL_RECORD = Record(
     started=TIME,
     command="word-command",
     settings={"vardir": "word-settings"},
+    report="word-report",
     ended=TIME,
     duration_s=2.5,
     exit_status="word-exit_status",
@@ -122,6 +123,8 @@ FULL_STATUS = NodeStatus(
     pid=471147,
     age_s=123456,
     last=FULL_LAST,
+    unrecorded="word-unrecorded",
+    unrecorded_why="word-why",
 )
 RUN_WORDS = {
     name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())
@@ -129,6 +132,7 @@ RUN_WORDS = {
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "last")},
     **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
+    **{"unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
 }
 
 
@@ -167,12 +171,13 @@ def test_fields_of_a_status(grants: tuple[str, ...], named: bool, audiences: set
     assert fields_in(STATUS_WORDS, json.dumps(fields)) == set(fields) & set(STATUS_WORDS)
 
 
+ALWAYS_IN_TEXT = {"queued", "last", "unrecorded", "unrecorded_why"}
 IN_TEXT = {
-    "idle": {"run", "queued", "since", "last"},
-    "running": {"run", "queued", "since", "last"},
-    "queued": {"run", "queued", "since", "last"},
-    "disabled": {"reason", "queued", "last"},
-    "stuck": {"run", "queued", "since", "age_s", "last"},
+    "idle": {"run", "since"} | ALWAYS_IN_TEXT,
+    "running": {"run", "since"} | ALWAYS_IN_TEXT,
+    "queued": {"run", "since"} | ALWAYS_IN_TEXT,
+    "disabled": {"reason"} | ALWAYS_IN_TEXT,
+    "stuck": {"run", "since", "age_s"} | ALWAYS_IN_TEXT,
 }
 
 
