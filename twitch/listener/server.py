@@ -60,7 +60,7 @@ def main(sockets: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 
 async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) -> None:
-    configuration = Watched(config.CONFIG_FILE, config.Loader())
+    configuration = Watched(config.CONFIG_FILE, config.load)
     known_tokens = Watched(config.TOKENS_FILE, tokens.load)
     refusals, records = Refusals(), Records()
     wait_s = MAX_WAIT_ALONE_S if sockets.connection else MAX_WAIT_S

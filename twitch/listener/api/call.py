@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import NamedTuple, Optional
 
+from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
 from twitch.errors import TwitchError
 from twitch.listener import access
 from twitch.listener.access import Caller
@@ -14,7 +15,7 @@ from twitch.listener.api.parameters import Parameters
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.root_client import RootClient, RootUnavailable
-from twitch.messages import Answer, Question, Status
+from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, Record, Records
 
 log = logging.getLogger(__name__)
@@ -87,12 +88,16 @@ class Call(NamedTuple):
         return HTTPError(403, f"Not allowed: {self.caller.name} has no grant {grant}")
 
     async def ask(self, question: Question) -> Answer:
-        """Return root's answer; raises `HTTPError` (503) if there is none."""
+        """Return root's answer; raises `HTTPError` (503) if there is none, or root finds the configuration
+        invalid: it reads the file itself, and may see it in the moment in which an editor replaces it."""
         try:
-            return await self.root.ask(question)
+            answer = await self.root.ask(question)
         except RootUnavailable as error:
             headers = (("Retry-After", str(RETRY_UNAVAILABLE_S)),)
             raise HTTPError(503, str(error), headers=headers) from error
+        if answer.kind == MISCONFIGURED:
+            raise HTTPError(503, MISCONFIGURED_TEXT)
+        return answer
 
     async def finished(self, run: str, wait_s: float) -> Optional[Record]:
         """Return the record of a run when it has ended, or when the caller stops waiting.
