@@ -223,9 +223,7 @@ LOST: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
-def test_nothing_runs_while_the_configuration_is_lost(
-    node: FakeNode, lose: Callable[[Path], object]
-) -> None:
+def test_nothing_runs_while_the_configuration_is_lost(node: FakeNode, lose: Callable[[Path], object]) -> None:
     # With the defaults, `command = apply` would become a run of the agent.
     node.configure(f"[puppet]\ncommand = apply\nmanifest = /etc/passwd\npath = {node.puppet.path}\n")
     lose(node.etc / "puppet-twitch/puppet-twitch.conf")

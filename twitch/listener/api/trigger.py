@@ -8,7 +8,6 @@ from twitch.listener import access
 from twitch.listener.api import browsers, parameters, views
 from twitch.listener.api.call import Call
 from twitch.listener.api.reply import COMPLETE, RUNNING, TRIGGERED, Reply
-from twitch.listener.exchange import HTTPError
 from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
 from twitch.records import BUSY as VERDICT_BUSY
 from twitch.records import FINISHED, Record

@@ -115,7 +115,7 @@ TOOLS = {
         "Connection: keep-alive",
     ),
     "python-httpx": ("Accept: */*", "Accept-Encoding: gzip, deflate, br", "User-Agent: python-httpx/0.27.0"),
-    "python-aiohttp": ("Accept: */*", "Accept-Encoding: gzip, deflate", "User-Agent: Python/3.11 aiohttp/3.8"),
+    "python-aiohttp": ("Accept: */*", "Accept-Encoding: gzip, deflate", "User-Agent: aiohttp/3.8"),
     "python-urllib": ("Accept-Encoding: identity", "User-Agent: Python-urllib/3.11"),
     "tornado-curl": ("User-Agent: Mozilla/5.0 (compatible; pycurl)",),
     "go": ("User-Agent: Go-http-client/1.1", "Accept-Encoding: gzip"),

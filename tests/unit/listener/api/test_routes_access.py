@@ -12,6 +12,7 @@ import pytest
 from tests.unit.api_under_test import RUN, ApiUnderTest, node_status, request
 from tests.unit.wire import ADDRESS
 from twitch import config
+from twitch.errors import MISCONFIGURED
 from twitch.messages import Run
 
 STATUS = ("/puppet/status", "/puppet/runs", f"/puppet/runs/{RUN}")
@@ -287,7 +288,7 @@ async def test_configuration_that_only_root_finds_invalid_is_answered_503(
     # An editor that writes in place leaves the file empty for a moment.
     api.root_answers("misconfigured", reason="/etc/x: is empty")
     reply = await api.get(target)
-    assert (reply.status, reply.text) == (503, "puppet-twitch is misconfigured on this node; see its journal\n")
+    assert (reply.status, reply.text) == (503, f"{MISCONFIGURED}\n")
 
 
 async def test_invalid_tokens_file_refuses_every_request(
