@@ -1,14 +1,16 @@
 """`/etc/puppet-twitch/puppet-twitch.conf`: the sections and keys that it may have, and no others.
 
-Every key has a default, so the file may be empty or missing. A fault is one line that names file,
+Every key has a default, and the file may consist of comments. A fault is one line that names file,
 section, key and what is allowed. An invalid value never falls back to a default, because the default
-may allow more than the operator meant to write.
+may allow more than the operator meant to write. For the same reason a file that is missing or empty is
+a fault: an editor leaves it so for a moment, and a full disk for good.
 """
 
 from __future__ import annotations
 
 import configparser
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional, Union
@@ -18,6 +20,9 @@ from twitch.errors import ConfigError
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
 TOKENS_FILE = "/etc/puppet-twitch/tokens"
+
+# The end of the error for a file that is missing or empty.
+RESTORE = "puppet-twitch check says how to restore it"
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -70,43 +75,21 @@ class _Parser(configparser.ConfigParser):
     optionxform = str  # type: ignore[assignment]  # names of callers are case-sensitive
 
 
-class Loader:
-    """`load` for a process that stays: a file that had content must not become empty.
-
-    An editor that writes in place, or a full disk, leaves a file empty for a moment or for good. An empty
-    file means the defaults, and those allow more than most files.
-    """
-
-    def __init__(self) -> None:
-        self._had_content = False
-
-    def __call__(self, path: str) -> Config:
-        """Return the configuration in a file; raises `ConfigError`."""
-        try:
-            text = _read(path)
-        except ConfigError:
-            self._had_content = True  # there is something, even if it cannot be read
-            raise
-        if self._had_content and not text:
-            raise ConfigError(
-                f"{path}: empty or gone, and was not before; write it again, or to go back to the defaults: "
-                "systemctl stop puppet-twitch.service"
-            )
-        self._had_content = bool(text)
-        return _parse(path, text)
-
-
 def load(path: str = CONFIG_FILE) -> Config:
-    """Return the configuration in a file; a missing file is like an empty one. Raises `ConfigError`."""
-    return _parse(path, _read(path))
+    """Return the configuration in a file; raises `ConfigError`, also for a missing and for an empty file."""
+    text = _read(path)
+    if not text.strip():
+        raise ConfigError(f"{path}: is empty; {RESTORE}")
+    return _parse(path, text)
 
 
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except FileNotFoundError:
-        return ""
+    except FileNotFoundError as error:
+        missing = "is a link to a file that does not exist" if os.path.islink(path) else "does not exist"
+        raise ConfigError(f"{path}: {missing}; {RESTORE}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -97,9 +97,10 @@ FULL = "full"  # Puppet is running and the queue is taken, by `run`
 DISABLED = "disabled"  # `reason`, if anybody gave one
 COOLDOWN = "cooldown"  # `retry_after_s`
 CANNOT = "cannot"  # `reason`: Puppet cannot be started, or asked
+MISCONFIGURED = "misconfigured"  # `reason`: root finds the configuration invalid, so nothing runs
 STATUS = "status"  # `status`
 INVALID = "invalid"  # `reason`: the packet was not understood
-ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, STATUS, INVALID)
+ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, INVALID)
 
 
 class Answer(NamedTuple):

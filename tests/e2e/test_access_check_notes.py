@@ -36,7 +36,6 @@ NOTES: dict[str, tuple[str, str]] = {
         "plaintext_tokens = yes has no effect",
     ),
     "tokens-from-here-only": (config("[access]\ntoken:deploy = trigger"), "applies on this node only"),
-    "empty": (f"truncate -s 0 {stub.CONFIG}", "is empty (0 bytes), so the defaults apply"),
     "tls-off": (config(""), "gets TLS credentials (LoadCredential=), but TLS is off"),
     "not-at-boot": ("systemctl disable -q puppet-twitch.socket", "does not start at boot"),
     "filter-in-a-container": (

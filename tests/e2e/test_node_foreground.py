@@ -148,7 +148,8 @@ def test_a_configuration_that_falls_silent_is_not_the_permissive_default(
     tidy12.sh(fall_silent)
     for _ in range(2):
         assert tidy12.curl("/puppet/status").status == 503
-    # The next listener may take it for what was meant; until then it is a fault.
+    tidy12.run("systemctl", "stop", "puppet-twitch.service")  # the next listener refuses it as well
+    assert tidy12.curl("/puppet/status").status == 503
     tidy12.write(stub.CONFIG, "[access]\nanonymous = status\n")
     assert tidy12.curl("/puppet/twitch").status == 401
 

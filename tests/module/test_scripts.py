@@ -26,6 +26,7 @@ LISTENERS = "puppet-twitch.socket puppet-twitch[.@]*service"
 CLOSE, OPEN = f"systemctl stop {LISTENERS}", "systemctl start puppet-twitch.socket"
 IS_OPEN = "systemctl --quiet is-active puppet-twitch.socket"
 HAND_OVER = "chgrp --silent --no-dereference grp /run/puppet-twitch/run.sock /run/puppet-twitch/runs"
+HAND_OVER += " /var/lib/puppet-twitch/runs"
 GROUPMOD, USERMOD = "groupmod --gid 22 grp", "usermod --uid 21 --home / usr"
 NUMBERS = {"TWITCH_UID": "21", "TWITCH_GID": "22"}
 

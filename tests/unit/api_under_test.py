@@ -79,6 +79,7 @@ class ApiUnderTest:
         self.socket = os.fspath(directory / "run.sock")
         self.root = FakeRoot(self.socket)
         self.conf, self.tokens = directory / "conf", directory / "tokens"
+        self.conf.write_text("# The defaults apply.\n")
         self.refusals = Refusals()
         self.service = API(
             Watched(os.fspath(self.conf), config.load),

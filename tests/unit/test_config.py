@@ -29,7 +29,8 @@ def networks(*texts: str) -> tuple[config.Network, ...]:
 
 
 GOOD: dict[str, tuple[str, Config]] = {
-    "empty": ("", Config()),
+    "comment": ("#", Config()),
+    "section": ("[access]", Config()),
     "comments": ("# a\n; b\n\n[access]\n# c\n[puppet]\n", Config()),
     "from": (
         "[access]\nfrom = 10.0.0.0/8 192.0.2.7 ::1",
@@ -73,10 +74,6 @@ GOOD: dict[str, tuple[str, Config]] = {
 def test_is_understood(path: Path, text: str, expected: Config) -> None:
     path.write_text(text)
     assert load(os.fspath(path)) == expected
-
-
-def test_a_missing_file_is_an_empty_one(path: Path) -> None:
-    assert load(os.fspath(path)) == Config()
 
 
 def test_the_example_that_is_installed_says_what_holds_without_it(path: Path) -> None:
@@ -181,36 +178,45 @@ def test_no_fault_repeats_a_token_that_stands_where_a_grant_should(path: Path, l
     assert secret not in fault_in(path)
 
 
-# ---- a process that stays
+# ---- a file that is lost is not the defaults, which may allow more
 
 
-def test_a_file_that_has_said_something_may_not_fall_silent(path: Path) -> None:
-    loader = config.Loader()
-    for _ in range(2):
-        assert loader(os.fspath(path)) == Config()  # it never was there
-    path.write_text("")
-    assert loader(os.fspath(path)) == Config()
-    closed = Config(grants={"anonymous": ()})
-    for fall_silent in (path.unlink, lambda: path.write_text("")):
-        path.write_text("[access]\nanonymous =\n")
-        assert loader(os.fspath(path)) == closed
-        fall_silent()
-        for _ in range(2):
-            with pytest.raises(ConfigError, match="empty or gone, and was not before"):
-                loader(os.fspath(path))
-    path.write_text("# the defaults, in so many words\n")
-    assert loader(os.fspath(path)) == Config()
+@pytest.mark.parametrize("text", ["", "\n", " ", "\t\r\n \n"])
+def test_an_empty_file_is_a_fault(path: Path, text: str) -> None:
+    path.write_text(text)
+    assert fault_in(path) == f"{path}: is empty; puppet-twitch check says how to restore it"
 
 
-@pytest.mark.parametrize("fault", [b"[access\n", b"\xff"])
-def test_a_file_with_a_fault_has_said_something(path: Path, fault: bytes) -> None:
-    loader = config.Loader()
-    path.write_bytes(fault)
-    with pytest.raises(ConfigError, match=r"outside of any section|not UTF-8"):
-        loader(os.fspath(path))
-    path.unlink()
-    with pytest.raises(ConfigError, match="empty or gone"):
-        loader(os.fspath(path))
+# After a crash, a file system may leave a file with its length and without its content.
+@pytest.mark.parametrize("data", [b"\0" * 512, b"\xef\xbb\xbf"], ids=["zeros", "byte-order-mark"])
+def test_a_file_without_text_is_a_fault(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    assert "outside of any section" in fault_in(path)
+
+
+def test_a_missing_file_is_a_fault(path: Path) -> None:
+    assert fault_in(path) == f"{path}: does not exist; puppet-twitch check says how to restore it"
+    assert "does not exist" in fault_in(path / "below" / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [
+        ("none", "is a link to a file that does not exist"),
+        ("/dev/null", "is empty"),
+        ("puppet-twitch.conf", "cannot be read: Too many levels of symbolic links"),
+    ],
+    ids=["dangling", "null", "loop"],
+)
+def test_a_link_without_a_file_is_a_fault(path: Path, target: str, fault: str) -> None:
+    path.symlink_to(target)
+    assert f"{path}: {fault}" in fault_in(path)
+
+
+def test_a_link_to_a_file_is_read(path: Path, tmp_path: Path) -> None:
+    path.symlink_to("other")
+    tmp_path.joinpath("other").write_text("[access]\ncooldown = 1\n")
+    assert load(os.fspath(path)).cooldown_s == 1
 
 
 def fault_in(path: Path) -> str:

@@ -12,15 +12,17 @@ from typing import Optional
 
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
-from twitch.config import CONFIG_FILE, Config
+from twitch.config import CONFIG_FILE, RESTORE, Config
 from twitch.config import load as load_config
 from twitch.errors import ConfigError
 
 INVALID_FIX = "correct the file; until then the port answers 503"
-DEFAULTS = "so the defaults apply: anyone who reaches the port may trigger runs"
-DEFAULTS_FIX = (
-    "write [access] as in puppet-twitch.conf(5), or one comment line to keep the defaults; a listener that "
-    "has read a non-empty file answers 503 until then, or until systemctl stop puppet-twitch.service"
+# For a missing or empty file. install(1) replaces a dangling link as well. The operator is told first what
+# the defaults allow, because the lost file may have closed the node.
+RESTORE_FIX = (
+    "restore the file from a backup or by the Puppet run that writes it. To use the defaults instead, with "
+    "which anyone who reaches the port may trigger runs: "
+    "echo '# The defaults apply.' | install -m 644 /dev/stdin {path}"
 )
 # The user and group that the package's sysusers.d file declares.
 PACKAGED = Account()
@@ -52,7 +54,9 @@ def configuration(account: Account) -> Generator[Finding, None, Optional[Config]
     try:
         config = load_config()
     except ConfigError as error:
-        yield Finding(FAULT, str(error), INVALID_FIX)
+        lost = str(error).endswith(RESTORE)
+        text = str(error).replace(RESTORE, "until it is restored the port answers 503 and nothing runs")
+        yield Finding(FAULT, text, RESTORE_FIX.format(path=CONFIG_FILE) if lost else INVALID_FIX)
         return None
     yield from permissions(CONFIG_FILE, account, secret=False)
     yield Finding(GOOD, f"the configuration is valid: {CONFIG_FILE}")
@@ -62,14 +66,11 @@ def configuration(account: Account) -> Generator[Finding, None, Optional[Config]
 def permissions(path: str, account: Account, *, secret: bool) -> Iterator[Finding]:
     """Report a file that users other than root can change, or that the listener cannot read.
 
-    A secret file may be read by root and the listener's group only. A file that is not secret is the
-    configuration, so whether it is missing or empty is reported, too.
+    A secret file may be read by root and the listener's group only. A missing file is not reported.
     """
     try:
         info = os.stat(path)
     except FileNotFoundError:
-        if not secret:
-            yield Finding(NOTE, f"{path} does not exist, {DEFAULTS}", DEFAULTS_FIX)
         return
     mode, group = stat.S_IMODE(info.st_mode), group_name(info.st_gid)
     exposed = mode & (0o037 if secret else 0o022) or (secret and group != account.group)
@@ -84,8 +85,6 @@ def permissions(path: str, account: Account, *, secret: bool) -> Iterator[Findin
         readable = mode & 0o004 or (mode & 0o040 and group == account.group)
         fix = f"chmod 755 {os.path.dirname(path)}" if readable else f"chmod {640 if secret else 644} {path}"
         yield Finding(FAULT, f"{path} cannot be read by user {account.user}", fix)
-    if info.st_size == 0 and not secret:
-        yield Finding(NOTE, f"{path} is empty (0 bytes), {DEFAULTS}", DEFAULTS_FIX)
 
 
 def only_root_writes(path: str, consequence: str) -> Iterator[Finding]:

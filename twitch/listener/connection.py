@@ -37,7 +37,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from typing import Callable, Optional, Protocol
 
 from twitch.listener import tls
@@ -77,7 +77,47 @@ MAY_FOLLOW = {
     LOST: (),
 }
 
-Pause = Callable[[float], Awaitable[bool]]
+# What a complete request may wait for.
+RUN, ROOT = "run", "root"
+
+
+class Pause:
+    """How a request waits, and for whom: an anonymous caller that waits makes room for others (room.py).
+
+    The service sets `named` as soon as it knows the caller, before it waits for anything.
+    """
+
+    def __init__(self, may_wait: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        self.named = False  # the caller has a line in [access]
+        self.waits_for: Optional[str] = None  # RUN or ROOT
+        self._may_wait = may_wait
+        self._over: asyncio.Future[None] = loop.create_future()  # there is no point in waiting for a run
+        self._displaced: asyncio.Future[None] = loop.create_future()  # the place is needed for another one
+
+    async def __call__(self, seconds: float) -> bool:
+        """Wait for a run; return True when the caller must not wait any longer: the client has left, or has
+        nothing more to send, or the listener must exit, or others need the place."""
+        if self._over.done() or not self._may_wait():
+            return True
+        self.waits_for = RUN
+        await asyncio.wait({self._over}, timeout=seconds)
+        return self._over.done()
+
+    async def for_turn(self, turn: asyncio.Future[None]) -> bool:
+        """Wait for a turn at root; return False if others need the place before it comes."""
+        before, self.waits_for = self.waits_for, ROOT
+        try:
+            await asyncio.wait({turn, self._displaced}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.waits_for = before
+        return turn.done()
+
+    def end(self, *, displaced: bool = False) -> None:
+        """End the waiting for a run; with `displaced` that for a turn at root, too."""
+        for future in (self._over, self._displaced) if displaced else (self._over,):
+            if not future.done():
+                future.set_result(None)
 
 
 class Service(Protocol):
@@ -87,11 +127,7 @@ class Service(Protocol):
         """Raise `HTTPError` if no client at this address is accepted."""
 
     async def respond(self, request: Request, pause: Pause) -> Response:
-        """Return the answer to a complete request; may raise `HTTPError`.
-
-        `await pause(seconds)` waits, and returns True when there is no point in waiting on: the
-        client has left, or has nothing more to send, or this listener must exit.
-        """
+        """Return the answer to a complete request; may raise `HTTPError`."""
 
     def dropped(self, address: str, why: str) -> None:
         """Count a connection that ended before its first request, such as after a failed handshake."""
@@ -104,11 +140,20 @@ class Connection(asyncio.Protocol):
     """A connection from the first byte to the last; `closed` is called once, when it is gone."""
 
     def __init__(
-        self, address: str, service: Service, closed: Callable[[Connection], None], *, local: bool = False
+        self,
+        address: str,
+        service: Service,
+        closed: Callable[[Connection], None],
+        *,
+        local: bool = False,
+        may_wait: Callable[[Connection], bool] = lambda connection: True,
     ) -> None:
+        """`may_wait` says whether a request of this connection may wait for a run (room.py)."""
         self.address = address
         self.state = NEW
-        self.waiting = False  # a complete request waits for a run to end
+        self.answers = 0  # that have been given on this connection
+        self.leaving_since = 0.0  # by the loop's clock; 0 while it stays
+        self._may_wait = may_wait
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
         self._local = local  # the client is on this machine
@@ -117,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._exchange = Exchange(address, lambda: service.admit(address))
         self._answering: Optional[asyncio.Task[None]] = None
         self._taken: Optional[asyncio.Future[None]] = None  # done when the client has taken a part
-        self._waiting_ends: Optional[asyncio.Future[None]] = None
+        self._pause: Optional[Pause] = None  # of the request that is being answered
 
     # ---- what asyncio calls (asyncio.Protocol)
 
@@ -160,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._exchange.receive(b"")
         if self.state == ANSWERING:
             # Gone, or only done with sending (`nc -N`): a caller who waits is told where to look.
-            self._stop_waiting()
+            self.stop_waiting()
         elif self.state != SENDING:
             self._read()
         return not self._secure  # TLS, in asyncio, knows no half of a connection
@@ -183,21 +228,55 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: D102
         self._enter(LOST)
         self._timer.cancel()
-        self._stop_waiting()
+        self.stop_waiting()
         self._part_taken()
         self._closed(self)
 
     # ---- what the listener calls
 
     @property
-    def dispensable(self) -> bool:
-        """Whether it may be closed to make room: it is connected, and no request is being answered."""
-        return self.state not in (NEW, ANSWERING, LOST) and not self._transport.is_closing()
+    def idle(self) -> bool:
+        """Whether no request is being answered, or the client of an anonymous caller does not take a part."""
+        if self.state == ANSWERING:
+            return self._blocked and not self.named
+        return self.state == NEW or (self.state != LOST and not self._transport.is_closing())
+
+    @property
+    def waits_for(self) -> Optional[str]:
+        """What the request that is being answered waits for: RUN, ROOT or None."""
+        return self._pause.waits_for if self._pause else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a complete request waits for a run to end."""
+        return self.waits_for == RUN
+
+    @property
+    def named(self) -> bool:
+        """Whether the request that is being answered is that of a named caller."""
+        return self._pause is not None and self._pause.named
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it ends with the answer that is being given, or has ended on our side."""
+        return self.leaving_since > 0
+
+    def leave(self) -> None:
+        """Make room for another connection: end with the answer that is being given, and wait for nothing."""
+        self._last_one = True
+        self.leaving_since = asyncio.get_running_loop().time()
+        if self._pause:
+            self._pause.end(displaced=True)
+
+    def stop_waiting(self) -> None:
+        """Tell a caller that waits for a run where to look."""
+        if self._pause:
+            self._pause.end()
 
     def stop(self) -> None:
         """Tell a caller who waits where to look, answer what has been asked already, and end."""
         self._last_one = True
-        self._stop_waiting()
+        self.stop_waiting()
         if self.state == KEPT:
             self._linger()
         elif self.state == SENDING:
@@ -236,7 +315,9 @@ class Connection(asyncio.Protocol):
         if request:
             self._timer.cancel()
             self._enter(ANSWERING)
-            self._waiting_ends = self._loop.create_future()
+            self._pause = Pause(lambda: self._may_wait(self))
+            if self._last_one:
+                self._pause.end()
             complete = request._replace(local=self._local, secure=self._secure)
             self._answering = self._loop.create_task(self._answer(complete))
         elif self._exchange.closed:
@@ -245,10 +326,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._exchange.go_on())
 
     async def _answer(self, request: Request) -> None:
-        response = await self._response(request)
+        assert self._pause is not None
+        response = await self._response(request, self._pause)
         if not isinstance(response.body, bytes):
             await self._send_parts(request, response, response.body)
-        self.waiting = False
+        self._pause = None
+        self.answers += 1
         if not self._open:
             return
         self._enter(SENDING)
@@ -286,10 +369,10 @@ class Connection(asyncio.Protocol):
         if self._taken and not self._taken.done():
             self._taken.set_result(None)
 
-    async def _response(self, request: Request) -> Response:
+    async def _response(self, request: Request, pause: Pause) -> Response:
         try:
             name = tls.certname(self._certificate) if self._certificate else None
-            return await self._service.respond(request._replace(certname=name), self._pause)
+            return await self._service.respond(request._replace(certname=name), pause)
         except HTTPError as error:
             return self._service.explain(self.address, request, error)
         except Exception:
@@ -310,17 +393,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._read()
 
-    # ---- waiting
-
-    async def _pause(self, seconds: float) -> bool:
-        assert self._waiting_ends is not None
-        self.waiting = True
-        await asyncio.wait({self._waiting_ends}, timeout=seconds)
-        return self._waiting_ends.done() or self._last_one
-
-    def _stop_waiting(self) -> None:
-        if self._waiting_ends and not self._waiting_ends.done():
-            self._waiting_ends.set_result(None)
+    # ---- too slow
 
     def _too_slow(self) -> None:
         if self.state == READING:
@@ -343,6 +416,7 @@ class Connection(asyncio.Protocol):
         if self.state == LINGERING or self._transport.is_closing():
             return
         self._enter(LINGERING)
+        self.leaving_since = self.leaving_since or self._loop.time()
         if self._transport.can_write_eof():
             with contextlib.suppress(OSError):  # the client has sent a reset meanwhile
                 self._transport.write_eof()

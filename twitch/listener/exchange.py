@@ -35,11 +35,17 @@ AMBIGUOUS = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
-# RFC 9112 section 3.2: a path, a URL as in requests to proxies, or `*`, which only OPTIONS may name.
-TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|https?://[^/])[^#\\]*", re.IGNORECASE)
+# `uri-host` (RFC 3986 section 3.2.2), which is a name, an IPv4 address or an IPv6 address in brackets.
+IP_LITERAL, NAME_CHARACTER = rb"\[[0-9A-Fa-f:.]+\]", rb"([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 
-# RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` (RFC 3986 section 3.2.2) is answered 400.
-HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?")
+# RFC 9112 section 3.2: a path, a URL as in requests to proxies, or `*`, which only OPTIONS may name. A URL
+# without a host is invalid, and one with userinfo is to be treated as an error (RFC 9110 sections 4.2.1 and
+# 4.2.4), because it disguises the host.
+URL = rb"https?://(%b|%b+)(:[0-9]*)?(?=[/?]|\Z)" % (IP_LITERAL, NAME_CHARACTER)
+TARGET = re.compile(rb"OPTIONS \*|[^ ]+ (/|%b)[^#\\]*" % URL, re.IGNORECASE)
+
+# RFC 9112 section 3.2: a Host that is not `uri-host [":" port]` is answered 400; it may be empty.
+HOST = re.compile(rb"(%b|%b*)(:[0-9]*)?" % (IP_LITERAL, NAME_CHARACTER))
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 

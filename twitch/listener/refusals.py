@@ -1,7 +1,8 @@
 """Refused requests, summed up for the journal: a flood of lines must not push an event out of it.
 
 With LogRateLimitBurst=1000, 30,000 lines did that (measured on systemd 252). So a refusal is not a line:
-all refusals of ten seconds are a few lines.
+all refusals of ten seconds are a few lines. The same holds for anonymous requests that join a run in the
+queue and are answered from memory (root_client.py), of which root knows nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ OTHERS = "other addresses"
 
 
 class Refusals:
-    """Counts refusals by address (IPv6: by /64, as the limits do) and kind; logs them every INTERVAL_S."""
+    """Counts refusals by address (IPv6: by /64) and kind, and joined requests; logs them every INTERVAL_S."""
 
     def __init__(self) -> None:
+        self._joined: Counter[str] = Counter()  # by the run
+        self._joined_from: set[str] = set()
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._timer: Optional[asyncio.TimerHandle] = None
 
@@ -35,8 +38,14 @@ class Refusals:
         if group not in self._counts and len(self._counts) >= MAX_ADDRESSES:
             self._make_room()
         self._counts[group][kind] += 1
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self.flush)
+        self._start_timer()
+
+    def joined(self, address: str, run: str) -> None:
+        """Count one anonymous request that joined a run in the queue and was answered from memory."""
+        self._joined[run] += 1
+        if len(self._joined_from) < MAX_ADDRESSES:
+            self._joined_from.add(access.group(address))
+        self._start_timer()
 
     def flush(self) -> None:
         """Log the counts, the address with the most refusals first."""
@@ -50,6 +59,20 @@ class Refusals:
         if rest:
             log.warning("refused %d more addresses: %s", len(counts) - MAX_LINES, _listed(rest))
         self._counts.clear()
+        for run, count in self._joined.items():
+            log.info("%d more anonymous requests joined run %s, from %s", count, run, self._addresses())
+        self._joined.clear()
+        self._joined_from.clear()
+
+    def _addresses(self) -> str:
+        number = len(self._joined_from)
+        if number == 1:
+            return next(iter(self._joined_from))
+        return f"{number}{' or more' if number == MAX_ADDRESSES else ''} addresses"
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self.flush)
 
     def _make_room(self) -> None:
         """Merge the addresses with the fewest refusals, so that a busy one that comes late is not hidden."""

@@ -3,6 +3,9 @@
 Because of the memory, a flood of requests is not a flood of root processes. A remembered answer is repeated
 for every question to which root would give the same answer (`Kept.covers`), while the run that it names
 stays in the same state.
+
+A question that no remembered answer covers takes its turn. Named callers are asked first, and anonymous ones
+that wait for their turn make room for other connections (room.py).
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import NamedTuple, Optional
+from collections import deque
+from typing import Callable, NamedTuple, Optional
 
 from twitch import messages
 from twitch.errors import PacketError, TwitchError
-from twitch.listener import access
-from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Status
+from twitch.listener.connection import Pause
+from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Run, Status
 from twitch.node_status import IDLE, NodeStatus
 from twitch.records import QUEUED as STATE_QUEUED
 from twitch.records import Record, Records
@@ -33,6 +37,7 @@ UNAVAILABLE = "unavailable"
 # Answers that an idle node cannot give.
 NOT_IDLE = (BUSY, FULL, QUEUED, DISABLED)
 
+CROWDED = "Too many requests at once; try again"
 NO_ANSWER = "The handler left without an answer; try again"
 
 
@@ -62,47 +67,97 @@ class Kept(NamedTuple):
         if not question.queue or (self.record and self.record.state != STATE_QUEUED):
             return False  # the run has begun since root answered, so its place in the queue is free
         if kind == QUEUED:
-            # An equal request joins the same run, but root logs each caller, and each network of a caller.
-            same_caller = question.caller == before.caller
-            same_network = access.group(question.client) == access.group(before.client)
-            return same_caller and same_network and question.options == before.options
+            # An equal request joins the same run. Root writes down each named caller that joins; the
+            # anonymous ones are counted (refusals.py), or a crowd of them would wake root for each.
+            same_caller = not question.named or question.caller == before.caller
+            return same_caller and question.options == before.options
         # A request that equals the run in the queue joins it.
         return self.record is not None and self.record.options != question.options
 
 
-class RootClient:
-    """Asks root, for all callers of this listener."""
+class Turns:
+    """Turns to ask root, one at a time: those of named callers first, then the oldest first."""
 
-    def __init__(self, records: Records, path: str = messages.RUN_SOCKET) -> None:
+    def __init__(self) -> None:
+        self._taken = False
+        self._named: deque[asyncio.Future[None]] = deque()
+        self._anonymous: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, pause: Optional[Pause]) -> bool:
+        """Wait for a turn; return False if the caller was told to make room before it came."""
+        if not self._taken:
+            self._taken = True
+            return True
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        named = pause is not None and pause.named
+        (self._named if named else self._anonymous).append(turn)
+        if pause is None:
+            await turn
+            return True
+        if await pause.for_turn(turn):
+            return True
+        turn.cancel()
+        return False
+
+    def end(self) -> None:
+        """Give the turn to the next one."""
+        for turns in (self._named, self._anonymous):
+            while turns:
+                turn = turns.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._taken = False
+
+
+class RootClient:
+    """Asks root, for all callers of this listener.
+
+    `joined(client, run)` is called for each anonymous request that joins a run in the queue without a
+    question to root.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        path: str = messages.RUN_SOCKET,
+        joined: Callable[[str, str], None] = lambda client, run: None,
+    ) -> None:
         self._records = records
         self._path = path
+        self._joined = joined
         self.status: Optional[NodeStatus] = None  # as root last answered
         self.status_at = 0.0  # when that was, by the loop's clock
         self._kept: list[Kept] = []
-        self._one_at_a_time: Optional[asyncio.Lock] = None
+        self._turns = Turns()
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Question, pause: Optional[Pause] = None) -> Answer:
         """Return root's answer, or a remembered one if root would only repeat it.
 
-        Raises `RootUnavailable`.
+        Raises `RootUnavailable`, also when the caller must make room for others while it waits (`pause`).
         """
-        if self._one_at_a_time is None:
-            self._one_at_a_time = asyncio.Lock()  # here, because Python 3.9 binds it to the running loop
-        async with self._one_at_a_time:
-            answer = self._recall(question)
-            if answer:
-                log.debug("remembered: %s for %s", answer, question)
-            else:
-                try:
-                    answer = await _ask(self._path, question)
-                except RootUnavailable as error:
-                    answer = Answer(UNAVAILABLE, reason=str(error))
-                log.debug("root answers: %s to %s", answer, question)
-                if isinstance(question, Status):
-                    self.status, self.status_at = answer.status, asyncio.get_running_loop().time()
-                self._keep(question, answer)
+        answer = self._recall(question)
+        if answer is None:
+            if not await self._turns.take(pause):
+                raise RootUnavailable(CROWDED)
+            try:
+                # The answer to the question before may cover this one.
+                answer = self._recall(question) or await self._answer(question)
+            finally:
+                self._turns.end()
         if answer.kind == UNAVAILABLE:
             raise RootUnavailable(answer.reason)
+        return answer
+
+    async def _answer(self, question: Question) -> Answer:
+        try:
+            answer = await _ask(self._path, question)
+        except RootUnavailable as error:
+            answer = Answer(UNAVAILABLE, reason=str(error))
+        log.debug("root answers: %s to %s", answer, question)
+        if isinstance(question, Status):
+            self.status, self.status_at = answer.status, asyncio.get_running_loop().time()
+        self._keep(question, answer)
         return answer
 
     def forget(self) -> None:
@@ -112,7 +167,12 @@ class RootClient:
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
         self._kept = [kept for kept in self._kept if kept.until > now and self._holds(kept)]
-        return next((kept.answer for kept in self._kept if kept.covers(question)), None)
+        answer = next((kept.answer for kept in self._kept if kept.covers(question)), None)
+        if answer:
+            log.debug("remembered: %s for %s", answer, question)
+            if answer.kind == QUEUED and answer.run and isinstance(question, Run) and not question.named:
+                self._joined(question.client, answer.run)
+        return answer
 
     def _holds(self, kept: Kept) -> bool:
         """Return whether the run that the answer names is still in the same state."""

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import signal
 import socket
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from twitch import config
 from twitch.errors import ConfigError
-from twitch.listener import access, activation, handshake, tls, tokens
+from twitch.listener import access, activation, handshake, room, tls, tokens
 from twitch.listener.api.parameters import MAX_WAIT_S
 from twitch.listener.api.routes import API, MAX_WAIT_ALONE_S
 from twitch.listener.connection import NEW, STOP_GRACE_S, Connection, Service
 from twitch.listener.exchange import HTTPError
 from twitch.listener.refusals import Refusals
+from twitch.listener.room import Room
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
 from twitch.records import Records
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# LimitNOFILE= of the unit is 512; the rest is for questions to root and for files.
-MAX_CONNECTIONS = 256
-# Honest callers behind a proxy fit; one address cannot take all places.
-MAX_CONNECTIONS_PER_ADDRESS = 32
-# Above that limit, up to this many connections at a time get a 503; the rest are closed unanswered. A 503
-# holds its descriptor for up to LINGER_S, so answering all of them (measured: 250/s from one address)
-# would use every descriptor.
-MAX_REFUSED_PER_ADDRESS = 8
 # At one wake-up of the loop; the rest waits in the backlog until these have been looked at.
 ACCEPT_AT_ONCE = 64
 ACCEPT_AGAIN_S = 0.1
@@ -60,11 +51,11 @@ def main(sockets: activation.Inherited, idle_exit_s: Optional[float]) -> None:
 
 
 async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) -> None:
-    configuration = Watched(config.CONFIG_FILE, config.Loader())
+    configuration = Watched(config.CONFIG_FILE, config.load)
     known_tokens = Watched(config.TOKENS_FILE, tokens.load)
     refusals, records = Refusals(), Records()
     wait_s = MAX_WAIT_ALONE_S if sockets.connection else MAX_WAIT_S
-    root = RootClient(records)
+    root = RootClient(records, joined=refusals.joined)
     service = API(configuration, known_tokens, root, records, refusals, longest_wait_s=wait_s)
     listener = Listener(service, tls.Contexts(configuration).current, sockets.listening, idle_exit_s)
     await listener.run(sockets.connection)
@@ -72,7 +63,7 @@ async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) ->
 
 
 class Listener:
-    """Accepts connections, counts them, makes room for new ones, and exits. `service` answers requests."""
+    """Accepts connections, as far as there is room (room.py), and exits. `service` answers requests."""
 
     def __init__(
         self,
@@ -85,9 +76,8 @@ class Listener:
         self._context = context  # what TLS needs, or None for plain HTTP
         self._sockets = sockets
         self._idle_exit_s = idle_exit_s
-        self._connections: dict[Connection, None] = {}  # oldest first
+        self._connections = Room(self._close)
         self._handshakes: dict[Connection, asyncio.Task[None]] = {}  # of those that are not connected yet
-        self._per_address: Counter[str] = Counter()
         self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._listening = False
         self._retired = False  # nothing is accepted any more
@@ -137,7 +127,7 @@ class Listener:
                 # Out of descriptors or memory. The backlog would wake us again at once, without end.
                 log.warning("cannot accept: %s", error.strerror)
                 self._listen(on=False)
-                self._make_room()
+                self._connections.make()
                 self._loop.call_later(ACCEPT_AGAIN_S, self._listen_again)
                 return
             self._admit_or_refuse(accepted, peer[0])
@@ -147,26 +137,25 @@ class Listener:
             self._listen(on=True)
 
     def _admit_or_refuse(self, accepted: socket.socket, peer: str) -> None:
-        """Count a connection at once, so that no exit can overlook it, and decide whether it is served."""
+        """Serve an accepted connection, refuse it with an answer, or close it, as there is room."""
         address = access.normalise(peer)
-        group = access.group(address)
-        if self._per_address[group] >= MAX_CONNECTIONS_PER_ADDRESS + MAX_REFUSED_PER_ADDRESS:
+        verdict = self._connections.decide(address)
+        if verdict.kind == room.DROP:
             accepted.close()
-            self._service.dropped(address, "too many connections")
+            self._service.dropped(address, verdict.text)
             return
         accepted.setblocking(False)
         if self._idle_timer:
             self._idle_timer.cancel()
-        own_address = access.normalise(accepted.getsockname()[0])
-        local = address == own_address or ipaddress.ip_address(address).is_loopback
-        connection = Connection(address, self._service, self._connection_closed, local=local)
-        self._connections[connection] = None
-        self._per_address[group] += 1
-        refusal = ""
-        if self._per_address[group] > MAX_CONNECTIONS_PER_ADDRESS:
-            refusal = f"More than {MAX_CONNECTIONS_PER_ADDRESS} connections from one address"
-        elif len(self._connections) > MAX_CONNECTIONS and not self._make_room():
-            refusal = "Too many connections"
+        local = room.is_local(address, access.normalise(accepted.getsockname()[0]))
+        may_wait = self._connections.may_wait
+        connection = Connection(
+            address, self._service, self._connection_closed, local=local, may_wait=may_wait
+        )
+        self._connections.enter(connection, accepted)
+        refusal = verdict.text
+        if refusal:
+            connection.leave()
         task = self._loop.create_task(self._handshake(connection, accepted, refusal))
         self._handshakes[connection] = task
         # A done-callback, not a `finally`: a task that is cancelled before its first step never reaches one.
@@ -201,18 +190,16 @@ class Listener:
             self._service.dropped(connection.address, why)
         self._connection_closed(connection)
 
-    def _make_room(self) -> bool:
-        """Close the oldest connection on which no request is being answered; return False if there is none.
-
-        So slow clients by the thousand cannot keep a quick one out.
-        """
-        for connection in self._connections:
-            if connection.dispensable:
-                connection.abort()
-                return True
-            if self._cancel_handshake(connection):
-                return True
-        return False
+    def _close(self, connection: Connection) -> bool:
+        """Close a connection that makes room; return False if its handshake is almost done."""
+        if connection.state == NEW:
+            if not self._cancel_handshake(connection):
+                return False
+        else:
+            connection.abort()
+        if not connection.answers and not connection.leaving:
+            self._service.dropped(connection.address, room.DISPLACED)
+        return True
 
     def _cancel_handshake(self, connection: Connection) -> bool:
         """Cancel the handshake of a connection; return False if it is done, or almost."""
@@ -222,13 +209,7 @@ class Listener:
     # ---- leaving
 
     def _connection_closed(self, connection: Connection) -> None:
-        if connection not in self._connections:
-            return  # lost during its handshake: both asyncio and the handshake's end report that
-        del self._connections[connection]
-        group = access.group(connection.address)
-        self._per_address[group] -= 1
-        if not self._per_address[group]:
-            del self._per_address[group]
+        self._connections.remove(connection)
         if not self._connections:
             self._start_idle_timer()
 
@@ -239,6 +220,8 @@ class Listener:
         if self._retired or not self._listening:
             self._finish()
         elif self._idle_exit_s is not None:
+            if self._idle_timer:
+                self._idle_timer.cancel()
             self._idle_timer = self._loop.call_later(self._idle_exit_s, self._finish)
 
     def _retire(self) -> None:
@@ -265,7 +248,7 @@ class Listener:
         log.debug("stopping")
         self._retired = True
         self._listen(on=False)
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.stop()
         self._loop.call_later(STOP_GRACE_S, self._cancel_handshakes)
         self._start_idle_timer()

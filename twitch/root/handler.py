@@ -17,9 +17,20 @@ import sys
 from typing import Any, Callable
 
 from twitch import messages
-from twitch.errors import PacketError, PuppetError, TwitchError
+from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
 from twitch.identity import GROUP, USER
-from twitch.messages import CANNOT, DISABLED, INVALID, QUEUED, STATUS, Answer, Question, Run, Status
+from twitch.messages import (
+    CANNOT,
+    DISABLED,
+    INVALID,
+    MISCONFIGURED,
+    QUEUED,
+    STATUS,
+    Answer,
+    Question,
+    Run,
+    Status,
+)
 from twitch.records import RUN_ID
 from twitch.root import puppet, turn
 from twitch.root.node import Node
@@ -156,6 +167,8 @@ HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {Run: _run, 
 
 def _cannot(error: Exception) -> Answer:
     """Return the answer for any error, since the caller must get one; log an unforeseen error."""
+    if isinstance(error, ConfigError):
+        return Answer(MISCONFIGURED, reason=str(error))
     if isinstance(error, (TwitchError, OSError)):
         return Answer(CANNOT, reason=str(error))
     import traceback  # 2 ms
@@ -202,9 +215,11 @@ def _log(run: str, question: Run, answer: Answer) -> None:
     chosen += [f"environment={question.environment}"] if question.environment else []
     chosen += [name for name in ("noop", "queue") if getattr(question, name)]
     options = " ".join(chosen)
-    outcome = {DISABLED: "Puppet is disabled", CANNOT: f"cannot: {answer.reason}"}.get(
-        answer.kind, f"{answer.kind} {answer.run or ''}".strip()
-    )
+    outcome = {
+        DISABLED: "Puppet is disabled",
+        CANNOT: f"cannot: {answer.reason}",
+        MISCONFIGURED: f"misconfigured: {answer.reason}",
+    }.get(answer.kind, f"{answer.kind} {answer.run or ''}".strip())
     caller = f"{question.caller} at {question.client}"
     journal.event(
         journal.ASKED,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.unit.check.levels import of_level, texts
+from twitch import config
 from twitch.check import files
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
@@ -136,20 +139,8 @@ def test_a_directory_that_the_listener_cannot_enter_is_what_has_to_be_fixed(file
     assert fault == Finding(FAULT, f"{file} cannot be read by user nobody", f"chmod 755 {file.parent}")
 
 
-def test_an_empty_configuration_is_noted(file: Path) -> None:
-    file.write_text("")
-    (note,) = files.permissions(os.fspath(file), ROOT, secret=False)
-    text = "is empty (0 bytes), so the defaults apply: anyone who reaches the port may trigger runs"
-    assert (note.level, note.text) == (NOTE, f"{file} {text}")
-    assert note.fix.startswith("write [access] as in puppet-twitch.conf(5), or one comment line")
-
-
-def test_a_missing_configuration_is_noted_and_a_missing_secret_is_not(tmp_path: Path) -> None:
-    path = os.fspath(tmp_path / "none")
-    (note,) = files.permissions(path, ROOT, secret=False)
-    text = "does not exist, so the defaults apply: anyone who reaches the port may trigger runs"
-    assert (note.level, note.text) == (NOTE, f"{path} {text}")
-    assert list(files.permissions(path, ROOT, secret=True)) == []
+def test_a_missing_secret_is_not_reported(tmp_path: Path) -> None:
+    assert list(files.permissions(os.fspath(tmp_path / "none"), ROOT, secret=True)) == []
 
 
 def test_only_root_may_write_a_directory(file: Path) -> None:
@@ -189,7 +180,31 @@ def test_an_invalid_configuration_is_a_fault(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_valid_configuration_is_returned(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config(cooldown_s=1)
-    monkeypatch.setattr(files, "load_config", lambda: config)
+    valid = Config(cooldown_s=1)
+    monkeypatch.setattr(files, "load_config", lambda: valid)
     monkeypatch.setattr(files, "CONFIG_FILE", os.fspath(file))
-    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], config)
+    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], valid)
+
+
+LOST = {
+    "missing": ("rm {path}", "does not exist"),
+    "dangling": ("ln -sf none {path}", "is a link to a file that does not exist"),
+    "empty": (": >{path}", "is empty"),
+    "whitespace": ("echo >{path}", "is empty"),
+}
+
+
+@pytest.mark.parametrize(("lose", "text"), LOST.values(), ids=LOST)
+def test_the_fix_for_a_lost_configuration_restores_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, lose: str, text: str
+) -> None:
+    monkeypatch.setattr(files, "CONFIG_FILE", os.fspath(file))
+    monkeypatch.setattr(files, "load_config", lambda: config.load(os.fspath(file)))
+    subprocess.run(["sh", "-c", lose.format(path=file)], check=True)
+    (fault,), loaded = run_configuration()
+    ending = "; until it is restored the port answers 503 and nothing runs"
+    assert (loaded, fault.level, fault.text) == (None, FAULT, f"{file}: {text}{ending}")
+    assert "anyone who reaches the port may trigger runs" in fault.fix
+    subprocess.run(["sh", "-c", "umask 077; " + fault.fix.partition("runs: ")[2]], check=True)
+    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], Config())
+    assert stat.S_IMODE(file.lstat().st_mode) == 0o644

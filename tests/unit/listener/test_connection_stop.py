@@ -112,16 +112,16 @@ async def test_refuse_says_why_and_ends() -> None:
     assert (answer.status, answer.text, answer.headers["retry-after"]) == (503, "full", "2")
 
 
-async def test_only_a_connection_on_which_nothing_is_answered_is_dispensable() -> None:
+async def test_only_a_connection_on_which_nothing_is_answered_is_idle() -> None:
     async with visit(Echo()) as client:
-        assert client.connection.dispensable
+        assert client.connection.idle
         await client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         await waits(client)
-        assert not client.connection.dispensable
+        assert not client.connection.idle
         client.half_close()
         await client.answer()
         client.connection.abort()
-        assert not client.connection.dispensable
+        assert not client.connection.idle
 
 
 async def waits(client: Client) -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from tests.unit import tlswire
 from tests.unit.pki import PKI
-from tests.unit.tlswire import GET
-from twitch.listener import handshake, server
+from twitch.listener import handshake, room, server
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +38,24 @@ async def test_silent_and_slow_handshakes_do_not_block_others(pki: PKI, credenti
     assert len(node.listener._connections) == 0
 
 
-async def test_one_address_has_so_many_handshakes(pki: PKI, credentials: Path) -> None:
-    most = server.MAX_CONNECTIONS_PER_ADDRESS
+async def test_silent_handshakes_of_one_address_do_not_keep_others_behind_it_out(
+    pki: PKI, credentials: Path
+) -> None:
     with contextlib.ExitStack() as held:
         async with tlswire.node(pki, credentials) as node:
-            for _ in range(most):
-                held.enter_context(node.connect("127.0.1.1"))
-
-            def one_more() -> bytes:
-                with node.connect("127.0.1.1") as plain:
-                    plain.sendall(GET)
-                    return b"".join(iter(lambda: plain.recv(65536), b""))
-
-            assert (await asyncio.to_thread(one_more)).startswith(b"HTTP/1.1 503 ")
+            for number in range(100):
+                one = held.enter_context(node.connect("127.0.1.1"))
+                if number % 2:
+                    one.sendall(b"\x16\x03\x01")
+            crowd = node.listener._connections
+            while len(crowd) + len(node.service.drops) < 100 or not all(
+                one.leaving or crowd._is_idle(one) for one in crowd
+            ):
+                await asyncio.sleep(0.01)
+            for _ in range(5):
+                assert (await node.ask(source="127.0.1.1")).startswith(b"HTTP/1.1 200 ")
             assert (await node.ask(source="127.0.1.2")).startswith(b"HTTP/1.1 200 ")
+            assert len(node.listener._connections) <= room.MAX_PER_ADDRESS + room.MAX_LEAVING_PER_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ async def test_coming_and_going_at_every_moment_leaves_nothing_behind(pki: PKI, 
         while node.listener._connections:
             await asyncio.sleep(0)
         assert (await node.ask()).startswith(b"HTTP/1.1 200 ")
-    assert not node.listener._per_address
+    assert len(node.listener._connections) == 0
     assert not node.listener._handshakes
 
 

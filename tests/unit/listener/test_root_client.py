@@ -333,7 +333,7 @@ COVERED: dict[str, tuple[list[str], Question, Question, bool]] = {
     "busy-noop": (["busy"], ANONYMOUS, ANONYMOUS._replace(noop=True), True),
     "busy-queue": (["busy"], ANONYMOUS, queue(ANONYMOUS), False),
     "busy-after-queue": (["busy"], queue(ANONYMOUS), ANONYMOUS, True),
-    # Queued is for an equal request of the same caller in the same network.
+    # Queued is for an equal request: of any anonymous caller, or of the same named one.
     "queued": (["queued"], queue(TAGS_A), queue(TAGS_A), True),
     "queued-named": (["queued"], queue(NAMED), queue(NAMED), True),
     "queued-no-queue": (["queued"], queue(TAGS_A), TAGS_A, False),
@@ -341,20 +341,11 @@ COVERED: dict[str, tuple[list[str], Question, Question, bool]] = {
     "queued-other-noop": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(noop=True)), False),
     "queued-other-environment": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(environment="x")), False),
     "queued-other-caller": (["queued"], queue(NAMED), queue(NAMED._replace(caller="token:b")), False),
-    "queued-anonymous-after-named": (["queued"], queue(NAMED), queue(ANONYMOUS), False),
-    "queued-other-address": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(client="192.0.2.8")), False),
-    "queued-same-64": (
-        ["queued"],
-        queue(TAGS_A._replace(client="2001:db8::1")),
-        queue(TAGS_A._replace(client="2001:db8::2")),
-        True,
-    ),
-    "queued-other-64": (
-        ["queued"],
-        queue(TAGS_A._replace(client="2001:db8::1")),
-        queue(TAGS_A._replace(client="2001:db8:0:1::1")),
-        False,
-    ),
+    "queued-anonymous-after-named": (["queued"], queue(NAMED), queue(ANONYMOUS), True),
+    "queued-unnamed-token": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(caller="token:x")), True),
+    "queued-other-address": (["queued"], queue(TAGS_A), queue(TAGS_A._replace(client="192.0.2.8")), True),
+    "queued-named-elsewhere": (["queued"], queue(NAMED), queue(NAMED._replace(client="192.0.2.8")), True),
+    "queued-named-after-anonymous": (["queued"], queue(ANONYMOUS), queue(NAMED), False),
     # Full is for requests that queue, but not for one that equals the run in the queue.
     "full": (["full"], queue(TAGS_B), queue(ANONYMOUS), True),
     "full-no-queue": (["full"], queue(TAGS_B), ANONYMOUS, False),

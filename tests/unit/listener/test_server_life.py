@@ -15,7 +15,9 @@ import pytest
 from tests.unit.echo import Echo, understood
 from tests.unit.listening import port
 from twitch.errors import ConfigError
-from twitch.listener import server
+from twitch.listener import room, server
+from twitch.listener.connection import Pause
+from twitch.listener.exchange import Request, Response
 from twitch.listener.server import Listener
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -193,11 +195,19 @@ async def test_a_client_that_is_gone_before_it_is_looked_at_is_nobody() -> None:
         await running
 
 
+class NamedEcho(Echo):
+    """An Echo whose callers are named: they make no room for others."""
+
+    async def respond(self, request: Request, pause: Pause) -> Response:
+        pause.named = True
+        return await super().respond(request, pause)
+
+
 async def test_where_everybody_is_being_answered_the_next_is_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
-    echo = Echo()
+    monkeypatch.setattr(room, "MAX_CONNECTIONS", 1)
+    echo = NamedEcho()
     async with serving(service=echo) as (listening, _):
         first = await visitor(listening)
         first[1].write(WAIT)

@@ -105,6 +105,7 @@ def test_the_configuration_counts_at_once(
 ) -> None:
     monkeypatch.setenv(tls.DIRECTORY, os.fspath(credentials))
     config = credentials.parent / "puppet-twitch.conf"
+    config.write_text("# The defaults apply.\n")
     assert contexts.current() is None
     config.write_text("[tls]\nenabled = yes\n")
     optional = contexts.current()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import Callable, Union
 
 import pytest
 
 from tests.unit.fake_node import TWITCH_UID, FakeNode, Question, new_run
 from tests.unit.processes import dead, live, zombie
-from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, STARTED, Answer, Run, Status
+from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, MISCONFIGURED, STARTED, Answer, Run, Status
 
 RUN = new_run(0xB1)
 ASKED = Run("anonymous", "192.0.2.7")
@@ -190,11 +191,11 @@ def test_missing_manifest_is_answered_with_its_path(node: FakeNode) -> None:
 def test_invalid_configuration_starts_no_run(node: FakeNode) -> None:
     node.configure("[acces]\n")
     answer = refused(node)
-    assert answer.kind == CANNOT
+    assert answer.kind == MISCONFIGURED
     assert "[acces]: unknown section" in str(answer.reason)
     [event] = node.events()
     assert event["TWITCH_REASON"] == answer.reason
-    assert event["MESSAGE"].endswith(f"asked for a run: cannot: {answer.reason}")
+    assert event["MESSAGE"].endswith(f"asked for a run: misconfigured: {answer.reason}")
 
 
 def test_missing_invocation_id_starts_no_run(node: FakeNode) -> None:
@@ -232,3 +233,31 @@ def test_directory_of_another_user_is_refused_before_any_write(
     assert question.errors() == f"<3>{reason}\n"
     assert question.end() == 0
     assert (os.listdir(directory), os.listdir(target), node.puppet.calls()) == (["runs"], [], [])
+
+
+# ---- a configuration that is lost
+
+
+LOST: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "dangling": lambda path: (path.unlink(), path.symlink_to("none")),
+    "empty": lambda path: path.write_text(""),
+    "whitespace": lambda path: path.write_text("\n\n"),
+}
+
+
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
+def test_nothing_runs_while_the_configuration_is_lost(node: FakeNode, lose: Callable[[Path], object]) -> None:
+    # With the defaults, `command = apply` would become a run of the agent.
+    node.configure(f"[puppet]\ncommand = apply\nmanifest = /etc/passwd\npath = {node.puppet.path}\n")
+    lose(node.etc / "puppet-twitch/puppet-twitch.conf")
+    answer = refused(node)
+    assert (answer.kind, str(answer.reason).endswith("puppet-twitch check says how to restore it")) == (
+        MISCONFIGURED,
+        True,
+    )
+    (event,) = node.events()
+    assert event["MESSAGE"] == f"anonymous at 192.0.2.7 asked for a run: misconfigured: {answer.reason}"
+    status = Question(node, Status(), run=RUN)
+    assert status.answer() == answer
+    assert status.end() == 0

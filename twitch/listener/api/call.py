@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import NamedTuple, Optional
 
+from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
 from twitch.errors import TwitchError
 from twitch.listener import access
 from twitch.listener.access import Caller
@@ -14,15 +15,10 @@ from twitch.listener.api.parameters import Parameters
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.root_client import RootClient, RootUnavailable
-from twitch.messages import Answer, Question, Status
+from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, Record, Records
 
 log = logging.getLogger(__name__)
-
-# Each caller that waits for a run holds one of the listener's 256 connections (server.py). The other 64
-# are for triggers. Above this limit a caller gets the answer of a request without `wait`: 202 and the path
-# of the run.
-MAX_WAITING = 192
 
 # The time between two looks at a record, so a verdict is answered at most this late. A look is one open()
 # of a small file in memory.
@@ -40,32 +36,20 @@ class Unrecorded(TwitchError):
     """The run that a caller waits for has ended, and its verdict cannot be written; the text says why."""
 
 
-class Waiting:
-    """The number of callers that wait, and the longest time for each; all requests of a listener share it."""
-
-    def __init__(self, longest_s: float) -> None:
-        self.longest_s = longest_s
-        self.callers = 0
-
-
 class Patience:
-    """Pauses for one caller, within the limits of the listener."""
+    """Pauses for one caller, within the longest time that any caller of the listener may wait."""
 
-    def __init__(self, pause: Pause, waiting: Waiting) -> None:
-        self._pause = pause
-        self._waiting = waiting
+    def __init__(self, pause: Pause, longest_s: float) -> None:
+        self.place = pause
         self._clock = asyncio.get_running_loop().time
-        self._until = self._clock() + waiting.longest_s
+        self._until = self._clock() + longest_s
 
     async def pause(self, seconds: float) -> bool:
-        """Pause; return True if the caller must not wait any longer (`connection.Service.respond`)."""
-        if self._waiting.callers >= MAX_WAITING or self._clock() >= self._until:
-            return True
-        self._waiting.callers += 1
-        try:
-            return await self._pause(seconds)
-        finally:
-            self._waiting.callers -= 1
+        """Pause; return True if the caller must not wait any longer (`connection.Pause`).
+
+        The caller then gets the answer of a request without `wait`: 202 and the path of the run.
+        """
+        return self._clock() >= self._until or await self.place(seconds)
 
 
 class Call(NamedTuple):
@@ -92,12 +76,16 @@ class Call(NamedTuple):
         return HTTPError(403, f"Not allowed: {self.caller.name} has no grant {grant}")
 
     async def ask(self, question: Question) -> Answer:
-        """Return root's answer; raises `HTTPError` (503) if there is none."""
+        """Return root's answer; raises `HTTPError` (503) if there is none, or root finds the configuration
+        invalid: it reads the file itself, and may see it in the moment in which an editor replaces it."""
         try:
-            return await self.root.ask(question)
+            answer = await self.root.ask(question, self.patience.place)
         except RootUnavailable as error:
             headers = (("Retry-After", str(RETRY_UNAVAILABLE_S)),)
             raise HTTPError(503, str(error), headers=headers) from error
+        if answer.kind == MISCONFIGURED:
+            raise HTTPError(503, MISCONFIGURED_TEXT)
+        return answer
 
     async def finished(self, run: str, wait_s: float) -> Optional[Record]:
         """Return the record of a run when it has ended, or when the caller stops waiting.
@@ -127,4 +115,4 @@ class Call(NamedTuple):
                 return self.records.read(run)
             if clock() > max(began, self.root.status_at) + GUARD_S:
                 with contextlib.suppress(TwitchError):
-                    await self.root.ask(Status())
+                    await self.root.ask(Status(), self.patience.place)

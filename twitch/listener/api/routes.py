@@ -13,7 +13,7 @@ from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
 from twitch.listener.access import Caller
 from twitch.listener.api import info, parameters, reply, runs, status, trigger
-from twitch.listener.api.call import Call, Patience, Waiting
+from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request, Response
@@ -70,7 +70,7 @@ class API:
         self._root = root
         self._records = records
         self._refusals = refusals
-        self._waiting = Waiting(longest_wait_s)
+        self._longest_wait_s = longest_wait_s
         self._last_config: Optional[Config] = None
 
     def admit(self, address: str) -> None:
@@ -87,8 +87,9 @@ class API:
             raise HTTPError(405, f"{path} takes {' or '.join(route.methods)}", headers=(allow,))
         values = parameters.read(request, query, route.parameters)
         caller = self._identify(request)
+        pause.named = caller.named
         log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
-        patience = Patience(pause, self._waiting)
+        patience = Patience(pause, self._longest_wait_s)
         answer = await route.answer(Call(request, run, values, caller, patience, self._root, self._records))
         log.debug("%s at %s is answered %d", caller.name, caller.address, answer.status)
         if answer.refused:

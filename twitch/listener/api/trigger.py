@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Callable
 
 from twitch.listener import access
-from twitch.listener.api import parameters, views
+from twitch.listener.api import browsers, parameters, views
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import COMPLETE, RUNNING, TRIGGERED, Reply
-from twitch.listener.exchange import HTTPError
 from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
 from twitch.records import BUSY as VERDICT_BUSY
 from twitch.records import FINISHED, Record
@@ -18,17 +16,12 @@ from twitch.records import RUNNING as STATE_RUNNING
 # The median Puppet run takes less than a minute; `queue=true` is the way to wait for one.
 RETRY_BUSY_S = 30
 
-# Every request of a browser has at least one of these headers. With an <img src> to a plain-HTTP address
-# it is neither Origin nor Sec-Fetch-* (seen with Chromium). curl and the HTTP libraries of scripts send none.
-BROWSER_HEADERS = ("origin", "referer", "accept-language", "sec-purpose")
-BROWSER_PREFIX = "sec-fetch-"
-
 ACCEPTED = {STARTED: TRIGGERED, QUEUED: "Queued puppet run"}
 
 
 async def trigger(call: Call) -> Reply:
     """Answer `GET` and `POST /puppet/twitch`."""
-    _refuse_browsers(call.request.headers)
+    browsers.refuse(call.request)
     choices = parameters.trigger(call.parameters)
     answer = await call.ask(_question(call, choices))
     if answer.kind not in ACCEPTED or answer.run is None:
@@ -42,13 +35,6 @@ async def trigger(call: Call) -> Reply:
     state = record.state if record else STATE_RUNNING
     headers = (("Puppet-Run", answer.run), ("Location", f"/puppet/runs/{answer.run}"))
     return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
-
-
-def _refuse_browsers(headers: Mapping[str, str]) -> None:
-    """Raise `HTTPError` for a browser: no web page may start runs in the network of its reader."""
-    marked = any(name in BROWSER_HEADERS or name.startswith(BROWSER_PREFIX) for name in headers)
-    if marked or headers.get("user-agent", "").startswith("Mozilla/"):
-        raise HTTPError(403, "Not from a browser; use curl")
 
 
 def _question(call: Call, choices: parameters.Trigger) -> Run:

@@ -111,28 +111,44 @@ async def test_waiting_ends_when_the_client_shuts_down_its_half(api: ApiUnderTes
     assert_names_the_run(reply, target)
 
 
-async def test_callers_above_the_limit_do_not_wait(
-    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(call, "MAX_WAITING", 1)
+@waits
+async def test_waiting_ends_when_others_need_the_place(api: ApiUnderTest, target: str) -> None:
     api.record()
-    async with api.client() as waiting:
-        await send_and_wait(waiting, TARGETS["run"])
-        for target in TARGETS.values():
-            assert_names_the_run(await api.get(target), target)
-        api.finish("changed")
-        assert (await waiting.answer()).status == 200
+    async with api.client() as client:
+        await send_and_wait(client, target)
+        client.connection.leave()
+        reply = await client.answer()
+        await client.end()
+    assert_names_the_run(reply, target)
+    assert reply.headers["connection"] == "close"
+
+
+@waits
+async def test_caller_does_not_wait_without_a_place(api: ApiUnderTest, target: str) -> None:
     api.record()
-    async with api.client() as waiting:  # the place is free again
-        await send_and_wait(waiting, TARGETS["run"])
-        api.finish("changed")
-        await waiting.answer()
+    async with api.client() as client:
+        client.connection._may_wait = lambda connection: False
+        assert_names_the_run(await client.ask(request("GET", target)), target)
+
+
+async def test_connection_knows_whether_its_waiting_caller_is_named(api: ApiUnderTest) -> None:
+    api.allow("token:a = trigger", "plaintext_tokens = yes")
+    api.record()
+    for headers, named in (((), False), ((api.token("a"),), True), ((api.token("other"),), False)):
+        async with api.client() as client:
+            await client.send(request("GET", TARGETS["wait"], *headers))
+            while not client.connection.waiting:
+                await asyncio.sleep(0)
+            assert client.connection.named is named
+            client.half_close()
+            await client.answer()
+            assert not client.connection.named
 
 
 @waits
 async def test_waiting_ends_after_the_longest_time_of_the_listener(api: ApiUnderTest, target: str) -> None:
     api.record()
-    api.service._waiting.longest_s = 0.05  # as with a process for each connection, but shorter
+    api.service._longest_wait_s = 0.05  # as with a process for each connection, but shorter
     assert_names_the_run(await api.get(target), target)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest, node_status, request
 from tests.unit.wire import ADDRESS
 from twitch import config
+from twitch.errors import MISCONFIGURED
 from twitch.messages import Run
 
 STATUS = ("/puppet/status", "/puppet/runs", f"/puppet/runs/{RUN}")
@@ -214,7 +216,7 @@ async def test_removed_grant_is_gone_with_the_next_request(api: ApiUnderTest) ->
         assert (await client.ask(request("GET", "/puppet/status"))).status == 200
         api.allow("anonymous = trigger")
         assert (await client.ask(request("GET", "/puppet/status"))).status == 401
-        api.conf.unlink()
+        api.allow("")
         assert (await client.ask(request("GET", "/puppet/status"))).status == 200
 
 
@@ -249,8 +251,44 @@ async def test_invalid_configuration_refuses_every_request(
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert errors == [f"{api.conf}: [acces]: unknown section; allowed: [access] [puppet] [tls]"]
     assert api.root.asked == []
-    api.conf.write_text("")
+    api.conf.write_text("#")
     assert (await api.get("/version")).status == 200
+
+
+LOST: dict[str, Callable[[ApiUnderTest], object]] = {
+    "missing": lambda api: api.conf.unlink(),
+    "dangling": lambda api: (api.conf.unlink(), api.conf.symlink_to("none")),
+    "empty": lambda api: api.conf.write_text(""),
+    "whitespace": lambda api: api.conf.write_text("\n"),
+}
+
+
+@pytest.mark.parametrize("closed_before", [True, False], ids=["running", "next-listener"])
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
+async def test_lost_configuration_refuses_every_request(
+    api: ApiUnderTest, closed_before: bool, lose: Callable[[ApiUnderTest], object]
+) -> None:
+    api.allow("anonymous =")
+    if closed_before:
+        assert (await api.get("/puppet/twitch")).status == 401
+    lose(api)
+    for target in ("/version", "/puppet/twitch", *STATUS):
+        assert (await api.get(target)).status == 503
+    assert api.root.asked == []
+    with contextlib.suppress(FileNotFoundError):
+        api.conf.unlink()
+    api.conf.write_text("# The defaults apply.\n")
+    assert (await api.get("/puppet/twitch")).status == 202
+
+
+@pytest.mark.parametrize("target", ["/puppet/twitch", "/puppet/status"])
+async def test_configuration_that_only_root_finds_invalid_is_answered_503(
+    api: ApiUnderTest, target: str
+) -> None:
+    # An editor that writes in place leaves the file empty for a moment.
+    api.root_answers("misconfigured", reason="/etc/x: is empty")
+    reply = await api.get(target)
+    assert (reply.status, reply.text) == (503, f"{MISCONFIGURED}\n")
 
 
 async def test_invalid_tokens_file_refuses_every_request(

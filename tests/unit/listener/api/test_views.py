@@ -19,6 +19,7 @@ from twitch.messages import (
     DISABLED,
     FULL,
     INVALID,
+    MISCONFIGURED,
     QUEUED,
     STARTED,
     STATUS,
@@ -242,12 +243,12 @@ TARGETS = {
 }
 RUN_ANSWERS = [
     *(Answer(kind, run=RUN) for kind in (STARTED, QUEUED, BUSY, FULL)),
-    *(Answer(kind, reason="word-reason") for kind in (DISABLED, CANNOT, INVALID)),
+    *(Answer(kind, reason="word-reason") for kind in (DISABLED, CANNOT, MISCONFIGURED, INVALID)),
     Answer(COOLDOWN, retry_after_s=9),
 ]
 STATUS_ANSWERS = [
     *(Answer(STATUS, status=FULL_STATUS._replace(state=state)) for state in NODE_STATES),
-    *(Answer(kind, reason="word-reason") for kind in (CANNOT, INVALID)),
+    *(Answer(kind, reason="word-reason") for kind in (CANNOT, MISCONFIGURED, INVALID)),
 ]
 
 
