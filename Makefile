@@ -22,8 +22,9 @@ SYSUSERS = $(DESTDIR)/usr/lib/sysusers.d
 DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
 MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
+NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
 
-.PHONY: help install uninstall forget-runs deb rpm dist module reference demo demo-shell demo-stop bench check test test-with-server test-without-server tools images
+.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check test test-with-server test-without-server tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -33,7 +34,11 @@ help:
 install:
 	@$(PYTHON) -c 'import h11, systemd.daemon, yaml' || { \
 	    echo 'Install these packages first: python3-systemd python3-h11 python3-yaml'; exit 1; }
-	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(DESTDIR)/usr/bin
+ifeq ($(DESTDIR),)
+	@sh packaging/refuse-account.sh
+	@sh packaging/remember-sockets.sh
+endif
+	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(NEEDRESTART) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
 	for file in $$(find twitch -name '*.py'); do \
 	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
@@ -44,6 +49,7 @@ install:
 	install -m 644 units/*.socket units/*.service $(UNITS)/
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
+	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
 	install -m 644 README.md NEWS.md LICENSE units/per-connection.conf units/tls.conf $(DOC)/
 	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man8
 	install -m 644 packaging/man/puppet-twitch.1 $(MAN)/man1/
@@ -53,7 +59,7 @@ install:
 ifeq ($(DESTDIR),)
 	systemd-sysusers puppet-twitch.conf
 	journalctl --update-catalog
-	systemctl daemon-reload
+	@sh packaging/restart-sockets.sh
 	@echo 'Installed; nothing is enabled. To answer on port 2023, now and after a reboot:'
 	@echo '  systemctl enable --now puppet-twitch.socket'
 endif
@@ -69,6 +75,8 @@ ifeq ($(DESTDIR),)
 endif
 	rm -rf $(LIB) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
+	rm -f $(NEEDRESTART)/puppet-twitch.conf
+	-rmdir --parents --ignore-fail-on-non-empty $(NEEDRESTART)
 	rm -f $(MAN)/man1/puppet-twitch.1 $(MAN)/man5/puppet-twitch.conf.5 $(MAN)/man8/puppet-twitch.service.8
 	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
@@ -86,24 +94,29 @@ SOURCE = Makefile README.md NEWS.md LICENSE twitch units packaging
 NAME = puppet-twitch-$(VERSION)
 DEB = build/deb/$(NAME)
 
-# Fill in a file of packaging/: the version, and the lines of forget-runs.sh below its header.
-FILL = -e 's/@VERSION@/$(VERSION)/' -e '/@FORGET_RUNS@/{' -e 'r build/forget-runs' -e d -e '}'
-forget-runs:
+# Fill in a file of packaging/: the version, and in place of @FORGET_RUNS@ the lines of forget-runs.sh below
+# its header, and so on.
+PASTE = -e '/@$(1)@/{' -e 'r build/$(2)' -e d -e '}'
+FILL = -e 's/@VERSION@/$(VERSION)/' $(call PASTE,FORGET_RUNS,forget-runs) \
+    $(call PASTE,REFUSE_ACCOUNT,refuse-account) $(call PASTE,REMEMBER_SOCKETS,remember-sockets) \
+    $(call PASTE,RESTART_SOCKETS,restart-sockets)
+snippets:
 	mkdir -p build
-	sed '1,/^$$/d' packaging/forget-runs.sh >build/forget-runs
+	for name in forget-runs refuse-account remember-sockets restart-sockets; do \
+	    sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
 
-deb: forget-runs
+deb: snippets
 	rm -rf build/deb
 	mkdir -p $(DEB) dist
 	cp -r $(SOURCE) packaging/debian $(DEB)/
-	for file in changelog puppet-twitch.prerm; do \
+	for file in changelog puppet-twitch.preinst puppet-twitch.postinst puppet-twitch.prerm; do \
 	    sed $(FILL) -e "s/@DATE@/$$(LC_ALL=C date -R -r NEWS.md)/" \
 	        packaging/debian/$$file.in >$(DEB)/debian/$$file && rm $(DEB)/debian/$$file.in || exit 1; done
 	cd $(DEB) && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/puppet-twitch_$(VERSION)_all.deb dist/
 
 # Any system with rpmbuild can build it; --nodeps, because only EL has the build requirements as rpms.
-rpm: forget-runs
+rpm: snippets
 	rm -rf build/rpm
 	mkdir -p build/rpm/$(NAME) dist
 	cp -r $(SOURCE) build/rpm/$(NAME)/

@@ -46,6 +46,7 @@ GRANTS_ALLOWED = "any of: " + " ".join(
 CALLER = re.compile(r"token:[A-Za-z0-9_.*-]{1,64}|cert:[a-z0-9_.*-]{1,253}")
 
 ANONYMOUS_GRANTS = ("trigger", "status")
+MAPPED_PREFIX = 96  # ::ffff:0:0/96 holds the IPv4 addresses (RFC 4291 section 2.5.5.2)
 EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 # For anonymous callers only: a run that is wanted within ten seconds after the last one is either a loop
@@ -143,7 +144,7 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
         try:
             if "%" in word:  # ipaddress accepts an interface, and ignores it in comparisons
                 raise ValueError(f"{word!r} names an interface")
-            networks.append(ipaddress.ip_network(word))
+            networks.append(_unmapped(ipaddress.ip_network(word)))
         except ValueError as error:
             raise ConfigError(
                 f"{where}: {error}; allowed: addresses and networks like 192.0.2.7 10.0.0.0/8 ::1"
@@ -151,6 +152,17 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
     if not networks:
         raise ConfigError(f"{where}: empty; to refuse everybody, stop puppet-twitch.socket")
     return tuple(networks)
+
+
+def _unmapped(network: Network) -> Network:
+    """Return the IPv4 network for one of mapped addresses, ::ffff:10.0.0.0/104 for instance.
+
+    An IPv4 client is compared as IPv4, on a dual-stack socket as well (access.normalise).
+    """
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < MAPPED_PREFIX:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - MAPPED_PREFIX))
 
 
 def _grants(where: str, value: str) -> tuple[str, ...]:

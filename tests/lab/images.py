@@ -43,6 +43,14 @@ QUIET = (
     ' then systemctl --root="$1" --quiet disable $unit.service; fi; done',
 )
 
+# needrestart and its dependencies, and a library that Puppet maps: for tests that install them during a run.
+# Not installed in the image, because needrestart would look at every package that other tests install.
+PACKAGES = (
+    'export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; mkdir "$1/root/packages"; cd "$1/root/packages";'
+    " apt-get install --yes --download-only needrestart >&2; mv ../../var/cache/apt/archives/*.deb .;"
+    " apt-get download libyaml-0-2 >&2",
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -61,8 +69,8 @@ class Recipe:
 
 RECIPES = {
     "debian11": Recipe("bullseye", (*BASE, "python3-pytest", "python3-hypothesis")),
-    "debian12": Recipe("bookworm", (*BASE, "puppet-agent")),
-    "debian13": Recipe("trixie", (*BASE, "puppet-agent")),
+    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES),
+    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES),
     # With the peer that `make bench` measures beside us.
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
     "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),

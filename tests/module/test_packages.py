@@ -93,6 +93,29 @@ def test_packages_reset_the_failed_units_of_runs_on_removal() -> None:
         assert f"systemd {script}\n" in with_flags
 
 
+@pytest.mark.parametrize(
+    ("snippet", "scripts"),
+    [
+        pytest.param("refuse-account", ("preinst", "preinstall"), id="refuse-account"),
+        pytest.param("remember-sockets", ("preinst", "preinstall"), id="remember-sockets"),
+        pytest.param("restart-sockets", ("postinst", "postinstall"), id="restart-sockets"),
+    ],
+)
+def test_both_packages_have_the_lines_of_a_snippet(snippet: str, scripts: tuple[str, str]) -> None:
+    lines = (REPOSITORY / f"packaging/{snippet}.sh").read_text().partition("\n\n")[2]
+    assert lines in run("dpkg-deb", "--info", DEB, scripts[0])
+    of_rpm = run("rpm", "-qp", "--scripts", RPM).partition(f"{scripts[1]} scriptlet")[2]
+    assert lines in of_rpm.partition(" scriptlet ")[0]
+    for shell in ("dash", "bash"):
+        run(shell, "-n", REPOSITORY / f"packaging/{snippet}.sh")
+
+
+def test_both_packages_configure_needrestart() -> None:
+    path = "/etc/needrestart/conf.d/puppet-twitch.conf"
+    assert path in run("dpkg-deb", "--info", DEB, "conffiles").splitlines()
+    assert path in run("rpm", "-qpc", RPM).splitlines()
+
+
 def test_wheel_has_every_python_module() -> None:
     with zipfile.ZipFile(DIST / f"puppet_twitch-{twitch.__version__}-py3-none-any.whl") as wheel:
         names = wheel.namelist()

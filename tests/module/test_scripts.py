@@ -125,3 +125,72 @@ def test_failed_socket_restart_records_nothing(shell: Shell, tmp_path: Path, com
     state = {"TWITCH_SETTINGS": "abc", "TWITCH_STATE_DIRECTORY": str(tmp_path / "state")}
     assert shell.run("restart_socket", f"systemctl {command}", **state) == 8
     assert not (tmp_path / "state").exists()
+
+
+def test_listener_stop_records_its_settings(shell: Shell, tmp_path: Path) -> None:
+    state = {"TWITCH_SETTINGS": "abc", "TWITCH_STATE_DIRECTORY": str(tmp_path / "state")}
+    assert shell.run("stop_listener", "systemctl reset-failed", **state) == 0
+    stop = "systemctl stop puppet-twitch[.@]*service"
+    reset = "systemctl reset-failed puppet-twitch.service"
+    assert shell.calls == ["systemctl daemon-reload", stop, reset]  # and no socket
+    assert (tmp_path / "state/listener").read_text() == "abc\n"
+
+
+@pytest.mark.parametrize("command", ["daemon-reload", "stop"])
+def test_failed_listener_stop_records_nothing(shell: Shell, tmp_path: Path, command: str) -> None:
+    state = {"TWITCH_SETTINGS": "abc", "TWITCH_STATE_DIRECTORY": str(tmp_path / "state")}
+    assert shell.run("stop_listener", f"systemctl {command}", **state) == 8
+    assert not (tmp_path / "state").exists()
+
+
+# ---- accounts of somebody else, which both the module and the packages refuse
+
+SCRIPT_OF_PACKAGES = SCRIPTS.parents[2] / "packaging" / "refuse-account.sh"
+OURS = "twitch:x:990:990:Puppet Twitch listener:/:/usr/sbin/nologin"
+GETENT = """\
+#!/bin/sh
+case $1 in
+passwd) line=$PASSWD ;;
+group) line=$GROUP ;;
+esac
+test -z "$line" || echo "$line"
+test -n "$line"
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [SCRIPTS / "refuse_account.sh", SCRIPT_OF_PACKAGES], ids=["module", "packages"]
+)
+@pytest.mark.parametrize(
+    ("passwd", "group", "status"),
+    [
+        pytest.param("", "", 0, id="nobody"),
+        pytest.param(OURS, "twitch:x:990:", 0, id="ours"),
+        pytest.param(OURS, "twitch:x:990:twitch", 0, id="ours-as-a-member"),
+        pytest.param("twitch:x:70000:5:made by LDAP:/srv:/sbin/nologin", "", 0, id="site"),
+        pytest.param("twitch:*:990:990::/:/bin/false", "", 0, id="false"),
+        pytest.param("twitch:x:1000:1000:Tess:/home/twitch:/bin/bash", "twitch:x:1000:", 1, id="person"),
+        pytest.param("twitch:x:990:990::/:/bin/sh", "", 1, id="system-user-with-a-shell"),
+        pytest.param("twitch:x:990:990::/:", "", 1, id="no-shell-is-sh"),
+        pytest.param("twitch:x:990:990::/:/opt/nologin/bash", "", 1, id="directory-called-nologin"),
+        pytest.param(OURS, "twitch:x:990:alice", 1, id="member"),
+        pytest.param(OURS, "twitch:x:990:twitch,alice", 1, id="another-member"),
+        pytest.param("", "twitch:x:990:alice", 1, id="group-without-the-user"),
+    ],
+)
+def test_account_of_somebody_else_is_refused(
+    shell: Shell, script: Path, passwd: str, group: str, status: int
+) -> None:
+    (shell.directory / "getent").write_text(GETENT)
+    result = subprocess.run(
+        [*shell.argv, script.read_text()],
+        env={
+            "PATH": f"{shell.directory}:/usr/bin:/bin",
+            **{"PASSWD": passwd, "GROUP": group, "TWITCH_USER": "twitch", "TWITCH_GROUP": "twitch"},
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert result.returncode == status, result.stdout
+    assert (result.stdout != "") == (status == 1)

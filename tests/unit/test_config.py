@@ -36,6 +36,10 @@ GOOD: dict[str, tuple[str, Config]] = {
         "[access]\nfrom = 10.0.0.0/8 192.0.2.7 ::1",
         Config(networks=networks("10.0.0.0/8", "192.0.2.7/32", "::1/128")),
     ),
+    "from-mapped": (
+        "[access]\nfrom = ::ffff:10.0.0.0/104 ::FFFF:192.0.2.7 ::ffff:0:0/96 ::/0 ::ffff:0:0:0/96",
+        Config(networks=networks("10.0.0.0/8", "192.0.2.7/32", "0.0.0.0/0", "::/0", "::ffff:0:0:0/96")),
+    ),
     "from-on-lines": (
         "[access]\nfrom =\n  10.0.0.0/8\n  ::1\n",
         Config(networks=networks("10.0.0.0/8", "::1")),

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from twitch.listener import activation
+
 UNITS = Path(__file__).resolve().parents[2] / "units"
 SOCKETS = sorted(UNITS.glob("*.socket"))
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -102,6 +104,26 @@ def test_a_run_outlives_everything_but_itself() -> None:
     # A run that did not want to be cut short by systemd must not be: Puppet has its own limit.
     assert "RuntimeMaxSec" not in unit["Service"]
     assert not {"Requires", "BindsTo", "PartOf"} & set(unit["Unit"])
+
+
+@pytest.mark.parametrize("unit", [*SOCKETS, *SERVICES], ids=name)
+def test_isolating_a_target_stops_no_unit(unit: Path) -> None:
+    assert read(unit)["Unit"]["IgnoreOnIsolate"] == ["yes"]
+
+
+@pytest.mark.parametrize("unit", [unit for unit in SERVICES if "@" in unit.name], ids=name)
+def test_instances_refuse_a_restart_and_not_a_stop(unit: Path) -> None:
+    # A restart would start an instance without a connection; a stop is how an operator ends a run.
+    assert read(unit)["Unit"]["RefuseManualStart"] == ["yes"]
+    assert "RefuseManualStop" not in read(unit)["Unit"]
+
+
+def test_sockets_of_the_foreground_have_the_options_of_the_unit() -> None:
+    unit = read(UNITS / "puppet-twitch.socket")["Socket"]
+    directives = ("KeepAlive", "KeepAliveTimeSec", "KeepAliveIntervalSec", "KeepAliveProbes")
+    values = [unit[directive][0] for directive in (*directives, "ReceiveBuffer", "SendBuffer")]
+    assert values == ["yes", "15", "15", "8", "32K", "64K"]
+    assert [value for _, _, value in activation.OPTIONS] == [1, 15, 15, 8, 32 * 1024, 64 * 1024]
 
 
 def test_only_root_and_the_listener_reach_the_run_socket() -> None:

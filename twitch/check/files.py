@@ -29,7 +29,7 @@ PACKAGED = Account()
 
 
 def user(account: Account) -> Iterator[Finding]:
-    """Report whether the listener's user and group exist, and whether the user has a login shell."""
+    """Report whether the listener's user and group exist, and whether they are the listener's alone."""
     try:
         entry = pwd.getpwnam(account.user)
     except KeyError:
@@ -39,13 +39,26 @@ def user(account: Account) -> Iterator[Finding]:
         yield Finding(FAULT, f"user {account.user} does not exist", fix)
         return
     try:
-        grp.getgrnam(account.group)
+        members = grp.getgrnam(account.group).gr_mem
     except KeyError:
         fix = "systemd-sysusers" if account.group == PACKAGED.group else f"groupadd --system {account.group}"
         yield Finding(FAULT, f"group {account.group} does not exist", fix)
-    if entry.pw_shell.rpartition("/")[2] not in ("nologin", "false", ""):
-        text = f"user {account.user} has the login shell {entry.pw_shell}, which the listener does not need"
-        yield Finding(NOTE, text, f"usermod -s /usr/sbin/nologin {account.user}")
+        members = []
+    shell = entry.pw_shell or "/bin/sh"  # passwd(5)
+    if shell.rpartition("/")[2] not in ("nologin", "false"):
+        text = (
+            f"user {account.user} (uid {entry.pw_uid}) can log in with the shell {shell}, "
+            "and trigger runs as any caller"
+        )
+        fix = (
+            f"usermod -s /usr/sbin/nologin {account.user}; if it is a person's account, give the listener "
+            "another user (puppet-twitch.service(8))"
+        )
+        yield Finding(FAULT, text, fix)
+    others = [name for name in members if name != account.user]
+    if others:
+        text = f"group {account.group} has other members, who can read all runs: {', '.join(others)}"
+        yield Finding(NOTE, text, "; ".join(f"gpasswd -d {name} {account.group}" for name in others))
     yield Finding(GOOD, f"user {account.user} exists")
 
 

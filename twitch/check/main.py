@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from twitch import texts
 from twitch.arguments import Parser
-from twitch.check import agent, callers, certificates, files, systemd, token_file, units
+from twitch.check import agent, callers, certificates, drop_ins, files, port, systemd, token_file, units
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import CONFIG_FILE, Config
 
@@ -53,7 +53,9 @@ def _findings() -> Iterator[Finding]:
     config = yield from files.configuration(account)
     tokens = (yield from token_file.check(account)) if as_root else None
     yield from units.check(account)
+    yield from drop_ins.check()
     if as_root:
+        yield from port.check()
         yield from agent.check(config or Config())
     if config is None:  # reporting the defaults would name grants that nobody has written
         return

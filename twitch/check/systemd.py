@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import subprocess
@@ -48,6 +49,30 @@ def credentials(unit: str) -> dict[str, str]:
 def show(unit: str, name: str) -> str:
     """Return a property of a unit as `systemctl show` prints it, or "" if it has no value."""
     return output(["systemctl", "show", "-P", name, _loadable(unit)]) or ""
+
+
+def complaints(unit: str) -> list[str]:
+    """Return the last texts, three at most, with which systemd has logged failures of a unit in this hour.
+
+    A template has those of its instances.
+    """
+    name = unit.replace("@.", "@*.")
+    entries = output(
+        [
+            *("journalctl", "--quiet", "--boot", "--since=-1h", "--output=json", "--lines=30"),
+            *(f"--unit={name}", "--grep=: (Failed (at step|to) |Main process exited, )"),
+        ]
+    )
+    texts: list[str] = []
+    for line in (entries or "").splitlines():
+        message = json.loads(line).get("MESSAGE")
+        unit_name, _, text = message.partition(": ") if isinstance(message, str) else ("", "", "")
+        # A line of Puppet's may look the same, and does not begin with the name of the unit.
+        if fnmatch.fnmatchcase(unit_name, name):
+            if text in texts:
+                texts.remove(text)
+            texts.append(text)
+    return texts[-3:]
 
 
 def output(command: Sequence[str], stdin: str = "") -> Optional[str]:

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 
 from twitch.check import files, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
-from twitch.check.systemd import LISTENER, RUN, RUN_SOCKET, SERVICES, SOCKET, SOCKETS, Account
+from twitch.check.systemd import (
+    LISTENER,
+    LISTENER_INSTANCE,
+    RUN,
+    RUN_SOCKET,
+    SERVICES,
+    SOCKET,
+    SOCKETS,
+    Account,
+)
 from twitch.config import Config
 from twitch.messages import RUN_SOCKET as RUN_SOCKET_FILE
 
@@ -71,6 +80,7 @@ def _sockets() -> Iterator[Finding]:
             yield Finding(GOOD, f"{unit} is {systemd.show(unit, 'SubState')}: {systemd.show(unit, 'Listen')}")
         else:
             text = f"{unit} does not listen (ActiveState={state}, Result={systemd.show(unit, 'Result')})"
+            text += _in_systemd_words(unit)
             yield Finding(FAULT, text, f"systemctl restart {unit}; journalctl -u {unit}")
     if systemd.show(SOCKET, "UnitFileState") not in ("enabled", "enabled-runtime"):
         yield Finding(NOTE, f"{SOCKET} does not start at boot", f"systemctl enable {SOCKET}")
@@ -80,8 +90,21 @@ def _last_start() -> Iterator[Finding]:
     listener = systemd.listener()
     result = systemd.show(listener, "Result")
     if result != "success":
-        text = f"{listener} failed (Result={result}); a file that tls.conf names may be missing"
-        yield Finding(FAULT, text, f"journalctl -u {LISTENER}")
+        text = f"{listener} failed (Result={result})" + _in_systemd_words(listener)
+        yield Finding(FAULT, text, f"fix that cause; journalctl -u {LISTENER} has all lines")
+    # systemd forgets an instance that has failed, so only the journal knows. A run that Puppet ends with an
+    # error is no failure of its unit to start.
+    for template in (LISTENER_INSTANCE, RUN):
+        complaints = [text for text in systemd.complaints(template) if text.startswith("Failed ")]
+        if complaints:
+            text = f"{template} could not start in the last hour; systemd says: {'; '.join(complaints)}"
+            instances = template.replace("@.", "@*.")
+            yield Finding(NOTE, text, f"fix that cause; journalctl -u '{instances}' has all lines")
+
+
+def _in_systemd_words(unit: str) -> str:
+    complaints = systemd.complaints(unit)
+    return f"; systemd says: {'; '.join(complaints)}" if complaints else ""
 
 
 def _stale() -> Iterator[Finding]:

@@ -11,6 +11,16 @@ from typing import NamedTuple, Optional
 from twitch.errors import UsageError
 from twitch.identity import USER
 
+# As in puppet-twitch.socket, which gives the reasons. Accepted connections inherit the options.
+OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 8),
+    (socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024),
+)
+
 
 class Inherited(NamedTuple):
     """Sockets to accept from (Accept=no), or one connection to serve (Accept=yes)."""
@@ -68,6 +78,8 @@ def opened(address: str, port: int) -> Inherited:
         reason = str(error.strerror).partition(" (while")[0]  # Python repeats the address after it
         raise UsageError(f"cannot listen on {address} port {port}: {reason}{hint}") from error
     listening.setblocking(False)
+    for level, option, value in OPTIONS:
+        listening.setsockopt(level, option, value)
     return Inherited((listening,), None)
 
 
@@ -78,6 +90,7 @@ def leave_root() -> None:
     """
     if os.geteuid() != 0:
         return
+    _leave_terminal()
     try:
         user = pwd.getpwnam(USER)
     except KeyError as error:
@@ -86,3 +99,47 @@ def leave_root() -> None:
     os.setgroups([])
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
+
+
+def _leave_terminal() -> None:
+    """Keep root's terminal for output only, so that the listener's user cannot type into root's shell.
+
+    A process can put input into its controlling terminal (TIOCSTI in ioctl_tty(2)), and read what root types
+    through any descriptor that is open for reading. Ctrl-C goes on working: it reaches the process group.
+    """
+    import fcntl
+    import termios
+
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        terminal = None  # as under systemd
+    if terminal is not None:
+        if os.getsid(0) == os.getpid():
+            # The leader of a session would take the terminal from everybody in it, and SIGINT with it.
+            _continue_in_child()
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+        os.close(terminal)
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if not os.isatty(descriptor):
+            continue
+        if descriptor in (1, 2):
+            replacement = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NOCTTY)
+        else:
+            replacement = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(replacement, descriptor, inheritable=descriptor <= 2)
+        os.close(replacement)
+
+
+def _continue_in_child() -> None:
+    """Return in a child process; the parent waits for it, passes SIGTERM on, and exits as it does."""
+    import signal
+
+    child = os.fork()
+    if child == 0:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)

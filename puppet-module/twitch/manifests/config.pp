@@ -23,6 +23,14 @@ class twitch::config {
     $where = "twitch::allowed_addresses: ${unclear_networks.join(', ')}"
     fail("${where}: bits beyond the length of the network; give its first address, or the address alone")
   }
+  # An IPv4 client is compared as IPv4, so systemd's filter of these would keep everybody out.
+  $mapped_networks = $twitch::allowed_addresses.filter |$network| {
+    $network =~ /\A(?i:::|(0{1,4}:){5})(?i:ffff):\h{1,4}:\h{1,4}(\/|\z)/
+  }
+  unless $mapped_networks.empty {
+    $where = "twitch::allowed_addresses: ${mapped_networks.join(', ')}"
+    fail("${where}: IPv4 written as IPv6; write the IPv4 address or network")
+  }
   $sections.each |$section, $settings| {
     $repeated_keys = $settings.keys.filter |$key| { $key in $twitch::config.get($section, {}) }
     unless $repeated_keys.empty {

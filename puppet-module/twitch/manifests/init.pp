@@ -77,6 +77,10 @@
 # @param run_timeout
 #   The time after which systemd ends a run, in seconds or with a unit: `90min`. The time in the queue
 #   counts: read "Runs" in README.md first. By default only Puppet's own `runtimeout` applies.
+# @param run_settings
+#   Directives of systemd for the unit of the runs, section `[Service]`. Use it for what your site has
+#   set for `puppet.service`: `{ 'Environment' => 'http_proxy=http://proxy:3128', 'UMask' => '0027' }`.
+#   Hiera merges the directives of all levels.
 # @param config
 #   Settings of `puppet-twitch.conf` that have no parameter, by section: `cooldown` and
 #   `plaintext_tokens` in `access`, `command` and `manifest` in `puppet`. Hiera merges all levels
@@ -91,6 +95,9 @@
 #   A package file, for sites without a repository: a path on the node, or a URL that begins with
 #   `puppet:`, `http:` or `https:`. Set `package_ensure` to the version of the file, so that a newer
 #   file is installed. `latest` is refused, because there is nothing to compare a file with.
+# @param package_sha256
+#   The SHA-256 of the package file that is fetched from a URL, in hexadecimal. Required with `http:`,
+#   because anyone on the way could replace the file, and its scripts run as root.
 # @param package_provider
 #   The provider of the package resource; by default the usual one of the system.
 # @param purge_gem
@@ -112,11 +119,13 @@ class twitch (
   Twitch::Tokens $tokens = {},
   Optional[Twitch::Tls] $tls = undef,
   Optional[Twitch::Timespan] $run_timeout = undef,
+  Twitch::RunSettings $run_settings = {},
   Twitch::Config $config = {},
   Boolean $manage_package = true,
   String[1] $package_name = 'puppet-twitch',
   Pattern[/\A(installed|present|latest|[<>=\d].*)\z/] $package_ensure = 'installed',
   Optional[Twitch::PackageSource] $package_source = undef,
+  Optional[Pattern[/\A\h{64}\z/]] $package_sha256 = undef,
   Optional[String[1]] $package_provider = undef,
   Boolean $purge_gem = false,
 ) {

@@ -1,10 +1,17 @@
-# @summary Install the package. Its own scripts restart the sockets after an upgrade, so nothing here does.
+# @summary Install the package. After an upgrade, its own scripts restart what has changed.
 # @api private
 class twitch::install {
   if $twitch::manage_package {
     if $twitch::package_source and $twitch::package_ensure == 'latest' {
       $reason = 'a file has one version; give that'
       fail("twitch::package_ensure: latest does not go with package_source: ${reason}")
+    }
+    if $twitch::package_source =~ Pattern[/\Ahttp:/] and !$twitch::package_sha256 {
+      $reason = 'anyone on the way could replace the file, and its scripts run as root'
+      fail("twitch::package_source: http: needs package_sha256: ${reason}; or use https: or puppet:")
+    }
+    if $twitch::package_sha256 and $twitch::package_source !~ Pattern[/\A\w+:/] {
+      fail('twitch::package_sha256: only for a package_source that is a URL')
     }
 
     $package_file = $twitch::package_source ? {
@@ -14,6 +21,10 @@ class twitch::install {
       /\.([a-z]+)\z/ => "/var/cache/puppet-twitch/${twitch::package_name}.${1}",
     }
     if $package_file != $twitch::package_source {
+      $checksum = $twitch::package_sha256 ? {
+        undef   => {},
+        default => { 'checksum' => 'sha256', 'checksum_value' => $twitch::package_sha256.downcase },
+      }
       file {
         default:
           owner => 'root',
@@ -28,6 +39,7 @@ class twitch::install {
           mode   => '0644',
           source => $twitch::package_source,
           before => Package[$twitch::package_name],
+          *      => $checksum,
           ;
       }
     }

@@ -1,4 +1,4 @@
-# @summary Enable and start the two sockets, and restart the listener's socket if its settings have changed.
+# @summary Enable and start the two sockets; after a change of settings, restart the socket or stop the listener.
 # @api private
 class twitch::service {
   service { 'puppet-twitch-run.socket':
@@ -6,20 +6,30 @@ class twitch::service {
     enable => true,
   }
 
-  # The settings with which the socket was last started are recorded on the node and compared here. A
+  # The settings with which socket and listener were last started are recorded on the node and compared here. A
   # notification would be lost for good in a run that ends between the drop-in and this resource, and the next
-  # daemon-reload, for whatever reason, would close the port. The files for TLS are part of the settings,
-  # because the listener gets them when it starts, and the exec stops it together with its socket.
-  $settings = sha256(($twitch::units::socket_settings + $twitch::units::listener_settings).join("\n"))
+  # daemon-reload, for whatever reason, would close the port. Only a change of the socket's own settings
+  # closes the port for a moment, in which any user of the node can bind it.
+  $socket_settings = sha256($twitch::units::socket_settings.join("\n"))
+  $listener_settings = sha256($twitch::units::listener_settings.join("\n"))
   $state_directory = '/var/lib/puppet-twitch'
+
+  Exec {
+    path     => ['/usr/bin', '/bin'],
+    provider => 'shell',
+  }
 
   exec { 'twitch: start the socket with its settings':
     command     => file('twitch/restart_socket.sh'),
-    environment => ["TWITCH_SETTINGS=${settings}", "TWITCH_STATE_DIRECTORY=${state_directory}"],
-    unless      => "grep -qx ${settings} ${state_directory}/socket",
-    path        => ['/usr/bin', '/bin'],
-    provider    => 'shell',
+    environment => ["TWITCH_SETTINGS=${socket_settings}", "TWITCH_STATE_DIRECTORY=${state_directory}"],
+    unless      => "grep -qx ${socket_settings} ${state_directory}/socket",
     require     => Service['puppet-twitch-run.socket'],
+  }
+  # The files for TLS are part of these settings, because the listener gets them when it starts.
+  -> exec { 'twitch: let the listener start with its settings':
+    command     => file('twitch/stop_listener.sh'),
+    environment => ["TWITCH_SETTINGS=${listener_settings}", "TWITCH_STATE_DIRECTORY=${state_directory}"],
+    unless      => "grep -qx ${listener_settings} ${state_directory}/listener",
   }
   -> service { 'puppet-twitch.socket':
     ensure => running,

@@ -60,7 +60,11 @@ class twitch::units {
     default => ["RuntimeMaxSec=${twitch::run_timeout}"],
   }
 
-  # The drop-ins notify nothing. twitch::service compares the settings of the listener's socket itself. A run
+  $run_settings = $twitch::run_settings.map |$name, $values| {
+    [$values].flatten.map |$value| { "${name}=${value}" }
+  }.flatten
+
+  # The drop-ins notify nothing. twitch::service compares the settings of the listener and its socket itself. A run
   # must not be ended, because it may be the run that applies this. Templates need no daemon-reload, because
   # systemd reads their drop-ins for each new instance.
   twitch::drop_in {
@@ -79,7 +83,7 @@ class twitch::units {
       lines   => $run_socket_group,
       ;
     'puppet-twitch-run@.service':
-      lines => $handler_environment + $time_limit,
+      lines => $handler_environment + $time_limit + $run_settings,
       ;
   }
 

@@ -1,6 +1,19 @@
 # @summary Create the listener's user and group as the package would, with the numbers that are asked for.
 # @api private
 class twitch::user {
+  # Before anything is changed. The gem's user may log in, and is taken over; with `manage_user => false` the
+  # site answers for the account, and the package's own script for one called twitch.
+  if $twitch::manage_user and !$twitch::purge_gem {
+    exec { 'twitch: refuse the account of somebody else':
+      command     => file('twitch/refuse_account.sh'),
+      environment => ["TWITCH_USER=${twitch::user}", "TWITCH_GROUP=${twitch::group}"],
+      unless      => file('twitch/refuse_account.sh'),
+      path        => ['/usr/bin', '/bin'],
+      provider    => 'shell',
+      before      => Exec['twitch: change user and group, without a listener'],
+    }
+  }
+
   if $twitch::manage_user {
     $numbers = { 'TWITCH_UID' => $twitch::uid, 'TWITCH_GID' => $twitch::gid }.filter |$name, $number| {
       $number =~ NotUndef

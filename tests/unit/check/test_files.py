@@ -39,10 +39,10 @@ def file(root: None, tmp_path: Path) -> Path:
 
 
 def test_a_missing_group_is_a_fault() -> None:
-    findings = list(files.user(Account("root", "no-such-group")))
+    findings = list(files.user(Account("daemon", "no-such-group")))
     fix = "groupadd --system no-such-group"
     assert of_level(findings, FAULT) == [Finding(FAULT, "group no-such-group does not exist", fix)]
-    assert texts(findings, GOOD) == ["user root exists"]
+    assert texts(findings, GOOD) == ["user daemon exists"]
 
 
 def test_a_missing_user_is_a_fault() -> None:
@@ -64,11 +64,29 @@ def test_the_packaged_user_and_group_come_from_sysusers(monkeypatch: pytest.Monk
     assert list(files.user(Account())) == [Finding(FAULT, "user twitch does not exist", "systemd-sysusers")]
 
 
-def test_a_login_shell_is_noted() -> None:
-    (note,) = of_level(files.user(ROOT), NOTE)
-    shell = pwd.getpwnam("root").pw_shell
-    text = f"user root has the login shell {shell}, which the listener does not need"
-    assert note == Finding(NOTE, text, "usermod -s /usr/sbin/nologin root")
+@pytest.mark.parametrize(("shell", "shown"), [("/bin/bash", "/bin/bash"), ("", "/bin/sh")])
+def test_an_account_that_can_log_in_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, shell: str, shown: str
+) -> None:
+    entry = pwd.struct_passwd(("daemon", "x", 1, 1, "", "/", shell))
+    monkeypatch.setattr("pwd.getpwnam", lambda name: entry)
+    (fault,) = of_level(files.user(Account("daemon", "daemon")), FAULT)
+    assert fault.text == (
+        f"user daemon (uid 1) can log in with the shell {shown}, and trigger runs as any caller"
+    )
+    assert fault.fix.startswith("usermod -s /usr/sbin/nologin daemon; if it is a person's account, ")
+
+
+def test_other_members_of_the_group_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = grp.struct_group(("daemon", "x", 1, ["daemon", "alice", "bob"]))
+    monkeypatch.setattr("grp.getgrnam", lambda name: entry)
+    assert of_level(files.user(Account("daemon", "daemon")), NOTE) == [
+        Finding(
+            NOTE,
+            "group daemon has other members, who can read all runs: alice, bob",
+            "gpasswd -d alice daemon; gpasswd -d bob daemon",
+        )
+    ]
 
 
 # ---- permissions

@@ -8,7 +8,7 @@ from typing import Optional
 
 import pytest
 
-from twitch.check import agent, callers, certificates, files, main, systemd, token_file, units
+from twitch.check import agent, callers, certificates, drop_ins, files, main, port, systemd, token_file, units
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
 from twitch.config import Config
@@ -159,6 +159,8 @@ class Rooms:
         monkeypatch.setattr(files, "configuration", room("configuration"))
         monkeypatch.setattr(token_file, "check", room("tokens"))
         monkeypatch.setattr(units, "check", room("units"))
+        monkeypatch.setattr(drop_ins, "check", room("drop-ins"))
+        monkeypatch.setattr(port, "check", room("port"))
         monkeypatch.setattr(agent, "check", room("agent"))
         monkeypatch.setattr(certificates, "check", room("certificates"))
         monkeypatch.setattr(units, "filters", room("filters"))
@@ -174,8 +176,8 @@ def test_root_gets_all_findings_in_their_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rooms = Rooms(monkeypatch)
-    before_callers = ["user", "directory", "configuration", "tokens", "units", "agent", "certificates"]
-    assert rooms.printed(capsys) == [*before_callers, "filters", "callers"]
+    everywhere = ["user", "directory", "configuration", "tokens", "units", "drop-ins", "port", "agent"]
+    assert rooms.printed(capsys) == [*everywhere, "certificates", "filters", "callers"]
     assert rooms.arguments["user"] == (Account("a", "b"),)
     assert rooms.arguments["agent"] == (Rooms.config,)
     assert rooms.arguments["certificates"] == (Rooms.config, "puppet-twitch.service")
@@ -189,7 +191,7 @@ def test_without_root_the_first_finding_says_what_is_not_checked(
     rooms = Rooms(monkeypatch)
     note, *names = rooms.printed(capsys)
     assert note == "check does not run as root, so tokens, Puppet and certificates are not checked"
-    assert names == ["user", "directory", "configuration", "units", "filters", "callers"]
+    assert names == ["user", "directory", "configuration", "units", "drop-ins", "filters", "callers"]
     assert rooms.arguments["callers"] == (Rooms.config, None)
 
 
@@ -198,5 +200,6 @@ def test_an_invalid_configuration_leaves_out_grants_and_certificates(
 ) -> None:
     monkeypatch.setattr(Rooms, "config", None)
     rooms = Rooms(monkeypatch)
-    assert rooms.printed(capsys) == ["user", "directory", "configuration", "tokens", "units", "agent"]
+    everywhere = ["user", "directory", "configuration", "tokens", "units", "drop-ins", "port", "agent"]
+    assert rooms.printed(capsys) == everywhere
     assert rooms.arguments["agent"] == (Config(),)

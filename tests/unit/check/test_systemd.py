@@ -19,12 +19,15 @@ class FakeSystemd:
         self.commands: list[list[str]] = []
         self.properties: dict[tuple[str, str], str] = {}
         self.credentials = ""
+        self.journal: Optional[str] = ""
         monkeypatch.setattr(systemd, "output", self.output)
 
     def output(self, command: Sequence[str], stdin: str = "") -> Optional[str]:
         self.commands.append(list(command))
         if command[0] == "busctl":
             return self.credentials
+        if command[0] == "journalctl":
+            return self.journal
         return self.properties.get((command[-1], command[-2]))
 
 
@@ -77,3 +80,38 @@ def test_credentials_come_over_the_bus(fake: FakeSystemd) -> None:
     assert fake.commands[0][4] == path
     fake.credentials = ""
     assert systemd.credentials("puppet-twitch.service") == {}
+
+
+def entries(*messages: object) -> str:
+    return "\n".join(json.dumps({"MESSAGE": message}) for message in messages)
+
+
+def test_complaints_are_the_last_different_ones_of_the_unit(fake: FakeSystemd) -> None:
+    unit = "puppet-twitch.service"
+    fake.journal = entries(
+        f"{unit}: Failed to one",
+        f"{unit}: Failed to two",
+        f"{unit}: Failed to one",
+        "puppet-twitch.socket: Failed to be this unit",
+        "Error: Failed to be systemd's line",
+        [102, 111],  # a text that is not UTF-8
+        f"{unit}: Failed at step three",
+        f"{unit}: Main process exited, code=exited, status=226/NAMESPACE",
+    )
+    assert systemd.complaints(unit) == [
+        "Failed to one",
+        "Failed at step three",
+        "Main process exited, code=exited, status=226/NAMESPACE",
+    ]
+    assert "--unit=puppet-twitch.service" in fake.commands[-1]
+
+
+def test_complaints_of_a_template_are_those_of_its_instances(fake: FakeSystemd) -> None:
+    fake.journal = entries("puppet-twitch-run@1-2-0.service: Failed to one")
+    assert systemd.complaints("puppet-twitch-run@.service") == ["Failed to one"]
+    assert "--unit=puppet-twitch-run@*.service" in fake.commands[-1]
+
+
+def test_without_a_journal_there_are_no_complaints(fake: FakeSystemd) -> None:
+    fake.journal = None
+    assert systemd.complaints("puppet-twitch.service") == []

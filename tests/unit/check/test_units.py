@@ -39,7 +39,9 @@ class FakeUnits:
         }
         self.set("puppet-twitch-run@.service", Environment="PUPPET_TWITCH_USER=root PUPPET_TWITCH_GROUP=root")
         monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
+        self.complaints: dict[str, list[str]] = {}
         monkeypatch.setattr(systemd, "output", self.output)
+        monkeypatch.setattr(systemd, "complaints", lambda unit: self.complaints.get(unit, []))
         monkeypatch.setattr(units, "RUN_SOCKET_FILE", os.fspath(run_socket))
 
     def set(self, unit: str, **properties: str) -> None:
@@ -95,12 +97,36 @@ def test_a_socket_that_does_not_listen_is_a_fault(fake: FakeUnits) -> None:
     text = "puppet-twitch.socket does not listen (ActiveState=failed, Result=trigger-limit-hit)"
     fix = "systemctl restart puppet-twitch.socket; journalctl -u puppet-twitch.socket"
     assert faults(fake) == [Finding(FAULT, text, fix)]
+    fake.complaints["puppet-twitch.socket"] = ["Failed to listen on sockets: Address already in use"]
+    text += "; systemd says: Failed to listen on sockets: Address already in use"
+    assert faults(fake) == [Finding(FAULT, text, fix)]
 
 
 def test_a_listener_that_failed_is_a_fault(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.service", Result="exit-code")
-    text = "puppet-twitch.service failed (Result=exit-code); a file that tls.conf names may be missing"
-    assert faults(fake) == [Finding(FAULT, text, "journalctl -u puppet-twitch.service")]
+    fix = "fix that cause; journalctl -u puppet-twitch.service has all lines"
+    assert faults(fake) == [Finding(FAULT, "puppet-twitch.service failed (Result=exit-code)", fix)]
+    fake.complaints["puppet-twitch.service"] = [
+        "Failed to set up mount namespacing: No such file",
+        "Failed at X",
+    ]
+    text = (
+        "puppet-twitch.service failed (Result=exit-code); systemd says: "
+        "Failed to set up mount namespacing: No such file; Failed at X"
+    )
+    assert faults(fake) == [Finding(FAULT, text, fix)]
+
+
+def test_a_run_that_could_not_start_is_noted(fake: FakeUnits) -> None:
+    # Puppet's own failures are no failures to start.
+    exited = "Main process exited, code=exited, status=1/FAILURE"
+    fake.complaints["puppet-twitch-run@.service"] = ["Failed to load environment files: No such file", exited]
+    text = (
+        "puppet-twitch-run@.service could not start in the last hour; systemd says: "
+        "Failed to load environment files: No such file"
+    )
+    fix = "fix that cause; journalctl -u 'puppet-twitch-run@*.service' has all lines"
+    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix)]
 
 
 def test_a_socket_that_does_not_start_at_boot_is_noted(fake: FakeUnits) -> None:

@@ -59,6 +59,12 @@ describe 'twitch' do
     it { is_expected.to compile.and_raise_error(%r{allowed_addresses: 10\.0\.0\.1/8, 2001:db8:8000::/32: bits beyond}) }
   end
 
+  context 'with IPv4 networks that are written as IPv6' do
+    let(:params) { { allowed_addresses: ['::FFFF:a00:0/104', '0:0:0:0:0:ffff:c000:201', '::ffff:0:0:0/96', '::/0'] } }
+
+    it { is_expected.to compile.and_raise_error(/: ::FFFF:a00:0\/104, 0:0:0:0:0:ffff:c000:201: IPv4 written as IPv6/) }
+  end
+
   # A level nearer to the node can take away the grants of a higher level.
   context 'with Hiera levels' do
     let(:facts) { { level: 'site' } }

@@ -134,6 +134,46 @@ describe 'twitch' do
     end
   end
 
+  context 'with a package over http' do
+    let(:params) { { package_source: 'http://mirror/puppet-twitch.deb' } }
+
+    it { is_expected.to compile.and_raise_error(/http: needs package_sha256/) }
+
+    context 'with package_sha256' do
+      let(:params) { super().merge(package_sha256: 'AB' * 32) }
+
+      it 'is fetched, and is refused if it is another file' do
+        is_expected.to contain_file('/var/cache/puppet-twitch/puppet-twitch.deb')
+          .with(source: 'http://mirror/puppet-twitch.deb', checksum: 'sha256', checksum_value: 'ab' * 32)
+      end
+    end
+  end
+
+  context 'with package_sha256 and a file on the node' do
+    let(:params) { { package_source: '/srv/puppet-twitch.deb', package_sha256: 'ab' * 32 } }
+
+    it { is_expected.to compile.and_raise_error(/package_sha256: only for a package_source that is a URL/) }
+  end
+
+  context 'with manage_user' do
+    let(:params) { { user: 'svc', group: 'services' } }
+
+    it 'refuses an account that can log in before it changes anything' do
+      is_expected.to contain_exec('twitch: refuse the account of somebody else').with(
+        command: script('refuse_account'), unless: script('refuse_account'), provider: 'shell',
+        environment: %w[TWITCH_USER=svc TWITCH_GROUP=services]
+      ).that_comes_before(['Exec[twitch: change user and group, without a listener]', 'User[svc]', 'Group[services]'])
+    end
+  end
+
+  [{ manage_user: false }, { purge_gem: true }].each do |params|
+    context "with #{params}" do
+      let(:params) { params }
+
+      it { is_expected.not_to contain_exec('twitch: refuse the account of somebody else') }
+    end
+  end
+
   context 'with purge_gem' do
     let(:params) { { purge_gem: true } }
 

@@ -68,7 +68,37 @@ describe 'twitch' do
           settings('Service', *%w[cert:/c key:/k ca:/a crl:/r].map { |credential| "LoadCredential=#{credential}" })
         )
       end
-      is_expected.not_to contain_exec(restart).with_unless(unless_recorded)
+    end
+
+    it 'stops the listener if the files differ, and leaves the socket alone' do
+      lines = %w[cert:/c key:/k ca:/a crl:/r].map { |credential| "LoadCredential=#{credential}" }
+      is_expected.to contain_exec('twitch: let the listener start with its settings').with(
+        command: script('stop_listener'), provider: 'shell',
+        unless: "grep -qx #{digest(*lines)} /var/lib/puppet-twitch/listener",
+        environment: ["TWITCH_SETTINGS=#{digest(*lines)}", 'TWITCH_STATE_DIRECTORY=/var/lib/puppet-twitch']
+      )
+      is_expected.to contain_exec(restart).with_unless(unless_recorded)
+    end
+  end
+
+  context 'with run_settings' do
+    let(:params) do
+      { run_settings: { 'Environment' => ['http_proxy=http://proxy:3128', 'no_proxy=.example'], 'Nice' => 5 } }
+    end
+
+    it 'gives them to the runs' do
+      is_expected.to contain_file(drop_in('puppet-twitch-run@.service')).with_content(
+        settings('Service', 'Environment=http_proxy=http://proxy:3128', 'Environment=no_proxy=.example', 'Nice=5')
+      )
+    end
+  end
+
+  [{ 'ExecStart' => '/x' }, { 'RuntimeMaxSec' => 5 }, { 'User' => 'x' }, { 'nice' => 5 }, { 'Nice' => "5\nUser=x" }]
+    .each do |settings|
+    context "with run_settings #{settings}" do
+      let(:params) { { run_settings: settings } }
+
+      it { is_expected.to compile.and_raise_error(/run_settings/) }
     end
   end
 

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Remember the socket units before an upgrade replaces them; restart-sockets.sh compares.
+# The Makefile pastes these lines into the scripts of both packages, in place of @REMEMBER_SOCKETS@.
+
+sha256sum /usr/lib/systemd/system/puppet-twitch.socket /usr/lib/systemd/system/puppet-twitch-run.socket \
+    >/run/puppet-twitch.sha256 2>/dev/null || true

@@ -1,0 +1,16 @@
+#!/bin/sh
+# After an upgrade, restart only the sockets whose unit has changed, and let new code serve.
+# The Makefile pastes these lines into the scripts of both packages, in place of @RESTART_SOCKETS@.
+
+# While a socket restarts, any user of the node can bind the port, which is not a privileged one, and keep it.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || true
+    for socket in puppet-twitch-run.socket puppet-twitch.socket; do
+        if ! grep "/$socket\$" /run/puppet-twitch.sha256 2>/dev/null | sha256sum --check --status 2>/dev/null; then
+            systemctl try-restart $socket || true
+        fi
+    done
+    # The socket starts the next listener, with the new code. Waiting callers hear where to look.
+    systemctl --quiet stop puppet-twitch.service 2>/dev/null || true
+fi
+rm -f /run/puppet-twitch.sha256
