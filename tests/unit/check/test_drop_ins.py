@@ -91,10 +91,7 @@ def test_settings_of_the_daemon_that_runs_lack_are_noted(fake: FakeFiles) -> Non
     lines = ("EnvironmentFile=-/etc/default/puppet", "Environment=http_proxy=http://p:3128", "ExecStart=")
     path = fake.drop_in(PUPPET, "etc/puppet.service.d/site.conf", *lines, "LimitNOFILE=65536", "UMask=0027")
     fake.drop_in(RUN, "etc/puppet-twitch-run@.service.d/site.conf", "UMask=0027")
-    text = (
-        f"{path} gives {PUPPET} settings that {RUN} lacks: "
-        "Environment=http_proxy=… LimitNOFILE=65536"
-    )
+    text = f"{path} gives {PUPPET} settings that {RUN} lacks: Environment=http_proxy=… LimitNOFILE=65536"
     fix = f"systemctl edit {RUN}: add them in [Service]; with the Puppet module: twitch::run_settings"
     assert list(drop_ins.check()) == [Finding(NOTE, text, fix)]
 

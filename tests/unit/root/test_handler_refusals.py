@@ -238,9 +238,14 @@ def test_directory_of_another_user_is_refused_before_any_write(
 # ---- a configuration that is lost
 
 
+def dangle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("none")
+
+
 LOST: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
-    "dangling": lambda path: (path.unlink(), path.symlink_to("none")),
+    "dangling": dangle,
     "empty": lambda path: path.write_text(""),
     "whitespace": lambda path: path.write_text("\n\n"),
 }
