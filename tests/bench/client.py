@@ -10,7 +10,7 @@ TIMEOUT_S = 20.0
 
 
 class Timed(NamedTuple):
-    """An answer: its status (0 for none), the id of the run it speaks of, and when it all happened."""
+    """An answer: its status (0 for none), the id of its run, and its times."""
 
     status: int
     run: str
@@ -19,7 +19,7 @@ class Timed(NamedTuple):
 
 
 def ask(address: str, port: int, target: str) -> Timed:
-    """Ask once; TIMEOUT_S without an answer counts as just that, not as an error."""
+    """Ask once; no answer within TIMEOUT_S is a status of 0, not an error."""
     request = f"GET {target} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n".encode()
     began, start = time.time(), time.perf_counter()
     answer = b""

@@ -1,4 +1,4 @@
-"""A good request while a crowd that means no good holds connections: is it still answered, and when?"""
+"""How long a good request takes while a hostile crowd holds connections, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CROWD, GOOD = 1000, 40
 GAP_S = 0.1
 FLOOD = 200
 
-# The head without its end, and a body of which the most is missing.
+# A head without its end, and the first byte of a body.
 HEAD = b"GET /version HTTP/1.1\r\nHost: node\r\nX-Slow: "
 BODY = b"POST /puppet/twitch HTTP/1.1\r\nHost: node\r\nContent-Length: 10000\r\n\r\na"
 
 
 class Answers(NamedTuple):
-    """Of good requests under attack."""
+    """The answers to good requests during an attack."""
 
     ms: list[float]
     lost: float
@@ -34,21 +34,21 @@ def measure(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
     """Yield a row or two for each kind of crowd; the peer is attacked in the same way."""
     count = max(100, int(CROWD * scale))
     for what, attack in _attacks(crowd, count).items():
-        found: list[Answers] = []
+        both: list[Answers] = []
         for port in (nodes.PORT, nodes.PEER_PORT):
             nodes.stop_listener(node)
             with attack(node.address, port):
-                found.append(_good(node, port, max(5, int(GOOD * scale))))
+                both.append(_good(node, port, max(5, int(GOOD * scale))))
                 if port == nodes.PORT:
                     peak = nodes.memory_mib(node, "VmHWM")
-        ours, theirs = found
+        ours, theirs = both
         yield Row(f"{what}: a good request", "ms", ours.ms, Goal(200, "p95"), theirs.ms)
         yield Row(f"{what}: lost", "", [ours.lost], Goal(0), [theirs.lost])
         yield Row(f"{what}: peak resident", "MiB", [peak], Goal(40))
 
 
 def _good(node: Machine, port: int, count: int) -> Answers:
-    """Ask from the lab's own address, which is none of the crowd's."""
+    """Send good requests from the lab's own address, which is not in the crowd."""
     target = "/version" if port == nodes.PORT else "/hooks/nothing"
     answers = []
     for _ in range(count):
@@ -76,18 +76,18 @@ def _attacks(crowd: Netns, count: int) -> dict[str, Callable[[str, int], ExitSta
     }
 
 
-def _held(crowd: Netns, address: str, port: int, count: int, said: bytes) -> ExitStack:
-    """Connections from all the crowd's addresses, that say so much and then no more."""
+def _held(crowd: Netns, address: str, port: int, count: int, sent: bytes) -> ExitStack:
+    """Open connections from all the crowd's addresses, and send these bytes and no more."""
     held = ExitStack()
     for number in range(count):
         one = held.enter_context(crowd.open_socket())
         one.bind((crowd.addresses[number % len(crowd.addresses)], 0))
         one.setblocking(False)
         one.connect_ex((address, port))
-        if said:
+        if sent:
             one.settimeout(5)
             with suppress(OSError):  # refused already
-                one.sendall(said)
+                one.sendall(sent)
     return held
 
 
@@ -111,7 +111,7 @@ def _flood(crowd: Netns, address: str, port: int) -> ExitStack:
 
 
 def _started(crowd: Netns, *command: str) -> ExitStack:
-    """A tool that is under way until the stack is closed, and for half a minute at most."""
+    """Run a tool until the stack is closed, for half a minute at most."""
     running = ExitStack()
     process = subprocess.Popen(crowd.command(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     running.callback(process.wait)

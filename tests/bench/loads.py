@@ -1,4 +1,4 @@
-"""What the listener does under load: answers in a second, CPU, memory at its peak, root left alone."""
+"""The listener under load: answers per second, CPU, peak memory, and how often root is asked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.bench.table import Goal, Row
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
 
-# hey counts every answer, so it says what was lost; wrk is the quicker of the two and says what is possible.
+# hey counts every answer, so it shows what was lost; wrk is faster, and shows what is possible.
 LOAD_S, CONNECTIONS, CLIENTS = 5, 16, 8
 RAPID = 5000
 
-# Prints what a run of it was as one line of JSON; latency in microseconds.
+# Prints the result as one line of JSON; the duration is in microseconds.
 WRK_REPORT = """\
 done = function(summary, latency, requests)
     local e = summary.errors
@@ -28,17 +28,17 @@ end
 
 
 class Wrk:
-    """wrk in a client's namespace, for so many seconds."""
+    """wrk in a client's namespace, for a number of seconds."""
 
     def __init__(self, crowd: Netns, seconds: float, script: str) -> None:
         self._crowd, self._seconds, self._script = crowd, seconds, script
 
     def run(self, url: str) -> dict[str, int]:
-        """Return how many requests were answered in how many microseconds, and how many were not."""
+        """Return how many requests were answered, in how many microseconds, and how many were lost."""
         options = ("-t1", f"-c{CONNECTIONS}", f"-d{self._seconds:g}s", "-s", self._script)
         done = self._crowd.run("wrk", *options, url, timeout_s=self._seconds + 60)
-        found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+        return result
 
 
 def measure(node: Machine, crowd: Netns, scale: float, script: str) -> Iterator[Row]:
@@ -73,7 +73,7 @@ def _rates(runs: list[dict[str, int]]) -> list[float]:
 
 
 def _busy(node: Machine, wrk: Wrk, url: str) -> Iterator[Row]:
-    """Triggers at a node where Puppet runs: refused out of memory, and root sleeps."""
+    """Yield the rows about triggers while Puppet runs: the listener refuses by itself, and root sleeps."""
     hold = nodes.inside(node, f"{nodes.STUB}/hold")
     hold.touch()
     try:
@@ -90,7 +90,7 @@ def _busy(node: Machine, wrk: Wrk, url: str) -> Iterator[Row]:
         "CPU of 1,000 refused triggers", "ms", [cost], note="with the stub's own, which waits meanwhile"
     )
     yield Row(
-        "root woken in a second by these", "1/s", [woken], Goal(1.5), note="goal 1, and one at either end"
+        "root asked in a second by these", "1/s", [woken], Goal(1.5), note="goal 1, and one at either end"
     )
 
 
@@ -100,7 +100,7 @@ def _status(node: Machine, wrk: Wrk, url: str) -> Iterator[Row]:
     woken = (nodes.questions(node) - asked) / (time.monotonic() - began)
     nodes.await_quiet(node)
     yield Row("/puppet/status in a second", "1/s", _rates([load]))
-    yield Row("root woken in a second by /puppet/status", "1/s", [woken], Goal(1.5))
+    yield Row("root asked in a second by /puppet/status", "1/s", [woken], Goal(1.5))
 
 
 def _rapid(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
@@ -110,9 +110,9 @@ def _rapid(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
     options = ("-n", str(count), "-c", str(CLIENTS), "-disable-keepalive", "-t", "20")
     rates, answered = [], []
     for port, target in ((nodes.PORT, "/version"), (nodes.PEER_PORT, "/hooks/nothing")):
-        said = crowd.run("hey", *options, f"http://{node.address}:{port}{target}", timeout_s=120).stdout
-        rates.append(float(re.findall(r"Requests/sec:\s+([0-9.]+)", said)[0]))
-        answered.append(sum(int(one) for one in re.findall(r"\[[0-9]{3}\]\s+([0-9]+) responses", said)))
+        output = crowd.run("hey", *options, f"http://{node.address}:{port}{target}", timeout_s=120).stdout
+        rates.append(float(re.findall(r"Requests/sec:\s+([0-9.]+)", output)[0]))
+        answered.append(sum(int(one) for one in re.findall(r"\[[0-9]{3}\]\s+([0-9]+) responses", output)))
     peak = nodes.memory_mib(node, "VmHWM")
     what = f"{count:,} connections, one request each"
     yield Row(f"{what}: in a second", "1/s", rates[:1], peer=rates[1:])

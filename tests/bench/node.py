@@ -1,4 +1,4 @@
-"""The machine that is measured: puppet-twitch, its peer, and a stand-in for Puppet that both run.
+"""The machine that is measured: puppet-twitch, its peer, and a stub that both run in place of Puppet.
 
 The peer is Debian's `webhook` (adnanh/webhook), a daemon in Go that runs a command for a request.
 """
@@ -20,9 +20,9 @@ LISTENER = "puppet-twitch.service"
 END_WITHIN_S = 60
 
 STUB = "/run/stub"
-# What Puppet leaves behind, in a few milliseconds: it tells its settings, takes and leaves its lock, and
-# writes report and summary. `began` has a line for each run: when it was executed, plus the time that
-# sh and date take to start.
+# The stub does in a few milliseconds what Puppet does: it prints its settings, takes and releases its
+# lock, and writes its report. `began` has a line for each run: the time of its execution, plus what sh
+# and date take to start.
 SCRIPT = f"""\
 #!/bin/sh
 if test "$1" = config; then
@@ -59,13 +59,13 @@ HOOKS = [
         "include-command-output-in-response": True,
     },
 ]
-# By command line or by user; the brackets keep the question out of the answer.
+# By command line or by user; the brackets keep pgrep itself out of the result.
 OURS = "{ pgrep -f '[/]usr/lib/puppet-twitch'; pgrep -u twitch; } | sort -u"
 PEERS = "pgrep -x webhook"
 
 
 def prepare(node: Machine) -> None:
-    """Let both run the stub, as root, as they would Puppet; the peer is started and stays."""
+    """Make both run the stub as root, and start the peer, which stays."""
     node.write(f"{STUB}/puppet", SCRIPT, 0o755)
     node.write(f"{STUB}/settings", SETTINGS)
     node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n")
@@ -75,39 +75,38 @@ def prepare(node: Machine) -> None:
 
 
 def use_real_puppet(node: Machine) -> None:
-    """Let runs be `puppet apply` of an empty manifest."""
+    """Make runs `puppet apply` of an empty manifest."""
     node.write("/root/site.pp", "")
     node.write(CONFIG, "[access]\ncooldown = 0\n[puppet]\ncommand = apply\nmanifest = /root/site.pp\n")
 
 
 def inside(node: Machine, path: str) -> Path:
-    """A file of the machine's, without entering it: entering costs what is to be measured."""
+    """Return the path of a file of the machine, from outside: entering it would change the figures."""
     return Path(f"/proc/{node.leader}/root{path}")
 
 
 def await_end(node: Machine, run: str) -> None:
-    """Return when a run has its verdict and its unit is gone."""
+    """Wait until a run has its verdict and its unit is gone."""
     await_record(node, run)
     await_quiet(node)
 
 
 def await_record(node: Machine, run: str) -> dict[str, Any]:
-    """Return the record of a run once it has its verdict."""
-    # In /run until its end, and then on the disk.
-    places = [inside(node, f"{top}/puppet-twitch/runs/{run}.json") for top in ("/run", "/var/lib")]
+    """Wait until a run has its verdict; return its record, which is in /run or already on the disk."""
+    records = [inside(node, f"{top}/puppet-twitch/runs/{run}.json") for top in ("/run", "/var/lib")]
     until = time.monotonic() + END_WITHIN_S
     while time.monotonic() < until:
-        for record in places:
+        for record in records:
             with contextlib.suppress(FileNotFoundError):
-                found: dict[str, Any] = json.loads(record.read_text())
-                if found["state"] == "finished":
-                    return found
+                content: dict[str, Any] = json.loads(record.read_text())
+                if content["state"] == "finished":
+                    return content
         time.sleep(0.002)
     raise TimeoutError(f"run {run} did not end in {END_WITHIN_S} s")
 
 
 def await_quiet(node: Machine) -> None:
-    """Return when no run and no question to root is under way."""
+    """Wait until no run and no handler is left."""
     node.wait("! systemctl list-units --plain --no-legend 'puppet-twitch-run@*' | grep -q .")
 
 
@@ -120,7 +119,7 @@ def began(node: Machine) -> list[float]:
 
 
 def stop_listener(node: Machine) -> None:
-    """Let nothing of ours run; the socket goes on listening."""
+    """Stop the listener; the socket goes on listening."""
     node.run("systemctl", "stop", LISTENER, "puppet-twitch@*.service")
 
 
@@ -145,12 +144,12 @@ def cpu_s(node: Machine) -> float:
 
 
 def questions(node: Machine) -> int:
-    """Return how many processes of root's have been started for questions so far."""
+    """Return how many handlers have been started so far."""
     return int(node.run("systemctl", "show", "-P", "NAccepted", "puppet-twitch-run.socket").stdout)
 
 
 def set_shape(node: Machine, *, per_connection: bool) -> None:
-    """A listener for each connection, or one for all."""
+    """Switch to a listener for each connection, or back to one for all."""
     directory = "/etc/systemd/system/puppet-twitch.socket.d"
     example = "/usr/share/doc/puppet-twitch/per-connection.conf"
     change = f"mkdir -p {directory} && cp {example} {directory}/" if per_connection else f"rm -rf {directory}"

@@ -1,4 +1,4 @@
-"""What was measured: rows with samples, a goal and a peer, as a table and as JSON."""
+"""Figures: rows with samples, a goal and a peer, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADINGS = ("what", "unit", "p50", "p95", "n", "goal", "", "webhook p50", "p95",
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure must reach: at most, or at least, for one of the statistics."""
+    """The limit of a figure: at most, or at least, for one of the statistics."""
 
     limit: float
     statistic: str = "p50"  # or p95
@@ -32,7 +32,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: our samples, and the peer's where it can do such a thing at all."""
+    """One figure: our samples, and the peer's if it can do the same."""
 
     what: str
     unit: str
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours divided by the peer's, of the medians."""
+        """Our median divided by the peer's."""
         theirs = percentile(self.peer, 50)
         return percentile(self.ours, 50) / theirs if self.ours and self.peer and theirs else None
 
@@ -83,7 +83,7 @@ def percentile(samples: Sequence[float], percent: int) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as text, one line each, and below them what has to be said about some."""
+    """Return the rows as text, one line each, and their notes below."""
     lines = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     left = (0, 1, 5, 6)

@@ -1,4 +1,4 @@
-"""What one trigger costs: its answer, the time until Puppet is executed, the CPU, the verdict."""
+"""The cost of one trigger: the time of its answer, of Puppet's start and of the verdict, and the CPU."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WARM, COLD, EACH, REAL = 60, 30, 30, 5
 
 
 class Cost(NamedTuple):
-    """Of one trigger, in milliseconds."""
+    """The cost of one trigger, in milliseconds."""
 
     answer: float
     executed: float  # from the request to Puppet's execve
-    cpu: float  # of the whole machine, until the verdict
-    verdict: float  # from the request until it is on record, and the unit gone
+    cpu: float  # the whole machine's, until the verdict
+    verdict: float  # from the request until the record has it and the unit is gone
 
 
 def measure(node: Machine, scale: float) -> Iterator[Row]:
@@ -31,7 +31,7 @@ def measure(node: Machine, scale: float) -> Iterator[Row]:
     direct = [_direct(node) for _ in range(warm_n)]
     client.ask(node.address, nodes.PORT, "/version")
     warm = [_ours(node) for _ in range(warm_n)]
-    note = "webhook answers before it has started anything, knows no `busy`, and is always there"
+    note = "webhook answers before it has started anything, has no `busy`, and always runs"
     answers, theirs = [one.answer for one in warm], [one.answer for one in peers]
     yield Row("warm trigger: 202", "ms", answers, Goal(50), theirs, note)
     cold = [_ours(node, before=nodes.stop_listener) for _ in range(cold_n)]
@@ -87,7 +87,10 @@ def _peer(node: Machine) -> Cost:
     if asked.status != 200:
         raise AssertionError(f"webhook answered {asked}")
     lock = nodes.inside(node, f"{nodes.STUB}/agent_catalog_run.lock")
+    until = time.monotonic() + nodes.END_WITHIN_S
     while len(nodes.began(node)) == known or lock.exists():
+        if time.monotonic() > until:
+            raise TimeoutError(f"the run of webhook did not end in {nodes.END_WITHIN_S} s")
         time.sleep(0.002)
     done, cpu_ms = time.time(), 1000 * (nodes.cpu_s(node) - cpu_s)
     (executed,) = nodes.began(node)[known:]
@@ -95,7 +98,7 @@ def _peer(node: Machine) -> Cost:
 
 
 def _direct(node: Machine) -> Cost:
-    """The stub alone, from a shell that is there already, so that entering the machine is not counted."""
+    """Run the stub alone, from a shell that runs already, so that entering the machine is not counted."""
     with subprocess.Popen(
         node.command(("/bin/sh",)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as shell:

@@ -18,76 +18,80 @@ JSON = ("-H", "Accept: application/json")
 
 def new_token(node: Machine, name: str, *options: str) -> tuple[str, str]:
     """Return a new token and its line, as `puppet-twitch token` shows them."""
-    shown = node.run("puppet-twitch", "token", name, *options).stdout
-    token, line = (text.strip() for text in shown.splitlines() if text.startswith("  "))
+    output = node.run("puppet-twitch", "token", name, *options).stdout
+    token, line = (text.strip() for text in output.splitlines() if text.startswith("  "))
     return token, line
 
 
 def write_tokens(node: Machine, *lines: str) -> None:
-    """Write the file as README says: for root and the listener only, whole or not at all."""
+    """Write the tokens file as README says: for root and the listener only, whole or not at all."""
     node.write(f"{TOKENS}.new", "".join(f"{line}\n" for line in lines), 0o640)
     node.sh(f"chown root:twitch {TOKENS}.new && mv {TOKENS}.new {TOKENS}")
 
 
 def bearer(token: str) -> tuple[str, str]:
-    """Return the arguments of curl that show a token."""
+    """Return the arguments of curl that send a token."""
     return ("-H", f"Authorization: Bearer {token}")
 
 
 def remote(client: Netns, url: str, *arguments: str, check: bool = True) -> Reply:
-    """Ask with the curl of this host from another address than any machine's."""
-    asked = (
-        "curl",
-        "--silent",
-        "--show-error",
-        "--include",
-        "--globoff",
-        "--max-time",
-        "60",
-        *arguments,
-        url,
+    """Ask with the curl of this host, from the address of a client that is no machine."""
+    command = ("curl", "--silent", "--show-error", "--include", "--globoff", "--max-time", "60")
+    done = subprocess.run(
+        client.command((*command, *arguments, url)), stdin=subprocess.DEVNULL, capture_output=True
     )
-    done = subprocess.run(client.command(asked), stdin=subprocess.DEVNULL, capture_output=True)
     if check:
         assert done.returncode == 0, done.stderr
     return curl.parse(done.stdout.decode(errors="replace"))
 
 
-def questions(node: Machine) -> int:
-    """Return how many handlers have been started since the socket was."""
+def handlers_started(node: Machine) -> int:
+    """Return how many handlers have been started since the run socket was."""
     return int(stub.state(node, "puppet-twitch-run.socket", "NAccepted")["NAccepted"])
 
 
-def now(node: Machine) -> str:
-    """Return this place in the journal."""
+# -- the journal --------------------------------------------------------------------------------
+
+
+def journal_cursor(node: Machine) -> str:
+    """Return the end of the journal, for the functions below."""
     return node.sh("journalctl -b -n 0 --show-cursor -q | sed 's/^-- cursor: //'").stdout.strip()
 
 
-def entries(node: Machine, place: str) -> list[dict[str, Any]]:
-    """Return our entries since then."""
+def our_entries(node: Machine, cursor: str) -> list[dict[str, Any]]:
+    """Return the entries of puppet-twitch after the cursor."""
     # No match for journalctl: before systemd 254 one with --after-cursor loses the first entry (seen).
-    found = node.journal(f"--after-cursor={place}")
-    return [entry for entry in found if entry.get("SYSLOG_IDENTIFIER") == "puppet-twitch"]
+    entries = node.journal(f"--after-cursor={cursor}")
+    return [entry for entry in entries if entry.get("SYSLOG_IDENTIFIER") == "puppet-twitch"]
 
 
-def since(node: Machine, place: str) -> list[str]:
-    """Return what we have said since then."""
-    return [str(entry["MESSAGE"]) for entry in entries(node, place)]
+def messages_since(node: Machine, cursor: str) -> list[str]:
+    """Return the messages of puppet-twitch after the cursor."""
+    return [str(entry["MESSAGE"]) for entry in our_entries(node, cursor)]
 
 
-def heard(node: Machine, place: str, text: str) -> list[str]:
-    """Wait until such a line is in the journal, as journald takes its time; return all since then."""
-    return node.wait(lambda: [line for line in since(node, place) if text in line] and since(node, place))
+def await_message(node: Machine, cursor: str, text: str) -> list[str]:
+    """Wait until a message has this text, because journald takes its time; return all messages since."""
+
+    def messages_with_text() -> list[str]:
+        messages = messages_since(node, cursor)
+        return messages if any(text in message for message in messages) else []
+
+    return node.wait(messages_with_text)
 
 
-def refused(node: Machine, place: str, text: str) -> list[str]:
-    """Let the listener write down what it has refused, with such a text; return those lines."""
+def logged_refusals(node: Machine, cursor: str, text: str) -> list[str]:
+    """Make the listener log its refusals, one of them with this text; return those messages."""
     node.run("systemctl", "stop", "puppet-twitch.service", "puppet-twitch@*.service")
-    return [line for line in heard(node, place, text) if line.startswith("refused ")]
+    messages = await_message(node, cursor, text)
+    return [message for message in messages if message.startswith("refused ")]
 
 
-def heard_refusing(node: Machine, place: str, address: str) -> None:
-    """Wait until the listener has written down that it refused somebody there with 403."""
+def await_refusal(node: Machine, cursor: str, address: str) -> None:
+    """Wait until the listener has logged that it answered this address with 403."""
     node.wait(
-        lambda: any(line.startswith(f"refused {address}:") and "x 403" in line for line in since(node, place))
+        lambda: any(
+            message.startswith(f"refused {address}:") and "x 403" in message
+            for message in messages_since(node, cursor)
+        )
     )

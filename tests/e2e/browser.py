@@ -1,9 +1,10 @@
-"""Real Chromium with an address of its own, and a site of somebody who means no good."""
+"""Real Chromium with an address of its own, and a hostile site."""
 
 from __future__ import annotations
 
 import queue
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from tests.lab.network import Netns
 
-# No other sandbox than the lab's namespaces, and nothing that would ask the world outside.
+# No sandbox but the lab's namespaces, and no background requests to other hosts.
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -22,11 +23,11 @@ FLAGS = (
 
 
 class Site:
-    """Serves one page on any path, and hears what the page says on `/said/…`."""
+    """Serves one page on any path, and records what the page reports as `/report/…`."""
 
     def __init__(self, netns: Netns, address: str, port: int) -> None:
         self.page = ""
-        self.said: queue.Queue[str] = queue.Queue()
+        self.reports: queue.Queue[str] = queue.Queue()
         self.closing = threading.Event()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listening = netns.open_socket(family)
@@ -40,7 +41,7 @@ class Site:
         self._thread.start()
 
     def close(self) -> None:
-        """Serve no longer; whoever connects is turned away by the kernel."""
+        """Stop serving; the kernel refuses later connections."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -48,8 +49,8 @@ class Site:
     def _handler(site) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path.startswith("/said/"):
-                    site.said.put(self.path[len("/said/") :])
+                if self.path.startswith("/report/"):
+                    site.reports.put(self.path[len("/report/") :])
                 body = site.page.encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
@@ -78,4 +79,8 @@ def chromium(netns: Netns, url: str, *options: str, prefix: tuple[str, ...] = ()
             yield
         finally:
             browser.terminate()
-            browser.wait()
+            try:
+                browser.wait(30)
+            except subprocess.TimeoutExpired:
+                browser.kill()
+                browser.wait(30)

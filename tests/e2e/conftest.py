@@ -1,22 +1,57 @@
 """Machines for the end-to-end tests: booted once per session, with Puppet Twitch installed.
 
 These tests need `tests/lab/enter` and are skipped elsewhere, but in CI they must not go unnoticed.
+
+`node12`, `node13` and `node` (each of both) are machines in any state. `clean_…` is the node as an
+installation leaves it, before and after each test; `stub_…` also runs the stub in place of Puppet.
+`agent…` is enrolled with the puppetserver; `tls_…` is too, and fails a test that makes the listener
+complain.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e import pki, stub
+from tests.e2e.token_node import TokenNode, token_node
 from tests.lab import namespaces
+from tests.lab.errors import LabError
 from tests.lab.install import install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
+from tests.lab.network import Netns
 from tests.lab.server import PuppetServer, start_puppetserver
 
 IMAGES = {"node12": "debian12", "node13": "debian13"}
+
+# The longest test may take 600 s: the unit tests on Debian 11.
+TEST_TIMEOUT_S = 900
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptors() -> None:
+    """Allow this process as many as the sockets of a flood need."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """Fail a test that takes too long, should one of its waits have no end of its own."""
+
+    def fail(*_: object) -> None:
+        raise LabError(f"the test was not over after {TEST_TIMEOUT_S} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(TEST_TIMEOUT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +127,101 @@ def agent(request: pytest.FixtureRequest) -> Machine:
     """Return each node in turn, enrolled with the puppetserver."""
     machine: Machine = request.getfixturevalue(request.param.replace("node", "agent"))
     return machine
+
+
+# -- a node in a known state --------------------------------------------------------------------
+
+
+@pytest.fixture
+def clean_node12(node12: Machine) -> Iterator[Machine]:
+    yield from _clean(node12)
+
+
+@pytest.fixture
+def clean_node(node: Machine) -> Iterator[Machine]:
+    yield from _clean(node)
+
+
+def _clean(node: Machine) -> Iterator[Machine]:
+    stub.clear(node)
+    yield node
+    stub.clear(node)
+
+
+@pytest.fixture
+def stub_node12(clean_node12: Machine) -> Machine:
+    stub.stub_puppet(clean_node12, access=stub.WITH_REASONS)
+    return clean_node12
+
+
+@pytest.fixture
+def stub_node(clean_node: Machine) -> Machine:
+    stub.stub_puppet(clean_node)
+    return clean_node
+
+
+@pytest.fixture(scope="module")
+def shared_stub_node12(node12: Machine) -> Iterator[Machine]:
+    """Return one node for all tests of a module, which must leave its state alone."""
+    for node in _clean(node12):
+        stub.stub_puppet(node)
+        yield node
+
+
+@pytest.fixture(scope="module")
+def token_setup(node12: Machine) -> Iterator[TokenNode]:
+    with token_node(node12) as setup:
+        yield setup
+
+
+@pytest.fixture
+def tokens(token_setup: TokenNode) -> dict[str, str]:
+    return token_setup.tokens
+
+
+@pytest.fixture
+def shared_token_node(token_setup: TokenNode) -> Machine:
+    """Return the node with tokens for a test that leaves its state alone."""
+    return token_setup.node
+
+
+@pytest.fixture
+def clean_token_node(token_setup: TokenNode) -> Iterator[Machine]:
+    """Return the node with tokens as it was at first, and restore it afterwards."""
+    token_setup.restore()
+    yield token_setup.node
+    token_setup.restore()
+
+
+@pytest.fixture
+def tls_node(agent: Machine) -> Iterator[Machine]:
+    yield from pki.without_complaints(agent)
+
+
+@pytest.fixture
+def tls_node12(agent12: Machine) -> Iterator[Machine]:
+    yield from pki.without_complaints(agent12)
+
+
+@pytest.fixture
+def other_node(tls_node: Machine, agent12: Machine, agent13: Machine) -> Machine:
+    """Return the node that asks `tls_node`."""
+    return agent13 if tls_node is agent12 else agent12
+
+
+# -- clients that are no machines ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def elsewhere(lab: Lab) -> Netns:
+    """Return a client with an IPv4 and an IPv6 address."""
+    return lab.client("10.77.0.50", "fd77::50")
+
+
+@pytest.fixture(scope="session")
+def crowd(lab: Lab) -> Netns:
+    """Return a client with sixteen IPv4 addresses, for floods."""
+    return lab.client(*(f"10.77.0.{number}" for number in range(210, 226)))
 
 
 def _node(lab: Lab, name: str) -> Machine:

@@ -23,16 +23,16 @@ openssl req -new -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -sub
 openssl x509 -req -in {name}.csr -CA {ca} -CAkey {ca_key} -extfile ext -out {name}.pem \\
     -set_serial 0x7ffffff$(od -An -N4 -tx4 /dev/urandom | tr -d ' ') {dates}
 """
-# That of a node: what is not in the CA's file of certificates is the root, so the first is the issuer.
-ROOT_FIRST = "$ca/ca_crt.pem", "$ca/ca_key.pem"
+# The issuer of the nodes' certificates: the CA's file begins with it and ends with the root.
+ISSUER = "$ca/ca_crt.pem", "$ca/ca_key.pem"
 FOREIGN = """\
 mkdir -p {certs}
 cd {certs}
 openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign_ca.key -out foreign_ca.pem \\
     -subj "/CN=Puppet CA: puppet" -days 30
 """
-# One that says of a certificate, or of none, that it is revoked. `puppetserver ca` would take ten seconds,
-# and makes none that has expired.
+# A CRL that revokes one certificate or none. `puppetserver ca` would take ten seconds, and cannot make
+# an expired one.
 LIST = """\
 set -e
 ca=$(puppet config print cadir --section server)
@@ -50,7 +50,7 @@ openssl ca -config ca.conf -gencrl -cert {ca} -keyfile {ca_key} -out crl.pem {da
 
 def issue(server: PuppetServer, to: Machine, name: str, subject: str, *, expired: bool = False) -> None:
     """Issue a certificate with the CA's key, into CERTS of a machine."""
-    ca, ca_key = ROOT_FIRST
+    ca, ca_key = ISSUER
     dates = "-not_before 20200101000000Z -not_after 20200102000000Z" if expired else "-days 30"
     script = ISSUE.format(certs=CERTS, name=name, subject=subject, ca=ca, ca_key=ca_key, dates=dates)
     server.machine.sh(script)
@@ -68,7 +68,7 @@ def foreign(server: PuppetServer, to: Machine, name: str, subject: str) -> None:
 
 
 def self_signed(to: Machine, name: str, subject: str) -> None:
-    """Make a certificate that nobody else has signed."""
+    """Make a self-signed certificate."""
     to.sh(
         f"mkdir -p {CERTS}; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '{subject}'"
         f" -keyout {CERTS}/{name}.key -out {CERTS}/{name}.pem"
@@ -76,8 +76,8 @@ def self_signed(to: Machine, name: str, subject: str) -> None:
 
 
 def revocations(server: PuppetServer, to: Machine, *, revoked: str = "", expired: bool = False) -> str:
-    """Make a CRL with the CA's key; return where it is on a machine, with those of the CAs above."""
-    ca, ca_key = ROOT_FIRST
+    """Make a CRL with the CA's key, followed by those of the CAs above; return its path on a machine."""
+    ca, ca_key = ISSUER
     dates = "-crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z" if expired else "-crldays 30"
     server.machine.sh(LIST.format(certs=CERTS, revoked=revoked, ca=ca, ca_key=ca_key, dates=dates))
     begin = "-----BEGIN X509 CRL-----"
@@ -91,34 +91,33 @@ def _hand_over(server: PuppetServer, to: Machine, name: str) -> None:
         to.write(path, server.machine.read(path), 0o600)
 
 
-def shown(name: str) -> tuple[str, ...]:
-    """Return curl's arguments for a certificate of CERTS."""
-    return (
-        "--cert",
-        f"{CERTS}/{name}.pem",
-        "--key",
-        f"{CERTS}/{name}.key",
-        "--cacert",
-        f"{SSL}/certs/ca.pem",
-    )
+def certificate(name: str) -> tuple[str, ...]:
+    """Return curl's arguments for a certificate in CERTS."""
+    ca = f"{SSL}/certs/ca.pem"
+    return ("--cert", f"{CERTS}/{name}.pem", "--key", f"{CERTS}/{name}.key", "--cacert", ca)
 
 
 def own(machine: Machine) -> tuple[str, ...]:
     """Return curl's arguments for a machine's own certificate, and for the CA and CRL that it knows."""
     cert, key = f"{SSL}/certs/{machine.name}.pem", f"{SSL}/private_keys/{machine.name}.pem"
-    return ("--cert", cert, "--key", key, *trusting())
+    return ("--cert", cert, "--key", key, *verifying())
 
 
-def trusting() -> tuple[str, ...]:
-    """Return curl's arguments for verifying a node, without a certificate of one's own."""
+def verifying() -> tuple[str, ...]:
+    """Return curl's arguments for verifying a node, without a client certificate."""
     return ("--cacert", f"{SSL}/certs/ca.pem", "--crlfile", f"{SSL}/crl.pem")
 
 
 def tls_on(
-    node: Machine, grants: str, *, client: str = "", each: bool = False, crl: str = f"{SSL}/crl.pem"
+    node: Machine,
+    grants: str,
+    *,
+    client: str = "",
+    per_connection: bool = False,
+    crl: str = f"{SSL}/crl.pem",
 ) -> None:
-    """Follow the comments of tls.conf, and of per-connection.conf for a listener each."""
-    unit = "puppet-twitch@.service" if each else "puppet-twitch.service"
+    """Follow the comments of tls.conf, and those of per-connection.conf if asked to."""
+    unit = "puppet-twitch@.service" if per_connection else "puppet-twitch.service"
     option = f"client = {client}" if client else ""
     stub.stub_puppet(node, access=f"{grants}\n[tls]\nenabled = yes\n{option}")
     node.sh(
@@ -127,26 +126,26 @@ def tls_on(
         f" >/etc/systemd/system/{unit}.d/tls.conf &&"
         " systemctl daemon-reload; systemctl stop puppet-twitch.service"
     )
-    if each:
+    if per_connection:
         stub.per_connection(node)
 
 
-# What asyncio or we would say if something went wrong that we had not thought of.
+# What asyncio or the listener would log after an error that no test foresees.
 COMPLAINTS = ("Traceback", "eof_received", "never retrieved", "was destroyed", "Fatal error", "failed (")
 
 
-def watched(machine: Machine) -> Iterator[Machine]:
-    """Give a node for a test, and see that its listener did not complain."""
+def without_complaints(machine: Machine) -> Iterator[Machine]:
+    """Give a clean node to a test, and fail the test if the listener has complained."""
     stub.clear(machine)
-    place = access.now(machine)
+    cursor = access.journal_cursor(machine)
     yield machine
     stub.clear(machine)
-    lines = access.since(machine, place)
-    assert [line for line in lines if any(complaint in line for complaint in COMPLAINTS)] == []
+    messages = access.messages_since(machine, cursor)
+    assert [text for text in messages if any(complaint in text for complaint in COMPLAINTS)] == []
 
 
 def ask(client: Machine, node: Machine, path: str, *arguments: str) -> tuple[int, str]:
-    """Ask from one node to the other; return status and body, or 0 and what curl says."""
+    """Ask from one node to the other; return status and body, or 0 and curl's error."""
     try:
         reply = client.curl(f"https://{node.name}:2023{path}", *arguments)
     except LabError as error:

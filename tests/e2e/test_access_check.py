@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import access, pki, stub
-from tests.e2e.healthy import DROP_IN, check, config, drop_in, healthy
+from tests.e2e.configured_node import DROP_IN, check, config, configured_node, drop_in
 from tests.lab.machine import Machine
 
 
 @pytest.fixture
 def node(agent12: Machine) -> Iterator[Machine]:
-    yield from healthy(agent12)
+    yield from configured_node(agent12)
 
 
 def test_a_healthy_node_is_reported_without_faults(node: Machine) -> None:

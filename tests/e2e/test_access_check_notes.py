@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import access, stub
-from tests.e2e.healthy import DROP_IN, INSTANCES, check, config, drop_in, healthy
+from tests.e2e.configured_node import DROP_IN, INSTANCES, check, config, configured_node, drop_in
 from tests.lab.machine import Machine
 
 
 @pytest.fixture
 def node(agent12: Machine) -> Iterator[Machine]:
-    yield from healthy(agent12)
+    yield from configured_node(agent12)
 
 
 NOTES: dict[str, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-"""Runs that somebody else started: by hand, by the agent daemon, at the same moment; and their locks."""
+"""Foreign runs and their locks: started by hand, by the agent daemon, or at the same moment as ours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     server.manifest("production", "")
 
 
-def test_busy_by_a_run_of_ours(node: Machine, server: PuppetServer) -> None:
+def test_busy_with_our_own_run(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     first = node.curl("/puppet/twitch")
     node.wait(f"test -e {HELD}")
@@ -41,7 +41,7 @@ def test_busy_by_a_run_of_ours(node: Machine, server: PuppetServer) -> None:
     assert int(second.headers["Retry-After"]) > 0
 
 
-def test_busy_by_a_run_by_hand_and_queued_behind_it(node: Machine, server: PuppetServer) -> None:
+def test_busy_with_a_run_by_hand_and_queued_behind_it(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
     node.wait(f"test -e {HELD}")
@@ -63,7 +63,7 @@ def test_busy_by_a_run_by_hand_and_queued_behind_it(node: Machine, server: Puppe
     assert server.reports(node.name)[-1]["job_id"] == run_id
 
 
-def test_busy_by_the_agent_daemons_own_run(node: Machine, server: PuppetServer) -> None:
+def test_busy_with_the_agent_daemons_run(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     node.run("systemctl", "start", "puppet.service")
     node.wait(f"test -e {HELD}")
@@ -74,13 +74,13 @@ def test_busy_by_the_agent_daemons_own_run(node: Machine, server: PuppetServer) 
     assert status["state"] == "running"
     node.sh(f"touch {CUE}")
     node.wait(lambda: node.curl("/puppet/status").body == "idle\n", 60)
-    # The daemon sleeps now; a run beside it is a run of ours.
+    # The daemon is idle now, and does not keep our run from starting.
     server.manifest("production", "")
     assert run(node).headers["Puppet-Verdict"] == "unchanged"
 
 
-def test_two_at_the_same_moment_are_never_both_complete(node: Machine, server: PuppetServer) -> None:
-    """The agent's lock decides between us and a run that begins after we have looked."""
+def test_agent_lock_decides_between_simultaneous_runs(node: Machine, server: PuppetServer) -> None:
+    """A run by hand may begin between our check and our start; then the agent's own lock decides."""
     server.manifest("production", "")
     before = len(server.reports(node.name))
     by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
@@ -103,25 +103,25 @@ STALE = {
 
 
 @pytest.mark.parametrize("content", STALE.values(), ids=STALE)
-def test_a_stale_lock_does_not_block(node: Machine, content: str) -> None:
+def test_stale_agent_lock_does_not_block(node: Machine, content: str) -> None:
     node.sh(f"{content} >{LOCK}")
     assert run(node).status == 200
-    assert not node.exists(LOCK)  # Puppet agreed, and cleared it
+    assert not node.exists(LOCK)  # Puppet removed it as stale, too
 
 
-def test_a_lock_of_a_process_that_is_no_puppet_does_not_block(node: Machine) -> None:
+def test_agent_lock_of_another_program_does_not_block(node: Machine) -> None:
     other = "python3 -c 'import time; time.sleep(600)' puppet"
     node.sh(f"{other} >/dev/null 2>&1 & echo $! | tee /root/other-pid >{LOCK}")
     assert run(node).status == 200
     node.sh("kill $(cat /root/other-pid)")
 
 
-def test_a_run_that_was_killed_leaves_nothing_in_the_way(node: Machine, server: PuppetServer) -> None:
+def test_killed_run_does_not_block_the_next(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     first = node.curl("/puppet/twitch")
     node.wait(f"test -e {HELD}")
     pid = node.read(LOCK)
-    # Only Puppet; conclude is killed as well in test_node_restarts.
+    # Puppet alone is killed; in test_node_restarts conclude is killed as well.
     node.sh(f"kill -KILL {pid}")
     ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=30")
     assert ended.headers["Puppet-Verdict"] == "interrupted"

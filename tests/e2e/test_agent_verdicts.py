@@ -1,7 +1,7 @@
-"""Real agents against a real puppetserver: every way that a run can end, told truthfully.
+"""Real agents against a real puppetserver: the verdict of every way that a run can end, on Puppet 7 and 8.
 
-On Puppet 7 and 8 (Debian 12 and 13). What Puppet itself does in each case is the first half of each
-test; that the answer, the record, the journal and the server's report agree is the second.
+Each test first makes Puppet do something, and then compares the answer, the record, the journal and the
+server's report.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
 CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
-# Options, and Puppet's own words in answers; and no cooldown between the runs of these tests.
+# All options, Puppet's messages in answers, and no cooldown between runs.
 GENEROUS = "[access]\nanonymous = trigger noop tags environment=* status logs\ncooldown = 0\n"
 
 STATE = "/var/cache/puppet/state"
@@ -25,12 +25,12 @@ DEFAULTS = "/etc/default/puppet"
 
 @pytest.fixture
 def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
-    """An enrolled node on which nothing runs, with the server's defaults restored afterwards."""
+    """Return an enrolled idle node; restore its files and the server's defaults afterwards."""
     agent.write(CONFIG, GENEROUS)
     server.manifest("production", "")
-    kept = {path: agent.read(path) for path in (DEFAULTS, "/etc/puppet/puppet.conf")}
+    files = {path: agent.read(path) for path in (DEFAULTS, "/etc/puppet/puppet.conf")}
     yield agent
-    for path, text in kept.items():
+    for path, text in files.items():
         agent.write(path, text)
     server.enc({})
     server.manifest("production", "")
@@ -42,13 +42,13 @@ def run(node: Machine, query: str = "") -> Reply:
 
 
 def record(node: Machine, reply: Reply) -> dict[str, object]:
-    found: dict[str, object] = json.loads(
+    content: dict[str, object] = json.loads(
         node.curl(f"/puppet/runs/{reply.headers['Puppet-Run']}", "-H", "Accept: application/json").body
     )
-    return found
+    return content
 
 
-def test_one_id_from_the_answer_to_the_servers_store(node: Machine, server: PuppetServer) -> None:
+def test_run_id_is_the_same_in_answer_journal_and_report(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "notify { 'one id': }")
     reply = node.curl("/puppet/twitch")
     assert (reply.status, reply.body) == (202, "Triggered puppet run")
@@ -80,24 +80,24 @@ def test_failed_resources_are_named(node: Machine, server: PuppetServer) -> None
     assert record(node, reply)["counts"]["failed"] == 2  # type: ignore[index]
 
 
-def test_a_catalog_that_does_not_compile_is_a_failure(node: Machine, server: PuppetServer) -> None:
+def test_catalog_that_does_not_compile_is_failed(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "no_such_type { 'x': }")
     reply = run(node)
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
     assert "no catalog was applied" in reply.body
-    assert "no_such_type" in reply.body  # Puppet's words: this caller has the grant `logs`
+    assert "no_such_type" in reply.body  # Puppet's message, for callers with the grant `logs`
     node.write(CONFIG, "[access]\ncooldown = 0\n")
     assert "no_such_type" not in run(node).body
 
 
-def test_a_server_that_is_away_is_not_a_cached_success(node: Machine, server: PuppetServer) -> None:
-    assert run(node).status == 200  # so that there is a catalog in the cache
+def test_unreachable_server_is_failed_not_a_cached_success(node: Machine, server: PuppetServer) -> None:
+    assert run(node).status == 200  # leaves a catalog in the cache
     with server.unreachable(node):
         reply = run(node)
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
 
 
-def test_an_environment_that_the_server_overrules(node: Machine, server: PuppetServer) -> None:
+def test_environment_overruled_by_the_server_is_failed(node: Machine, server: PuppetServer) -> None:
     server.enc({node.name: "staging"})
     asked = run(node, "&environment=production")
     assert (asked.status, asked.headers["Puppet-Verdict"]) == (500, "failed")
@@ -110,23 +110,23 @@ def test_an_environment_that_the_server_overrules(node: Machine, server: PuppetS
     assert server.reports(node.name)[-1]["environment"] == "staging"
 
 
-def test_an_environment_that_does_not_exist_is_not_production(node: Machine) -> None:
+def test_nonexistent_environment_is_failed(node: Machine) -> None:
     reply = run(node, "&environment=nosuch")
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
 
 
-def test_an_environment_and_tags_are_used(node: Machine, server: PuppetServer) -> None:
+def test_environment_and_tags_take_effect(node: Machine, server: PuppetServer) -> None:
     server.manifest("staging", "notify { 'wanted': tag => 'mine' }\nnotify { 'unwanted': }")
     reply = run(node, "&environment=staging&tags=mine")
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, "changed")
     report = server.reports(node.name)[-1]
     assert report["environment"] == "staging"
-    said = [log["message"] for log in report["logs"]]
-    assert "wanted" in said
-    assert "unwanted" not in said
+    messages = [log["message"] for log in report["logs"]]
+    assert "wanted" in messages
+    assert "unwanted" not in messages
 
 
-def test_noop_changes_nothing_and_says_so(node: Machine, server: PuppetServer) -> None:
+def test_noop_changes_nothing(node: Machine, server: PuppetServer) -> None:
     node.sh("rm -f /root/managed")
     server.manifest("production", "file { '/root/managed': content => 'x' }")
     reply = run(node, "&noop=true")
@@ -134,7 +134,7 @@ def test_noop_changes_nothing_and_says_so(node: Machine, server: PuppetServer) -
     assert not node.exists("/root/managed")
 
 
-def test_a_sites_own_noop_holds_here_too(node: Machine, server: PuppetServer) -> None:
+def test_noop_of_the_site_takes_effect(node: Machine, server: PuppetServer) -> None:
     node.sh("rm -f /root/managed")
     node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--noop\n")
     server.manifest("production", "file { '/root/managed': content => 'x' }")
@@ -151,7 +151,7 @@ UNREPORTED = {
 
 
 @pytest.mark.parametrize(("manifest", "status", "verdict"), UNREPORTED.values(), ids=UNREPORTED)
-def test_a_site_without_reports(
+def test_verdict_without_a_report(
     node: Machine, server: PuppetServer, manifest: str, status: int, verdict: str
 ) -> None:
     node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
@@ -161,9 +161,7 @@ def test_a_site_without_reports(
 
 
 @pytest.mark.parametrize("reports", [True, False], ids=["report", "no-report"])
-def test_a_run_that_was_stopped_is_not_complete(
-    node: Machine, server: PuppetServer, *, reports: bool
-) -> None:
+def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, reports: bool) -> None:
     if not reports:
         node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
     node.sh("rm -f /root/begun")
@@ -177,7 +175,7 @@ def test_a_run_that_was_stopped_is_not_complete(
     node.sh("kill $(pgrep -x sleep)")
 
 
-def test_a_disabled_agent_says_why(node: Machine) -> None:
+def test_disabled_agent_gets_423_with_its_reason(node: Machine) -> None:
     node.run("puppet", "agent", "--disable", "maintenance until noon")
     reply = run(node)
     assert (reply.status, reply.body) == (423, "Puppet disabled: maintenance until noon\n")
@@ -186,7 +184,7 @@ def test_a_disabled_agent_says_why(node: Machine) -> None:
     node.wait(lambda: run(node).status == 200)  # the listener remembers a refusal for a second
 
 
-def test_a_cycle_is_a_failure_and_named(node: Machine, server: PuppetServer) -> None:
+def test_dependency_cycle_is_failed_and_named(node: Machine, server: PuppetServer) -> None:
     server.manifest(
         "production", "notify { 'a': require => Notify['b'] }\nnotify { 'b': require => Notify['a'] }"
     )
@@ -195,7 +193,7 @@ def test_a_cycle_is_a_failure_and_named(node: Machine, server: PuppetServer) -> 
     assert "Puppet gave up before the end of its catalog: Notify[a], Notify[b]" in reply.body
 
 
-def test_a_run_that_takes_too_long_for_puppet_has_failed(node: Machine, server: PuppetServer) -> None:
+def test_run_beyond_runtimeout_is_failed(node: Machine, server: PuppetServer) -> None:
     node.sh("printf '[agent]\\nruntimeout = 5\\n' >>/etc/puppet/puppet.conf")
     server.manifest("production", "exec { '/bin/sleep 300': timeout => 0 }")
     reply = run(node)
@@ -204,13 +202,13 @@ def test_a_run_that_takes_too_long_for_puppet_has_failed(node: Machine, server: 
     node.sh("kill $(pgrep -x sleep)")
 
 
-def test_a_site_that_keeps_its_report_elsewhere(node: Machine, server: PuppetServer) -> None:
+def test_report_in_another_place_is_read(node: Machine, server: PuppetServer) -> None:
     node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--lastrunreport /root/elsewhere.yaml\n")
     server.manifest("production", "notify { 'a': }")
     assert run(node).headers["Puppet-Verdict"] == "changed"
 
 
-def test_monitoring_hears_of_a_run_that_never_was(node: Machine) -> None:
+def test_max_age_reports_a_run_that_was_not_attempted(node: Machine) -> None:
     assert run(node).status == 200
     assert node.curl("/puppet/status?max_age=1h").status == 200
     node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--no-such-option\n")
@@ -219,9 +217,7 @@ def test_monitoring_hears_of_a_run_that_never_was(node: Machine) -> None:
     assert (reply.status, "not attempted" in reply.body) == (503, True), reply.body
 
 
-def test_the_report_of_a_run_that_a_reboot_stops_reaches_the_server(
-    node: Machine, server: PuppetServer
-) -> None:
+def test_run_stopped_by_a_reboot_sends_its_report(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "exec { '/bin/sh -c \"touch /root/begun; exec sleep 300\"': timeout => 0 }")
     node.sh("rm -f /root/begun; systemctl enable puppet-twitch.socket")
     stopped = node.curl("/puppet/twitch").headers["Puppet-Run"]

@@ -1,4 +1,4 @@
-"""`make demo`: one machine that stays, is shown around, and goes."""
+"""`make demo`: a machine that shows a run, stays, and can be entered, rebooted and removed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def stopped(lab: object) -> Iterator[None]:
-    """Leave no machine behind, whatever a test finds."""
+    """Leave no machine behind, even after a failure."""
     yield
     assert demo("stop").returncode == 0
 
 
-def test_shows_a_run_and_stays() -> None:
-    shown = demo("start")
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "Triggered puppet run" in shown.stdout
+def test_demo_shows_a_run_and_stays() -> None:
+    start = demo("start")
+    assert start.returncode == 0, start.stdout + start.stderr
+    assert "Triggered puppet run" in start.stdout
     assert demo("shell", "cat", "/etc/motd").stdout == "Puppet looks after this machine.\n"
 
 
-def test_a_second_one_replaces_the_first() -> None:
+def test_second_demo_replaces_the_first() -> None:
     assert demo("shell", "touch", "/root/of-the-first").returncode == 0
     assert demo("start").returncode == 0
     assert demo("shell", "test", "-e", "/root/of-the-first").returncode == 1
 
 
-def test_a_rebooted_machine_can_be_entered_again() -> None:
+def test_demo_machine_can_be_entered_after_a_reboot() -> None:
     def boot_id() -> str:
         return demo("shell", "cat", "/proc/sys/kernel/random/boot_id").stdout
 
@@ -44,13 +44,13 @@ def test_a_rebooted_machine_can_be_entered_again() -> None:
     demo("shell", "systemctl", "reboot")
     deadline = time.monotonic() + 60
     while boot_id() in (before, ""):
-        assert time.monotonic() < deadline, "it does not come back"
+        assert time.monotonic() < deadline, "the machine does not come back"
         time.sleep(0.05)
     assert demo("shell", "cat", "/etc/motd").stdout == "Puppet looks after this machine.\n"
 
 
-def test_stop_throws_it_away() -> None:
+def test_demo_stop_removes_the_machine() -> None:
     assert demo("stop").returncode == 0
-    gone = demo("shell", "true")
-    assert (gone.returncode, gone.stderr) == (1, "demo: there is no demo machine: make demo\n")
+    shell = demo("shell", "true")
+    assert (shell.returncode, shell.stderr) == (1, "demo: there is no demo machine: make demo\n")
     assert demo("stop").returncode == 0

@@ -1,8 +1,7 @@
-"""Connections that break at every byte, stay half-open, or come by the thousand: nothing is left of them."""
+"""Connections that break at every byte, stay half-open, or come by the thousand leave nothing behind."""
 
 from __future__ import annotations
 
-import resource
 import socket
 import struct
 from collections import Counter
@@ -13,7 +12,6 @@ from http.client import HTTPConnection
 import pytest
 
 from tests.e2e import stub
-from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
 
@@ -25,21 +23,6 @@ TRIGGER = (
     b"Content-Length: 14\r\n\r\n" + b'{"async":true}'
 )
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
-
-
-@pytest.fixture
-def tidy(node12: Machine) -> Iterator[Machine]:
-    stub.clear(node12)
-    stub.stub_puppet(node12)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    yield node12
-    stub.clear(node12)
-
-
-@pytest.fixture(scope="session")
-def crowd(lab: Lab) -> Netns:
-    return lab.client(*(f"10.77.0.{number}" for number in range(230, 246)))
 
 
 def listener(node: Machine, script: str) -> str:
@@ -56,20 +39,21 @@ def descriptors(node: Machine) -> int:
 
 
 @pytest.fixture
-def bounded(tidy: Machine) -> Iterator[Machine]:
-    """The node, whose listener is afterwards the same as before, with no more descriptors, and small."""
-    assert tidy.curl("/version").status == 200
-    tidy.wait("! ss -Htn state established state close-wait sport = :2023 | grep -q .")
-    pid, before = listener(tidy, "echo $proc"), descriptors(tidy)
-    yield tidy
-    assert tidy.curl("/version").status == 200
-    tidy.wait(lambda: descriptors(tidy) <= before, show="ss -tn sport = :2023")
-    assert listener(tidy, "echo $proc") == pid
-    assert peak_mib(tidy) <= LIMIT_MIB
+def bounded(stub_node12: Machine) -> Iterator[Machine]:
+    """Return a node; afterwards its listener must be the same process, with no more descriptors or memory."""
+    node = stub_node12
+    assert node.curl("/version").status == 200
+    node.wait("! ss -Htn state established state close-wait sport = :2023 | grep -q .")
+    pid, before = listener(node, "echo $proc"), descriptors(node)
+    yield node
+    assert node.curl("/version").status == 200
+    node.wait(lambda: descriptors(node) <= before, show="ss -tn sport = :2023")
+    assert listener(node, "echo $proc") == pid
+    assert peak_mib(node) <= LIMIT_MIB
 
 
-def test_a_request_that_is_reset_at_every_byte(bounded: Machine) -> None:
-    # Only the whole one counts, and that is the last.
+def test_request_reset_at_every_byte(bounded: Machine) -> None:
+    # Every one is cut short, so none is a run.
     for length in range(len(TRIGGER)):
         connection = socket.create_connection((bounded.address, 2023), timeout=60)
         connection.sendall(TRIGGER[:length])
@@ -79,7 +63,7 @@ def test_a_request_that_is_reset_at_every_byte(bounded: Machine) -> None:
     assert stub.stub_log(bounded) == []
 
 
-def test_a_request_that_ends_at_every_byte(bounded: Machine) -> None:
+def test_request_that_ends_at_every_byte(bounded: Machine) -> None:
     for length in range(len(TRIGGER)):
         with socket.create_connection((bounded.address, 2023), timeout=60) as connection:
             connection.sendall(TRIGGER[:length])
@@ -89,15 +73,15 @@ def test_a_request_that_ends_at_every_byte(bounded: Machine) -> None:
     assert stub.stub_log(bounded) == []
 
 
-def test_an_answer_that_nobody_takes(bounded: Machine) -> None:
-    # The request is whole, and its sender has gone: a run is a run.
+def test_trigger_of_a_client_that_left_is_a_run(bounded: Machine) -> None:
+    # The request is whole when its client leaves.
     with socket.create_connection((bounded.address, 2023), timeout=60) as connection:
         connection.sendall(TRIGGER)
     bounded.wait(lambda: len(stub.stub_log(bounded)) == 2)
 
 
 def crowded(node: Machine, crowd: Netns, count: int) -> list[socket.socket]:
-    """Connections, as many as the listener lets in at least."""
+    """Return this many connections, from all addresses of the crowd."""
     opened = [crowd.open_socket() for _ in range(count)]
     for number, one in enumerate(opened):
         one.bind((crowd.addresses[number % len(crowd.addresses)], 0))
@@ -120,14 +104,16 @@ def slow_reader(one: socket.socket) -> None:
 
 
 def vanished(one: socket.socket) -> None:
-    """Half-open: an end that is silent for ever, as after a power cut (the kernel keeps the socket here)."""
+    """Be half-open: silent for ever, as after a power cut (the kernel keeps the socket here)."""
     one.sendall(b"G")
 
 
 @pytest.mark.parametrize(
     "behave", [slow_head, slow_body, slow_reader, vanished], ids=lambda one: one.__name__
 )
-def test_a_thousand_of_them(bounded: Machine, crowd: Netns, behave: Callable[[socket.socket], None]) -> None:
+def test_thousand_slow_connections(
+    bounded: Machine, crowd: Netns, behave: Callable[[socket.socket], None]
+) -> None:
     held = crowded(bounded, crowd, 1000)
     try:
         for one in held:
@@ -143,11 +129,11 @@ def test_a_thousand_of_them(bounded: Machine, crowd: Netns, behave: Callable[[so
     assert stub.stub_log(bounded) == []
 
 
-def test_a_pipeline_without_end(bounded: Machine) -> None:
+def test_endless_pipeline(bounded: Machine) -> None:
     with socket.create_connection((bounded.address, 2023), timeout=60) as connection:
         connection.settimeout(0.2)
         sent = 0
-        with suppress(OSError):  # at some point nobody takes more
+        with suppress(OSError):  # when the listener reads no more
             for _ in range(100_000):
                 connection.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n")
                 sent += 1
@@ -155,7 +141,7 @@ def test_a_pipeline_without_end(bounded: Machine) -> None:
         assert bounded.curl("/version").status == 200
 
 
-def test_ten_thousand_connections_one_after_the_other(bounded: Machine) -> None:
+def test_ten_thousand_sequential_connections(bounded: Machine) -> None:
     statuses: Counter[int] = Counter()
     for _ in range(SEQUENTIAL):
         client = HTTPConnection(bounded.address, 2023, timeout=60)

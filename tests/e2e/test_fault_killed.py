@@ -1,7 +1,7 @@
-"""Handler and conclude killed at every step, alone and both: no run is lost, none is made up, none blocks.
+"""Handler and conclude killed at every step, alone and both: no run is lost, invented, or in the way.
 
-A tree of one's own replaces `/usr/lib/puppet-twitch` in the units: it kills itself, the hard way, before
-or after a step that it is told. It also waits less long for a conclude that will not come.
+The units run a program of this test instead of `/usr/lib/puppet-twitch`: it kills itself with SIGKILL
+before or after the step that /root/kill names. It also waits less long for a conclude that never comes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ExecStopPost=
 ExecStopPost=/usr/bin/python3 -I -B {KILLER} conclude
 """
 
-# In the order in which a trigger comes by.
+# In the order of a trigger.
 HANDLER = {
     "before it reads": "before twitch.root.handler:_receive 1",
     "before it decides": "before twitch.root.turn:decide 1",
@@ -78,98 +78,92 @@ CONCLUDE = {
     "before the event": "before twitch.root.conclude:_log 1",
     "before it tidies up": "before twitch.root.store:Store.prune 1",
 }
-# From here on the record says how the run ended.
+# From these steps on, the record says how the run ended.
 ON_RECORD = ("when it is on record", "before the event", "before it tidies up")
-# From here on the caller has heard of the run.
+# From these steps on, the caller knows the run.
 ANSWERED = ("after its answer", "before it becomes Puppet")
 
 
 @pytest.fixture
-def tidy(node12: Machine) -> Iterator[Machine]:
-    stub.clear(node12)
-    stub.stub_puppet(node12)
-    node12.write(f"{KILLER}/__main__.py", KILLER_MAIN)
-    kill_at(node12)
-    stub.drop_in(node12, "puppet-twitch-run@.service", DROP_IN)
-    yield node12
-    node12.run("rm", "-rf", KILLER, "/root/kill", "/root/killed")
-    stub.clear(node12)
+def node(stub_node12: Machine) -> Iterator[Machine]:
+    stub_node12.write(f"{KILLER}/__main__.py", KILLER_MAIN)
+    kill_at(stub_node12)
+    stub.drop_in(stub_node12, "puppet-twitch-run@.service", DROP_IN)
+    yield stub_node12
+    stub_node12.run("rm", "-rf", KILLER, "/root/kill", "/root/killed")
 
 
 def kill_at(node: Machine, **steps: str) -> None:
+    """Make each command kill itself at a step; without steps, nothing is killed."""
     node.write("/root/kill", "".join(f"{command} {step}\n" for command, step in steps.items()))
 
 
 def killed(node: Machine) -> list[str]:
-    """Return who was killed since, once nothing is under way any more."""
+    """Return the commands that were killed, once no handler, run or conclude is left."""
     node.wait("test -e /root/killed && ! systemctl list-units --no-legend 'puppet-twitch-run@*' | grep -q .")
     return sorted(node.sh("cat /root/killed; rm /root/killed").stdout.split())
 
 
 def unfinished(node: Machine) -> list[dict[str, Any]]:
-    found = node.sh(f"cat {stub.RUNTIME}/runs/*.json 2>/dev/null || true").stdout
-    records = [json.loads(one) for one in found.replace("}{", "}\n{").splitlines()]
-    return [one for one in records if one["state"] != "finished"]
+    files = node.sh(f"cat {stub.RUNTIME}/runs/*.json 2>/dev/null || true").stdout
+    records = [json.loads(record) for record in files.replace("}{", "}\n{").splitlines()]
+    return [record for record in records if record["state"] != "finished"]
 
 
 def runs_again(node: Machine) -> None:
-    """The next trigger is a run, and afterwards nobody seems to run any more."""
+    """See that the next trigger is a run, and that every record is finished afterwards."""
     kill_at(node)
-    before = len(stub.stub_log(node))
-    run = stub.started_when_mended(node)
-    stub.end_of(node, run)
-    assert stub.stub_log(node)[before:] == [f"began {run}", f"ended {run}"]
+    stub.runs_again(node)
     assert unfinished(node) == []
-    assert node.curl("/puppet/status").body == "idle\n"
 
 
 @pytest.mark.parametrize("step", HANDLER)
 @pytest.mark.parametrize("both", [False, True], ids=["alone", "and conclude too"])
-def test_the_handler_is_killed(tidy: Machine, step: str, both: bool) -> None:
-    kill_at(tidy, handle=HANDLER[step], **({"conclude": CONCLUDE["at once"]} if both else {}))
-    reply = stub.trigger(tidy)
-    # Who is told of a run can look it up; who is not is told to ask again.
+def test_handler_killed_at_any_step(node: Machine, step: str, both: bool) -> None:
+    kill_at(node, handle=HANDLER[step], **({"conclude": CONCLUDE["at once"]} if both else {}))
+    reply = stub.trigger(node)
+    # The caller gets the run's id, or is told to ask again.
     assert reply.status == (202 if step in ANSWERED else 503)
-    assert "handle" in killed(tidy)
-    assert stub.stub_log(tidy) == []
-    runs_again(tidy)
+    assert "handle" in killed(node)
+    assert stub.stub_log(node) == []
+    runs_again(node)
     if step in ANSWERED:
-        # Both killed: nobody knows how it ended, and the record says just that.
-        verdict = stub.record(tidy, str(reply.headers["Puppet-Run"]))["verdict"]
+        # With both killed, nothing is known about the end of the run.
+        verdict = stub.record(node, str(reply.headers["Puppet-Run"]))["verdict"]
         assert verdict == ("interrupted" if both else "not attempted")
 
 
 @pytest.mark.parametrize("step", CONCLUDE)
-def test_conclude_is_killed(tidy: Machine, step: str) -> None:
-    kill_at(tidy, conclude=CONCLUDE[step])
-    # A run that leaves a report, by which it is known even when nobody has seen its end.
-    tidy.sh(
+def test_conclude_killed_at_any_step(node: Machine, step: str) -> None:
+    kill_at(node, conclude=CONCLUDE[step])
+    # The run leaves a report, from which the verdict comes when conclude is missing.
+    node.sh(
         f"printf '%s\\n' 'printf \"status: changed\\ntransaction_completed: true\\njob_id: %s\\n\" $run"
         f" >{stub.STUB}/last_run_report.yaml' >>{stub.STUB}/puppet"
     )
-    run = stub.started(tidy)
-    assert killed(tidy) == ["conclude"]
-    assert stub.stub_log(tidy) == [f"began {run}", f"ended {run}"]
-    assert stub.record(tidy, run)["state"] == ("finished" if step in ON_RECORD else "running")
-    runs_again(tidy)
-    assert stub.record(tidy, run)["verdict"] == "changed"
+    run = stub.started(node)
+    assert killed(node) == ["conclude"]
+    assert stub.stub_log(node) == stub.in_order(run)
+    assert stub.record(node, run)["state"] == ("finished" if step in ON_RECORD else "running")
+    runs_again(node)
+    assert stub.record(node, run)["verdict"] == "changed"
 
 
-def test_a_waiting_run_is_killed_together_with_its_conclude(tidy: Machine) -> None:
-    first = stub.hold(tidy)
-    kill_at(tidy, conclude=CONCLUDE["at once"])
-    second = stub.started(tidy, "?queue=true")
-    tidy.run("kill", "-9", str(stub.pid_of(tidy, second)))
-    tidy.wait(lambda: not stub.unit_of(tidy, second))
-    kill_at(tidy)
+def test_queued_run_killed_with_its_conclude(node: Machine) -> None:
+    first = stub.hold(node)
+    kill_at(node, conclude=CONCLUDE["at once"])
+    second = stub.started(node, "?queue=true")
+    node.run("kill", "-9", str(stub.pid_of(node, second)))
+    node.wait(lambda: not stub.unit_of(node, second))
+    kill_at(node)
 
     def queued_anew() -> str:
-        run = stub.started(tidy, "?queue=true")  # whose answer is remembered for a second
+        run = stub.started(node, "?queue=true")  # whose answer is remembered for a second
         return "" if run == second else run
 
-    third = tidy.wait(queued_anew)
-    stub.let_go(tidy)
-    stub.end_of(tidy, third)
-    assert stub.stub_log(tidy) == [f"{word} {run}" for run in (first, third) for word in ("began", "ended")]
-    assert stub.record(tidy, second)["verdict"] == "not attempted"
-    assert unfinished(tidy) == []
+    third = node.wait(queued_anew)
+    stub.release(node)
+    stub.end_of(node, third)
+    assert stub.stub_log(node) == stub.in_order(first, third)
+    assert stub.record(node, second)["verdict"] == "not attempted"
+    assert unfinished(node) == []

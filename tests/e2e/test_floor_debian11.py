@@ -1,4 +1,4 @@
-"""The floor: Debian 11, with systemd 247 and Python 3.9. Units, unit tests, and a trigger that is served."""
+"""The oldest supported system, Debian 11 with systemd 247 and Python 3.9: unit tests, units, a trigger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def node11(lab: Lab) -> Iterator[Machine]:
     lab.discard(machine)
 
 
-def test_it_is_the_floor(node11: Machine) -> None:
+def test_oldest_supported_versions(node11: Machine) -> None:
     assert node11.run("python3", "--version").stdout.startswith("Python 3.9.")
     assert node11.sh("systemctl --version").stdout.startswith("systemd 247 ")
 
@@ -32,7 +32,7 @@ HealthCheck.function_scoped_fixture = HealthCheck.too_slow
 """
 
 
-def test_unit_tests(node11: Machine) -> None:
+def test_unit_tests_pass(node11: Machine) -> None:
     node11.write("/root/shim/floor.py", SHIM)
     # OpenSSL 1.1 cannot make an expired CRL, and gives another of two good reasons against a foreign CA.
     command = "PYTHONPATH=/root/shim:. python3 -m pytest -q -p floor -p no:cacheprovider tests/unit"
@@ -41,37 +41,39 @@ def test_unit_tests(node11: Machine) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_units(node11: Machine) -> None:
-    # PrivateIPC= is from 248; 247 says that it does not know it, and goes on.
-    said = node11.sh(f"systemd-analyze --man=no verify {SOURCE}/units/*.socket {SOURCE}/units/*.service 2>&1")
+def test_units_are_valid(node11: Machine) -> None:
+    # PrivateIPC= is from 248; 247 warns that it does not know it, and goes on.
+    result = node11.sh(
+        f"systemd-analyze --man=no verify {SOURCE}/units/*.socket {SOURCE}/units/*.service 2>&1"
+    )
     assert [
-        line for line in said.stdout.splitlines() if "puppet-twitch" in line and "PrivateIPC" not in line
+        line for line in result.stdout.splitlines() if "puppet-twitch" in line and "PrivateIPC" not in line
     ] == []
 
 
-@pytest.fixture(params=["one listener", "a listener each"])
-def served(node11: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+@pytest.fixture(params=["one listener", "per connection"])
+def node(node11: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
     stub.clear(node11)
     stub.stub_puppet(node11)
-    if request.param == "a listener each":
+    if request.param == "per connection":
         stub.per_connection(node11)
     yield node11
     stub.clear(node11)
 
 
-def test_a_trigger(served: Machine) -> None:
-    assert served.curl("/puppet/status").body == "idle\n"
-    run = stub.hold(served)
-    assert stub.trigger(served).status == 409
-    waits = stub.started(served, "?queue=true")
-    stub.let_go(served)
-    stub.end_of(served, waits)
-    assert stub.stub_log(served) == [f"{word} {one}" for one in (run, waits) for word in ("began", "ended")]
-    assert served.curl(f"/puppet/runs/{run}").status == 200
-    assert served.sh("systemctl --failed --no-legend").stdout == ""
+def test_trigger_and_queue(node: Machine) -> None:
+    assert node.curl("/puppet/status").body == "idle\n"
+    run = stub.hold(node)
+    assert stub.trigger(node).status == 409
+    queued = stub.started(node, "?queue=true")
+    stub.release(node)
+    stub.end_of(node, queued)
+    assert stub.stub_log(node) == stub.in_order(run, queued)
+    assert node.curl(f"/puppet/runs/{run}").status == 200
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_installed_and_gone_again(node11: Machine) -> None:
+def test_uninstall_and_install_again(node11: Machine) -> None:
     stub.clear(node11)
     node11.sh(f"make --silent --directory={SOURCE} uninstall")
     assert node11.sh("find / -xdev -path /root -prune -o -name '*puppet-twitch*' -print").stdout == ""

@@ -13,8 +13,8 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
-# What it looks like to the system: a server, and a monitor that starts it again, both renamed by the
-# `daemons` gem to the file that it ran.
+# As the system sees the gem: a server and a monitor that restarts it, both with process titles that the
+# `daemons` gem takes from the file it runs.
 DAEMON = """\
 require 'socket'
 Process.daemon
@@ -42,7 +42,7 @@ Gem::Specification.new do |gem|
   gem.files = []
 end
 """
-# What the gem's own Puppet module did.
+# As the gem's own Puppet module did.
 SET_UP = """\
 set -e
 useradd --create-home --uid 2023 twitch
@@ -72,7 +72,7 @@ def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Ma
     lab.discard(booted)
 
 
-def test_unless_told_to_it_does_not_end_the_old_daemon(node: Machine, managed: Site) -> None:
+def test_gem_daemon_is_kept_without_purge_gem(node: Machine, managed: Site) -> None:
     managed.hiera(node)
     with pytest.raises(LabError, match="twitch"):
         site.apply(node)
@@ -80,13 +80,13 @@ def test_unless_told_to_it_does_not_end_the_old_daemon(node: Machine, managed: S
     assert node.exists("/etc/sudoers.d/twitch")
 
 
-def test_purge_gem_takes_its_place_in_one_run(node: Machine, managed: Site) -> None:
+def test_purge_gem_replaces_the_daemon_in_one_run(node: Machine, managed: Site) -> None:
     managed.hiera(node, purge_gem=True)
     assert site.apply(node)
     assert node.curl("/version").body.strip() == VERSION
     assert not node.exists("/etc/sudoers.d/twitch")
     assert "puppet-twitch" not in node.run("gem", "list", "--local").stdout
-    # The old directory was its user's, who could have put links where root writes.
+    # The old directory belonged to its user, and could hold links at places where root writes.
     assert node.run("stat", "--format=%U %a", "/run/puppet-twitch").stdout == "root 755\n"
     assert node.run("getent", "passwd", "twitch").stdout.split(":")[2:] == [
         *("2023", "2023", "Puppet Twitch listener", "/", "/usr/sbin/nologin\n")

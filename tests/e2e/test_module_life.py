@@ -1,4 +1,4 @@
-"""`include twitch` on two real nodes: set up, change by Hiera, and take off again."""
+"""`include twitch` on two real nodes: set up, changed by Hiera, and removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def managed(server: PuppetServer) -> Site:
 
 @pytest.fixture(scope="module")
 def nodes(lab: Lab, managed: Site) -> Iterator[dict[str, Machine]]:
-    """Two machines without puppet-twitch; the first run of each is a test's."""
+    """Return two machines without puppet-twitch; a test starts the first run of each."""
     booted = {}
     for name, image in IMAGES.items():
         booted[image] = lab.boot(name, image=image)
@@ -54,7 +54,7 @@ def sockets(node: Machine) -> list[int]:
     return [site.active(node, f"puppet-twitch{part}.socket") for part in ("", "-run")]
 
 
-def test_the_first_run_sets_up_and_the_second_changes_nothing(node: Machine) -> None:
+def test_first_run_sets_up_and_second_changes_nothing(node: Machine) -> None:
     assert site.leftovers(node) == ""
     assert site.apply(node)
     assert node.curl("/version").body.strip() == VERSION
@@ -67,21 +67,21 @@ def test_the_first_run_sets_up_and_the_second_changes_nothing(node: Machine) -> 
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_the_other_node_can_ask(node: Machine, neighbour: Machine) -> None:
+def test_another_node_can_trigger_a_run(node: Machine, neighbour: Machine) -> None:
     reply = neighbour.curl(f"http://{node.name}:2023/puppet/twitch?async=false", timeout_s=120)
     assert (reply.status, reply.body) == (200, "Puppet run complete")
     assert reply.headers["puppet-verdict"] == "unchanged"
 
 
-def test_it_answers_after_a_reboot(node: Machine, neighbour: Machine) -> None:
+def test_port_answers_after_a_reboot(node: Machine, neighbour: Machine) -> None:
     node.reboot()
     assert neighbour.curl(f"http://{node.name}:2023/version").status == 200
 
 
-# Each is told to the node in the same way: Hiera, and a run which puppet-twitch itself is asked for.
+# Each change is made in Hiera, and applied by a run that is triggered over HTTP.
 CHANGES = {
     "port": ({"port": 8023}, "http://{name}:8023"),
-    # The third is not there: FreeBind.
+    # The node does not have the third address: FreeBind=.
     "addresses": (
         {"listen_addresses": ["{address}", "{address6}", "192.0.2.99"]},
         "http://[{address6}]:2023",
@@ -90,7 +90,7 @@ CHANGES = {
     "both back": ({"port": 80}, "http://{name}:80"),
     "defaults": ({}, "http://{name}:2023"),
 }
-# The user of the very listener that the caller waits in, of both shapes.
+# The user of the listener through which the caller waits, with one listener and per connection.
 USERS: dict[str, dict[str, object]] = {
     "names": {"user": "svc", "group": "services"},
     "numbers": {"uid": 2123, "gid": 2124, "per_connection": True},
@@ -99,23 +99,21 @@ USERS: dict[str, dict[str, object]] = {
 
 
 def change(neighbour: Machine, base: str, after: str, asking: Curl = (), following: Curl = ()) -> None:
-    """Ask for a run at `base`, and follow it to its end at `after`; it must change something."""
+    """Trigger a run at `base` and wait for its end at `after`; it must change something."""
     reply = neighbour.curl(f"{base}/puppet/twitch?async=false", *asking, timeout_s=120)
     assert reply.status in (200, 202), reply
     url = f"{after}/puppet/runs/{reply.headers['puppet-run']}?wait=60"
 
     def verdict() -> str | None:
-        # A listener that has to go answers who waits before the run has ended, and more than once.
-        found = neighbour.curl(url, *following, *site.PATIENT, timeout_s=120)
-        assert found.status == 200, found
-        return found.headers["puppet-verdict"]
+        # A listener that has to end answers waiting callers before the run has ended, perhaps repeatedly.
+        reply = neighbour.curl(url, *following, *site.PATIENT, timeout_s=120)
+        assert reply.status == 200, reply
+        return reply.headers["puppet-verdict"]
 
     assert neighbour.wait(verdict) == "changed"
 
 
-def test_changes_arrive_in_one_run_that_it_was_asked_for(
-    node: Machine, neighbour: Machine, managed: Site
-) -> None:
+def test_changes_are_applied_by_one_triggered_run(node: Machine, neighbour: Machine, managed: Site) -> None:
     own = {"name": node.name, "address": node.address, "address6": node.address6}
     base = "http://{name}:2023".format(**own)
     for name, (parameters, after) in CHANGES.items():
@@ -128,7 +126,7 @@ def test_changes_arrive_in_one_run_that_it_was_asked_for(
         assert not site.apply(node), name
 
 
-def test_the_user_changes_under_a_caller_who_waits(node: Machine, neighbour: Machine, managed: Site) -> None:
+def test_user_changes_while_a_caller_waits(node: Machine, neighbour: Machine, managed: Site) -> None:
     base = f"http://{node.name}:2023"
     for name, parameters in USERS.items():
         managed.hiera(node, **parameters)
@@ -154,7 +152,7 @@ def _filled(value: object, own: dict[str, str]) -> dict[str, object]:
     return {name: fill(part) for name, part in value.items()}
 
 
-def test_only_the_addresses_allowed_are_heard(node: Machine, neighbour: Machine, managed: Site) -> None:
+def test_allowed_addresses_refuse_others(node: Machine, neighbour: Machine, managed: Site) -> None:
     managed.hiera(node, allowed_addresses=["127.0.0.0/8", "::1"])
     assert site.apply(node)
     assert node.curl("/version").status == 200
@@ -167,30 +165,28 @@ def test_only_the_addresses_allowed_are_heard(node: Machine, neighbour: Machine,
     assert site.apply(node)
 
 
-def test_what_it_does_not_need_is_not_restarted(node: Machine, managed: Site) -> None:
+def test_sockets_are_not_restarted_without_need(node: Machine, managed: Site) -> None:
     before = sockets(node)
     managed.hiera(node, run_timeout="2h", puppet_path="/usr/bin/puppet")
     assert site.apply(node)
-    shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch-run@x.service")
-    assert shown.stdout.strip() == "RuntimeMaxUSec=2h"
+    result = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch-run@x.service")
+    assert result.stdout.strip() == "RuntimeMaxUSec=2h"
     assert sockets(node) == before
 
 
-def test_a_template_needs_no_reload(node: Machine) -> None:
-    # What the module relies on: systemd reads the drop-ins of a template for each new instance.
+def test_drop_in_of_a_template_needs_no_daemon_reload(node: Machine) -> None:
+    # The module relies on it: systemd reads the drop-ins of a template for each new instance.
     directory = "/etc/systemd/system/puppet-twitch@.service.d"
     assert not node.exists(f"{directory}/test.conf")
     node.write(f"{directory}/test.conf", "[Service]\nRuntimeMaxSec=4711\n")
-    shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
-    assert shown.stdout.strip() == "RuntimeMaxUSec=1h 18min 31s"
+    result = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
+    assert result.stdout.strip() == "RuntimeMaxUSec=1h 18min 31s"
     node.run("rm", f"{directory}/test.conf")
-    shown = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
-    assert shown.stdout.strip() == "RuntimeMaxUSec=infinity"
+    result = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch@test.service")
+    assert result.stdout.strip() == "RuntimeMaxUSec=infinity"
 
 
-def test_tokens_and_tls_are_what_the_node_understands(
-    node: Machine, neighbour: Machine, managed: Site
-) -> None:
+def test_tokens_and_tls_of_the_module_take_effect(node: Machine, neighbour: Machine, managed: Site) -> None:
     token = "known-to-its-holder-only"
     name, ssl = site.certname(node), "/var/lib/puppet/ssl"
     managed.hiera(
@@ -220,7 +216,7 @@ def test_tokens_and_tls_are_what_the_node_understands(
     assert neighbour.curl(f"http://{node.name}:2023/puppet/status").status == 200
 
 
-def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(node: Machine, managed: Site) -> None:
+def test_invalid_data_fails_the_run_and_changes_nothing(node: Machine, managed: Site) -> None:
     managed.hiera(node, port=65536)
     with pytest.raises(LabError, match="parameter 'port'"):
         site.apply(node)
@@ -228,23 +224,21 @@ def test_a_fault_in_the_data_fails_the_run_and_leaves_the_node_as_it_is(node: Ma
     managed.hiera(node)
 
 
-def test_a_change_outlives_a_run_that_fails_before_it_counts(
-    node: Machine, neighbour: Machine, managed: Site
-) -> None:
+def test_change_is_completed_after_a_failed_run(node: Machine, neighbour: Machine, managed: Site) -> None:
     before = sockets(node)
     managed.hiera(node, port=8023, package_ensure="9", package_source="puppet:///modules/site/none.deb")
     with pytest.raises(LabError, match=r"none\.deb"):
         site.apply(node)
     assert sockets(node) == before
-    # The next run has nothing to write; and anybody's daemon-reload closes the port.
+    # The next run has nothing to write, and any daemon-reload closes the port.
     node.run("systemctl", "daemon-reload")
     managed.hiera(node, port=8023)
     assert site.apply(node)
     assert neighbour.curl(f"http://{node.name}:8023/version").status == 200
 
 
-def test_what_it_does_not_manage_stays(node: Machine, managed: Site) -> None:
-    # Nor does a reboot make a difference.
+def test_unmanaged_user_and_package_stay(node: Machine, managed: Site) -> None:
+    # A reboot makes no difference.
     node.reboot()
     managed.hiera(node, port=8023, manage_user=False, manage_package=False)
     assert not site.apply(node)
@@ -257,7 +251,7 @@ def test_what_it_does_not_manage_stays(node: Machine, managed: Site) -> None:
     assert not site.apply(node)
 
 
-# A client that has begun to ask.
+# A client that has sent the beginning of a request.
 CLIENT = """
 import socket, time
 connection = socket.create_connection(("localhost", 2023))
@@ -266,10 +260,10 @@ time.sleep(99)
 """
 
 
-def test_uninstalling_leaves_nothing(node: Machine, managed: Site) -> None:
+def test_ensure_absent_leaves_nothing(node: Machine, managed: Site) -> None:
     managed.hiera(node, per_connection=True)
     assert site.apply(node)
-    # Somebody has stopped the sockets; a listener is still there, and stays until it is told to go.
+    # The sockets are stopped, and a listener is still running, until it is stopped as well.
     client = node.popen("python3", "-c", CLIENT)
     node.wait("systemctl is-active 'puppet-twitch@*'")
     node.run("systemctl", "kill", "--signal=STOP", "puppet-twitch@*")

@@ -17,7 +17,7 @@ CONF = "/etc/puppet-twitch/puppet-twitch.conf"
 
 @pytest.fixture(params=["debian12", "debian13"])
 def node(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
-    """A machine with the package, fresh for each test: a boot takes less than a clean-up."""
+    """Return a machine with the package, new for each test: a boot takes less time than a clean-up."""
     booted = lab.boot("extra", image=request.param)
     install(booted, VERSION)
     yield booted
@@ -34,17 +34,17 @@ def enabled(node: Machine) -> list[str]:
     return node.run("systemctl", "is-enabled", *SOCKETS, check=False).stdout.split()
 
 
-def test_installing_it_is_enough(node: Machine) -> None:
+def test_package_is_enabled_and_compiled_after_install(node: Machine) -> None:
     assert node.curl("/version").body.strip() == VERSION
     assert enabled(node) == ["enabled", "enabled"]
-    # Compiled, with the node's own Python: a cold start is part of the answer's time.
+    # Compiled by the node's own Python, because a cold start is part of the answer's time.
     assert node.exists("/usr/lib/puppet-twitch/twitch/__pycache__")
     assert node.sh("systemctl --failed --no-legend").stdout == ""
     node.reboot()
     assert node.curl("/version").status == 200
 
 
-def test_an_upgrade_keeps_what_the_operator_has_changed(node: Machine) -> None:
+def test_upgrade_keeps_the_operators_changes(node: Machine) -> None:
     node.run("sed", "--in-place", "s/^#anonymous = .*/anonymous = status/", CONF)
     node.run("systemctl", "disable", "--now", *SOCKETS)
     install(node, NEXT_VERSION)
@@ -55,7 +55,7 @@ def test_an_upgrade_keeps_what_the_operator_has_changed(node: Machine) -> None:
     assert node.curl("/puppet/twitch").status == 401
 
 
-def test_removing_keeps_the_configuration_and_purging_nothing(node: Machine) -> None:
+def test_remove_keeps_the_configuration_and_purge_nothing(node: Machine) -> None:
     node.curl("/puppet/status")
     node.write("/etc/systemd/system/puppet-twitch.socket.d/override.conf", "[Socket]\nBacklog=16\n")
     node.write("/etc/puppet-twitch/tokens", "")
@@ -67,14 +67,14 @@ def test_removing_keeps_the_configuration_and_purging_nothing(node: Machine) -> 
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_removing_waits_for_a_run_whose_process_has_ended_before_its_unit(node: Machine) -> None:
+def test_remove_waits_for_the_unit_of_a_run(node: Machine) -> None:
     stub.stub_puppet(node)
     run = stub.hold(node)
     unit = stub.unit_of(node, run)
-    # What concludes the run takes this lock last, and we have it until there is a file.
+    # Conclude takes this lock last; the test holds it until the file exists.
     lock = "until test -e /root/concluded; do sleep 0.1; done"
     node.run("systemd-run", "--quiet", "flock", "/run/puppet-twitch/lock", "sh", "-c", lock)
-    stub.let_go(node)
+    stub.release(node)
     node.wait(f"systemctl show {unit} | grep -qx SubState=stop-post")
     node.run("apt-get", "remove", "--yes", "puppet-twitch")
     node.run("touch", "/root/concluded")
@@ -82,7 +82,7 @@ def test_removing_waits_for_a_run_whose_process_has_ended_before_its_unit(node: 
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_purging_leaves_somebody_else_of_that_name_alone(node: Machine) -> None:
+def test_purge_keeps_another_user_of_that_name(node: Machine) -> None:
     node.run("usermod", "--comment", "Tess Twitch", "twitch")
     node.run("apt-get", "purge", "--yes", "puppet-twitch")
     assert "Tess Twitch" in node.run("getent", "passwd", "twitch").stdout

@@ -1,4 +1,4 @@
-"""puppet-twitch is replaced and restarted under a run that it was asked for, and the run goes on."""
+"""puppet-twitch is upgraded, restarted or removed by a run that it has started itself."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.lab.server import PuppetServer
 
 HELD, GO, END = "/root/held", "/root/go", "/root/end"
 
-# A catalog that stops in the middle, for as long as the test wants, and has something left to do then.
+# A catalog that waits in the middle for the test, and then has a resource left.
 HOLD = f"""
     exec {{ 'hold':
       command => "/bin/sh -c 'touch {HELD}; until test -e {GO}; do sleep 0.1; done'",
     }}
     -> file {{ '{END}': ensure => file }}
 """
-# An operator's own resource, which knows nothing of us but the names.
+# An operator's own resource, which restarts our units by name.
 RESTART = f"""
     exec {{ 'restart':
       command  => "systemctl restart puppet-twitch.socket puppet-twitch-run.socket %s",
@@ -32,7 +32,7 @@ RESTART = f"""
     }}
     -> file {{ '{END}': ensure => file }}
 """
-# The listeners of each shape. Not 'puppet-twitch*', which is the run as well, and would end it.
+# The listeners of each shape; 'puppet-twitch*' would match the run as well, and end it.
 LISTENERS = {False: "puppet-twitch.service", True: "'puppet-twitch@*'"}
 both_shapes = pytest.mark.parametrize("per_connection", LISTENERS, ids=["one listener", "per connection"])
 
@@ -44,7 +44,7 @@ def managed(server: PuppetServer) -> Site:
 
 @pytest.fixture(scope="module", params=["debian12", "debian13"])
 def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Machine]:
-    """A machine that the module has set up."""
+    """Return a machine that the module has set up."""
     booted = lab.boot("extra", image=request.param)
     managed.enrol(booted, request.param)
     managed.hiera(booted)
@@ -56,13 +56,13 @@ def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Ma
 
 @pytest.fixture
 def per_connection() -> bool:
-    """Whether the node has a listener for each connection, where a test does not say."""
+    """Return the default for tests without this parameter."""
     return False
 
 
 @pytest.fixture
 def caller(node: Machine, managed: Site, per_connection: bool) -> Machine:
-    """Another machine; and the node as the module leaves it, at version N."""
+    """Return another machine, and put the node into the state that the module leaves, at version N."""
     managed.server.manifest("module", "include twitch")
     managed.hiera(node, per_connection=per_connection)
     node.run("rm", "-f", HELD, GO, END)
@@ -77,9 +77,9 @@ def ask(caller: Machine, node: Machine) -> Popen[str]:
 
 
 def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str]:
-    """Follow a run to its end, as its caller would; return its id and its verdict."""
-    said, _ = asked.communicate(timeout=120)
-    reply = curl.parse(said.replace("\n", "\r\n"))
+    """Wait for the end of a run, as its caller would; return its id and its verdict."""
+    output, _ = asked.communicate(timeout=120)
+    reply = curl.parse(output.replace("\n", "\r\n"))
     run = reply.headers["puppet-run"]
     assert run
     if reply.status == 202:
@@ -91,7 +91,7 @@ def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str
 
 
 @both_shapes
-def test_a_run_upgrades_what_it_was_asked_through(
+def test_triggered_run_upgrades_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
     managed.hiera(node, NEXT_VERSION, per_connection=per_connection)
@@ -104,7 +104,7 @@ def test_a_run_upgrades_what_it_was_asked_through(
     assert not site.apply(node)
 
 
-def test_an_upgrade_by_hand_in_the_middle_of_a_run(node: Machine, caller: Machine, managed: Site) -> None:
+def test_upgrade_by_hand_during_a_run(node: Machine, caller: Machine, managed: Site) -> None:
     managed.server.manifest("module", HOLD)
     asked = ask(caller, node)
     node.wait(f"test -e {HELD}")
@@ -120,7 +120,7 @@ def test_an_upgrade_by_hand_in_the_middle_of_a_run(node: Machine, caller: Machin
 
 
 @both_shapes
-def test_a_catalog_that_restarts_every_unit_in_its_middle(
+def test_catalog_that_restarts_every_unit(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
     managed.server.manifest("module", RESTART % LISTENERS[per_connection])
@@ -130,7 +130,7 @@ def test_a_catalog_that_restarts_every_unit_in_its_middle(
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_the_package_and_the_shape_change_in_one_run(node: Machine, caller: Machine, managed: Site) -> None:
+def test_package_and_shape_change_in_one_run(node: Machine, caller: Machine, managed: Site) -> None:
     # The package's scripts restart the socket, with a listener running, before the module does.
     managed.hiera(node, NEXT_VERSION, per_connection=True)
     _, ended = verdict(caller, node, ask(caller, node))
@@ -140,11 +140,11 @@ def test_the_package_and_the_shape_change_in_one_run(node: Machine, caller: Mach
 
 
 @both_shapes
-def test_a_run_removes_what_it_was_asked_through(
+def test_triggered_run_removes_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
     managed.hiera(node, ensure="absent", per_connection=per_connection)
-    said, _ = ask(caller, node).communicate(timeout=120)
-    assert curl.parse(said.replace("\n", "\r\n")).status in (200, 202)
+    output, _ = ask(caller, node).communicate(timeout=120)
+    assert curl.parse(output.replace("\n", "\r\n")).status in (200, 202)
     node.wait(lambda: site.leftovers(node) == "")
     assert managed.server.reports(site.certname(node))[-1]["status"] == "changed"

@@ -1,4 +1,4 @@
-"""What an installation puts on a node, what it leaves alone, and that it can be taken off again."""
+"""`make install` and `make uninstall`, the permissions of what they make, and the journal's events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.lab.machine import Machine
 
 MAKE = f"make --silent --directory={SOURCE}"
 
-# Everything on the disk but what the system writes down for itself while any user comes and goes.
+# All files, without those that the system itself writes when a user is added or removed.
 FILES = (
     "find / -xdev -path /root -prune -o -path /var/log -prune -o -path /var/tmp -prune"
     " -o ! -name '*-' ! -name .pwd.lock -print"
@@ -27,21 +27,14 @@ UNITS = (
 
 @pytest.fixture
 def bare(lab: Lab) -> Iterator[Machine]:
-    """A machine with the source, and nothing of it installed."""
+    """Return a machine with the source, and nothing of it installed."""
     machine = lab.boot("extra", image="debian13")
     copy_source(machine)
     yield machine
     lab.discard(machine)
 
 
-@pytest.fixture
-def tidy(node: Machine) -> Iterator[Machine]:
-    stub.clear(node)
-    yield node
-    stub.clear(node)
-
-
-def test_an_installation_enables_and_starts_nothing(bare: Machine) -> None:
+def test_install_enables_and_starts_nothing(bare: Machine) -> None:
     bare.sh(f"{MAKE} install")
     assert bare.sh("systemctl is-enabled puppet-twitch.socket", check=False).stdout == "disabled\n"
     assert bare.sh("systemctl list-units --no-legend 'puppet-twitch*'").stdout == ""
@@ -49,7 +42,7 @@ def test_an_installation_enables_and_starts_nothing(bare: Machine) -> None:
     assert bare.sh("ss -Hltn sport = :2023").stdout == ""
 
 
-def test_an_uninstallation_leaves_nothing(bare: Machine) -> None:
+def test_uninstall_leaves_nothing(bare: Machine) -> None:
     files, accounts = set(bare.sh(FILES).stdout.splitlines()), bare.sh(ACCOUNTS).stdout
     bare.sh(f"{MAKE} install && systemctl enable --now puppet-twitch.socket")
     stub.stub_puppet(bare)
@@ -63,46 +56,46 @@ def test_an_uninstallation_leaves_nothing(bare: Machine) -> None:
     assert bare.sh("ls -d /run/*twitch*; ss -Hltn sport = :2023", check=False).stdout == ""
 
 
-def test_a_run_that_is_under_way_outlives_an_uninstallation(bare: Machine) -> None:
+def test_run_goes_on_during_uninstall(bare: Machine) -> None:
     bare.sh(f"{MAKE} install && systemctl enable --now puppet-twitch.socket")
     stub.stub_puppet(bare)
     run = stub.hold(bare)
     bare.sh(f"{MAKE} uninstall")
     assert stub.stub_log(bare) == [f"began {run}"]
-    stub.let_go(bare)
-    bare.wait(lambda: stub.stub_log(bare) == [f"began {run}", f"ended {run}"])
+    stub.release(bare)
+    bare.wait(lambda: stub.stub_log(bare) == stub.in_order(run))
     bare.wait(f'test -z "$({UNITS})"')
 
 
 def accepted(node: Machine) -> int:
-    """How many connections systemd has accepted since it knows the socket's unit."""
+    """Return how many connections systemd has accepted since it loaded the socket's unit."""
     return int(stub.state(node, "puppet-twitch.socket", "NAccepted")["NAccepted"])
 
 
-def test_a_listener_for_each_connection_and_back(tidy: Machine) -> None:
-    stub.stub_puppet(tidy)
-    assert tidy.curl("/version").status == 200
-    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
-    stub.per_connection(tidy)
-    assert stub.state(tidy, "puppet-twitch.socket", "Accept") == {"Accept": "yes"}
-    before = accepted(tidy)
-    reply = stub.trigger(tidy, "?async=false")
+def test_per_connection_and_back(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node)
+    assert clean_node.curl("/version").status == 200
+    assert stub.state(clean_node, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
+    stub.per_connection(clean_node)
+    assert stub.state(clean_node, "puppet-twitch.socket", "Accept") == {"Accept": "yes"}
+    before = accepted(clean_node)
+    reply = stub.trigger(clean_node, "?async=false")
     assert reply.headers["Puppet-Verdict"] == "not attempted"  # the stub leaves no report
-    assert accepted(tidy) == before + 1
-    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "inactive"}
-    stub.one_listener(tidy)
-    assert stub.state(tidy, "puppet-twitch.socket", "Accept") == {"Accept": "no"}
-    assert tidy.curl("/version").status == 200
-    assert stub.state(tidy, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
-    assert tidy.sh("systemctl --failed --no-legend").stdout == ""
+    assert accepted(clean_node) == before + 1
+    assert stub.state(clean_node, "puppet-twitch.service", "ActiveState") == {"ActiveState": "inactive"}
+    stub.one_listener(clean_node)
+    assert stub.state(clean_node, "puppet-twitch.socket", "Accept") == {"Accept": "no"}
+    assert clean_node.curl("/version").status == 200
+    assert stub.state(clean_node, "puppet-twitch.service", "ActiveState") == {"ActiveState": "active"}
+    assert clean_node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Machine) -> None:
-    stub.real_puppet(tidy, "")
-    run = stub.started(tidy)
-    stub.end_of(tidy, run)
-    found = tidy.sh(f"find {stub.RUNTIME} -printf '%M %u:%g %P\\n'").stdout.splitlines()
-    assert sorted(found) == sorted(
+def test_permissions_below_run(clean_node: Machine) -> None:
+    stub.real_puppet(clean_node, "")
+    run = stub.started(clean_node)
+    stub.end_of(clean_node, run)
+    listed = clean_node.sh(f"find {stub.RUNTIME} -printf '%M %u:%g %P\\n'").stdout.splitlines()
+    assert sorted(listed) == sorted(
         [
             "drwxr-xr-x root:root ",
             "srw-rw---- root:twitch run.sock",
@@ -113,8 +106,8 @@ def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Ma
             "drwxr-x--- root:twitch runs",
         ]
     )
-    found = tidy.sh(f"find {stub.HISTORY} -printf '%M %u:%g %P\\n'").stdout.splitlines()
-    assert sorted(found) == sorted(
+    history = clean_node.sh(f"find {stub.HISTORY} -printf '%M %u:%g %P\\n'").stdout.splitlines()
+    assert sorted(history) == sorted(
         [
             "drwxr-xr-x root:root ",
             "-rw------- root:root begun.json",
@@ -127,28 +120,28 @@ def test_root_alone_writes_below_run_and_the_listener_reads_the_records(tidy: Ma
 ASKED, ENDED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c", "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"
 
 
-def test_the_journal_says_who_asked_and_what_became_of_it(tidy: Machine) -> None:
-    stub.real_puppet(tidy, "notify { 'a change': }\n", access="anonymous = trigger status tags")
-    run = stub.started(tidy, "?tags=notify")
-    unit = stub.unit_of(tidy, run)
-    stub.end_of(tidy, run)
-    asked, ended = tidy.journal("_UID=0", f"TWITCH_RUN={run}")
+def test_journal_events_of_a_run(clean_node: Machine) -> None:
+    stub.real_puppet(clean_node, "notify { 'a change': }\n", access="anonymous = trigger status tags")
+    run = stub.started(clean_node, "?tags=notify")
+    unit = stub.unit_of(clean_node, run)
+    stub.end_of(clean_node, run)
+    asked, ended = clean_node.journal("_UID=0", f"TWITCH_RUN={run}")
     fields = ("_SYSTEMD_UNIT", "TWITCH_CALLER", "SYSLOG_IDENTIFIER", "MESSAGE_ID")
     assert [asked[name] for name in fields] == [unit, "anonymous", "puppet-twitch", ASKED]
     assert [ended[name] for name in fields] == [unit, "anonymous", "puppet-twitch", ENDED]
     assert (asked["TWITCH_ANSWER"], asked["TWITCH_OPTIONS"]) == ("started", "tags=notify")
     assert asked["TWITCH_CLIENT"] == ended["TWITCH_CLIENT"]
     assert asked["TWITCH_CLIENT"] in ("127.0.0.1", "::1")
-    told = [ended[f"TWITCH_{name}"] for name in ("VERDICT", "EXIT_STATUS", "CHANGED", "FAILED")]
-    assert told == ["changed", "2", "1", "0"]
+    outcome = [ended[f"TWITCH_{name}"] for name in ("VERDICT", "EXIT_STATUS", "CHANGED", "FAILED")]
+    assert outcome == ["changed", "2", "1", "0"]
     assert float(ended["TWITCH_DURATION_S"]) > 0
 
 
-def test_the_journal_explains_our_events(tidy: Machine) -> None:
-    stub.stub_puppet(tidy)
-    run = stub.started(tidy)
-    stub.end_of(tidy, run)
-    explained = tidy.sh(f"journalctl -x -o short TWITCH_RUN={run}").stdout
+def test_journal_catalog_explains_our_events(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node)
+    run = stub.started(clean_node)
+    stub.end_of(clean_node, run)
+    explained = clean_node.sh(f"journalctl -x -o short TWITCH_RUN={run}").stdout
     for sentence in (
         "Somebody asked for a Puppet run",
         "The answer was: started.",
@@ -159,7 +152,7 @@ def test_the_journal_explains_our_events(tidy: Machine) -> None:
     assert explained.count(f"journalctl _SYSTEMD_INVOCATION_ID={run}") == 2
 
 
-def test_user_and_group_may_have_other_names(bare: Machine) -> None:
+def test_user_and_group_with_other_names(bare: Machine) -> None:
     # As the Puppet module's parameters `user` and `group` write it.
     bare.sh(f"{MAKE} install && useradd --system --user-group --shell /usr/sbin/nologin other")
     stub.drop_in(bare, "puppet-twitch.service", "[Service]\nUser=other\nGroup=other\n")

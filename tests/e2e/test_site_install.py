@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import healthy, site, stub
+from tests.e2e import configured_node, site, stub
 from tests.e2e.site import NEXT_VERSION, VERSION, build_deb
 from tests.lab.install import SOURCE, copy_source
 from tests.lab.lab import Lab
@@ -91,7 +91,7 @@ def test_an_account_of_the_sites_own_is_taken(bare: Machine) -> None:
     try:
         apt(bare, VERSION)
         assert bare.curl("/version").status == 200
-        assert healthy.check(bare).returncode == 0
+        assert configured_node.check(bare).returncode == 0
     finally:
         bare.sh("dpkg --purge puppet-twitch; userdel twitch")
 
@@ -140,7 +140,7 @@ def test_check_names_the_process_that_has_the_port(bare: Machine) -> None:
     try:
         bare.wait("ss --no-header --listening --tcp --numeric sport = :2023 | grep -q .")
         bare.run("systemctl", "start", "puppet-twitch.socket", check=False)
-        text = healthy.check(bare).stdout
+        text = configured_node.check(bare).stdout
         assert "systemd says: Failed to create listening socket ([::]:2023): Address already in use" in text
         assert "(python3, user nobody) has opened 0.0.0.0:2023, not systemd" in text
     finally:

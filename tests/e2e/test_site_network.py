@@ -63,7 +63,7 @@ def test_a_caller_behind_a_router_that_forgets_hears_the_end(tidy12: Machine, be
         assert "timer:(keepalive," in timers
         # The time of the router, not of a condition.
         time.sleep(FORGETS_AFTER_S + 5)
-        stub.let_go(tidy12)
+        stub.release(tidy12)
         client.settimeout(30)
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 500 ")  # the stub leaves no report

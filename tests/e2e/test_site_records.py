@@ -110,7 +110,7 @@ def test_full_disks_change_nothing_about_a_run(small: Machine) -> None:
     assert outcome(small) == expected
     # With room again, the next run moves both records to the history.
     stub.stub_puppet(small)
-    second = stub.started_when_mended(small)
+    second = stub.started_when_fixed(small)
     stub.end_of(small, second)
     assert records(small, stub.RUNTIME) == []
     assert records(small, stub.HISTORY) == sorted([run, second])
@@ -146,13 +146,13 @@ def test_a_place_that_becomes_read_only_during_a_run_costs_no_verdict(small: Mac
     stub.real_puppet(small, stub.HOLD, access=ACCESS)
     client = waiting_client(small)
     remount(small, "ro", place)
-    stub.let_go(small)
+    stub.release(small)
     answer = answer_to(client)
     assert (answer.status, answer.headers["Puppet-Verdict"]) == (200, "changed")
     first = str(answer.headers["Puppet-Run"])
     small.wait(lambda: not stub.unit_of(small, first))
     remount(small, "rw", place)
-    second = stub.started_when_mended(small)
+    second = stub.started_when_fixed(small)
     assert stub.end_of(small, second)["verdict"] == "changed"
     assert records(small, stub.HISTORY) == sorted([first, second])
     assert records(small, stub.RUNTIME) == []
@@ -162,7 +162,7 @@ def test_a_caller_hears_that_a_verdict_cannot_be_recorded(small: Machine) -> Non
     stub.real_puppet(small, stub.HOLD, access="anonymous = trigger status")
     client = waiting_client(small)
     remount(small, "ro", *PLACES)
-    stub.let_go(small)
+    stub.release(small)
     answer = answer_to(client)
     said = "Puppet run ended, but its verdict cannot be recorded; the journal of the node says why"
     assert (answer.status, answer.body.strip(), answer.headers["Puppet-Verdict"]) == (500, said, None)
@@ -233,7 +233,7 @@ def test_lines_come_as_they_are_logged_with_autoflush_off(tidy: Machine) -> None
         stub.real_puppet(tidy, f"notify {{ 'said early': }} -> {stub.HOLD}", access=ACCESS)
         run = stub.hold(tidy)
         tidy.wait(lambda: any("said early" in line for line in lines(tidy, run)))
-        stub.let_go(tidy)
+        stub.release(tidy)
         stub.end_of(tidy, run)
     finally:
         tidy.sh(f"cp -a /root/puppet.conf {config}")
@@ -265,7 +265,7 @@ def test_a_directory_that_is_not_root_s_is_refused(tidy: Machine, spoil: str) ->
     assert (tidy.sh("ls /root/trap").stdout, stub.stub_log(tidy)) == ("", before)
     assert fix in tidy.sh("journalctl --sync; journalctl -o cat _UID=0 -t puppet-twitch").stdout
     tidy.sh(fix)
-    stub.end_of(tidy, stub.started_when_mended(tidy))
+    stub.end_of(tidy, stub.started_when_fixed(tidy))
     tidy.run("rm", "-rf", "/root/trap")
 
 
@@ -316,7 +316,7 @@ def test_history_survives_reboots_and_power_cuts(own_machine: Machine) -> None:
     node.reboot()
     assert node.curl(f"/puppet/runs/{first}").headers["Puppet-Verdict"] == "changed"
     # Cut in the middle of a run.
-    stub.let_go(node)
+    stub.release(node)
     second = stub.hold(node)
     cut_the_power(node)
     assert node.curl("/puppet/status").status == 200
@@ -324,7 +324,7 @@ def test_history_survives_reboots_and_power_cuts(own_machine: Machine) -> None:
     assert stub.record(node, second)["reason"] == "the node went down during the run"
     # Cut between the end of Puppet and the verdict: conclude never comes.
     stub.drop_in(node, "puppet-twitch-run@.service", "[Service]\nExecStopPost=\n")
-    stub.let_go(node)
+    stub.release(node)
     third = stub.started(node)
     node.wait(lambda: not stub.unit_of(node, third))
     cut_the_power(node)

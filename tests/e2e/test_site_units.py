@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import healthy, stub
+from tests.e2e import configured_node, stub
 from tests.lab.install import install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -131,7 +131,7 @@ def test_a_waiting_run_goes_on_waiting_when_a_target_is_isolated(tidy: Machine) 
     second = stub.started(tidy, "?queue=true")
     tidy.run("systemctl", "isolate", "default")
     assert [bool(stub.unit_of(tidy, run)) for run in (first, second)] == [True, True]
-    stub.let_go(tidy)
+    stub.release(tidy)
     assert [stub.end_of(tidy, run)["verdict"] for run in (first, second)] == ["changed", "changed"]
 
 
@@ -178,12 +178,12 @@ def test_everything_works_with_the_settings_of_lxc(in_lxc: Machine) -> None:
     waited_run(node, "true")
     assert node.curl("/puppet/status").status == 200
     assert stub.state(node, "puppet-twitch.service", "NoNewPrivileges") == {"NoNewPrivileges": "no"}
-    done = healthy.check(node)
+    done = configured_node.check(node)
     note = f"note  {LXC_FILE} replaces settings of puppet-twitch.service: ProcSubset=all ProtectProc=default"
     assert note in done.stdout
     stub.per_connection(node)
     waited_run(node, "true")
-    assert f"{LXC_FILE} replaces settings of puppet-twitch@.service: " in healthy.check(node).stdout
+    assert f"{LXC_FILE} replaces settings of puppet-twitch@.service: " in configured_node.check(node).stdout
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
     if unit == "puppet-twitch@.service":
         stub.per_connection(tidy)
     tidy.run("curl", "--silent", "--max-time", "3", "http://localhost:2023/puppet/status", check=False)
-    text = healthy.check(tidy).stdout
+    text = configured_node.check(tidy).stdout
     line = next(line for line in text.splitlines() if f" {unit} " in line and "systemd says: " in line)
     assert "Failed to set up mount namespacing: /no/such/directory: No such file or directory" in line
     assert "tls.conf" not in line
@@ -220,9 +220,9 @@ def test_a_run_can_have_the_settings_of_the_daemon(tidy: Machine) -> None:
             "note  /etc/systemd/system/puppet.service.d/test.conf gives puppet.service settings that puppet-"
             "twitch-run@.service lacks: Environment=http_proxy=… MOTTO=… LimitNOFILE=65536 UMask=0027\n"
         )
-        assert text in healthy.check(tidy).stdout
+        assert text in configured_node.check(tidy).stdout
         stub.drop_in(tidy, "puppet-twitch-run@.service", SITE)
-        assert "settings that" not in healthy.check(tidy).stdout
+        assert "settings that" not in configured_node.check(tidy).stdout
         waited_run(tidy, seen)
         assert tidy.read("/root/seen") == "0027\n65536\nhttp://proxy:3128\n"
     finally:

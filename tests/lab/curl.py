@@ -1,4 +1,4 @@
-"""What curl got: status, headers and body of an HTTP answer."""
+"""An HTTP answer as curl prints it: status, headers and body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reply:
 
 
 def parse(output: str) -> Reply:
-    """Read what `curl --include` printed; LabError if that is no HTTP answer."""
+    """Parse the output of `curl --include`; LabError if it is no HTTP answer."""
     head, separator, body = output.partition("\r\n\r\n")
     # An interim answer, such as 100 Continue, comes before the real one.
     while separator and head.startswith("HTTP/") and head.split()[1].startswith("1"):

@@ -1,8 +1,8 @@
 """`tests/lab/demo start | shell [COMMAND…] | stop`: one machine that stays, to try things on.
 
-`start` leaves a lab in the background, whose command `keep` boots the machine and watches it; `tour`
-and `enter` are run in that lab's namespaces. A locked file says whether there is one: the lock ends
-with the last process of the lab, however that ends, and the file holds the pid of its `enter`.
+`start` leaves a lab in the background, whose command `keep` boots the machine and waits for its end;
+`tour` and `enter` are run in that lab's namespaces. A demo exists while a file is locked: the kernel
+releases the lock with the last process of the lab, and the file holds the pid of its `enter`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ USAGE = "usage: tests/lab/demo start | shell [COMMAND…] | stop"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command of the command line; return the exit code."""
     command, *rest = arguments or [""]
     try:
         if os.geteuid():
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def start() -> int:
-    """Throw the last demo away, boot a new one, show it around; return 0 if all of it worked."""
+    """Remove the last demo, boot a new one and show the tour; return 0 if all of it worked."""
     images.built(IMAGE)
     HELD.parent.mkdir(exist_ok=True)
     with HELD.open("a+") as held:
@@ -73,7 +73,7 @@ def start() -> int:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # Ours to end, not Ctrl-C's; and the lock is theirs as long as one of them lives.
+            # Ctrl-C must not reach the lab. Its processes inherit the lock.
             start_new_session=True,
             pass_fds=(held.fileno(),),
         )
@@ -81,19 +81,19 @@ def start() -> int:
         held.flush()
         try:
             assert lab.stdout
-            said = lab.stdout.readline()
-            if said != "up\n":
-                raise LabError(f"it does not boot:\n{said}{lab.stdout.read()}")
+            line = lab.stdout.readline()  # or its end: `keep` has a limit for the boot
+            if line != "up\n":
+                raise LabError(f"it does not boot:\n{line}{lab.stdout.read()}")
             code = subprocess.run(_in_lab(lab.pid, "tour")).returncode
         except BaseException:
             lab.send_signal(signal.SIGTERM)
             raise
-    print("\nA root shell in the machine:  make demo-shell\nThrow it away:                make demo-stop")
+    print("\nA root shell in the machine:  make demo-shell\nRemove it:                    make demo-stop")
     return code
 
 
 def stop() -> int:
-    """Throw the machine away, if there is one."""
+    """Remove the machine, if there is one."""
     if HELD.exists():
         with HELD.open("a+") as held:
             _end(held)
@@ -113,7 +113,7 @@ def shell(command: Sequence[str]) -> NoReturn:
 
 
 def _end(held: IO[str]) -> None:
-    """Return with the lock, after the lab that has it was made to end."""
+    """End the lab that has the lock, if there is one, and take the lock."""
     if _try_lock(held):
         return
     deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -133,28 +133,35 @@ def _try_lock(held: IO[str]) -> bool:
 
 
 def _pid(held: IO[str]) -> int:
-    """Return the pid of the `enter` that holds the lock: of nobody else, while it is held."""
+    """Return the pid of the `enter` whose lab holds the lock."""
     held.seek(0)
     text = held.read()
     if not text:
-        raise LabError("another `demo start` is just beginning")
+        raise LabError("another `demo start` has just begun")
     return int(text)
 
 
 def _in_lab(enter: int, *arguments: str) -> list[str]:
     """Return the command line that runs this command in the namespaces below that `enter`."""
-    children = Path(f"/proc/{enter}/task/{enter}/children").read_text().split()
-    if not children:
-        raise LabError("the demo machine is just going away")
+    init = _child(_child(enter))  # below unshare: see namespaces.py
     namespaces = ("--mount", "--net", "--pid", "--ipc", "--uts")
-    return ["nsenter", f"--target={children[0]}", *namespaces, "--", f"{HERE}/demo", *arguments]
+    return ["nsenter", f"--target={init}", *namespaces, "--", f"{HERE}/demo", *arguments]
+
+
+def _child(pid: int) -> int:
+    """Return the only child of a process; LabError if the process has ended."""
+    try:
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ValueError):
+        raise LabError("the demo machine is just going away") from None
+    return int(child)
 
 
 # -- in the lab's namespaces --------------------------------------------------------------------
 
 
 def _keep() -> int:
-    """Boot the machine, say `up`, and stay until it is powered off; it may reboot."""
+    """Boot the machine, print `up`, and stay until it is powered off; it may reboot."""
     with Lab() as lab:
         machine = lab.boot(NAME, image=IMAGE)
         print("up", flush=True)

@@ -2,4 +2,4 @@
 
 
 class LabError(Exception):
-    """Something in the lab did not do what it should; the message shows what was seen."""
+    """An operation of the lab failed; the message has the details."""

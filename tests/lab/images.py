@@ -24,11 +24,12 @@ from .errors import LabError
 
 CACHE = Path(os.environ.get("PUPPET_TWITCH_LAB_CACHE") or "/var/cache/puppet-twitch-lab")
 
-# Unpacking and configuring keep one core busy each; more at once only compete for the disk.
+# A build keeps one core busy; more at once only compete for the disk.
 BUILDS_AT_ONCE = 2
+BUILD_TIMEOUT_S = 1800
 
-# What nobody reads in a test machine. The directories of manual pages stay: OpenJDK's
-# installation puts links into them, and fails without (bugs.debian.org/863199).
+# Files that no test needs. The directories of manual pages stay, because OpenJDK's installation
+# puts links into them and fails without (bugs.debian.org/863199).
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*.gz", "/usr/share/locale/*", "/usr/share/info/*")
 
 BASE = (
@@ -36,7 +37,7 @@ BASE = (
     *("python3", "python3-systemd", "python3-h11", "python3-yaml"),
 )
 
-# Tests say when Puppet runs, and apt's timers only fail where there is no network.
+# Tests start Puppet themselves, and apt's timers fail without a network.
 QUIET = (
     'systemctl --root="$1" --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
     'for unit in puppet puppetserver; do if test -e "$1/lib/systemd/system/$unit.service";'
@@ -54,7 +55,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes an image; any change makes another one."""
+    """The content of an image; a changed recipe is another image."""
 
     suite: str
     packages: tuple[str, ...]
@@ -62,7 +63,7 @@ class Recipe:
     """Shell commands run at the end of the build, with the image's directory as $1."""
 
     def digest(self) -> str:
-        """Name this recipe's content in 12 hexadecimal digits."""
+        """Return 12 hexadecimal digits of a hash of this recipe."""
         text = json.dumps([asdict(self), LEFT_OUT])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -75,12 +76,12 @@ RECIPES = {
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
     "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),
 }
-# What the tests boot, the slowest to build first.
+# The images that the tests boot, the slowest to build first.
 USUAL = ("debian13-server", "debian13", "debian12", "debian11")
 
 
 def place(name: str) -> Path:
-    """Where the image is kept, whether it exists or not; LabError for an unknown name."""
+    """Return the place of an image, whether it exists or not; LabError for an unknown name."""
     if name not in RECIPES:
         raise LabError(f"no image is called {name!r}, there are: {', '.join(RECIPES)}")
     return CACHE / f"{name}-{RECIPES[name].digest()}"
@@ -95,15 +96,15 @@ def built(name: str) -> Path:
 
 
 def build(names: Iterable[str]) -> None:
-    """Build what is missing of these images, saying so; LabError shows mmdebstrap's last words."""
+    """Build those of these images that are missing; LabError has the end of mmdebstrap's output."""
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         place(name)
     if os.geteuid():
         raise LabError("images are built by root")
     with _only_builder():
-        for litter in CACHE.glob(".new-*"):
-            _remove(litter)
+        for unfinished in CACHE.glob(".new-*"):
+            _remove(unfinished)
         with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
             for finished in [pool.submit(_build_one, name) for name in wanted]:
                 finished.result()
@@ -114,7 +115,7 @@ def _build_one(name: str) -> None:
     if not directory.is_dir():
         started = time.monotonic()
         print(f"{name}: building from Debian {RECIPES[name].suite} …", flush=True)
-        # Only a finished image gets its name: an interrupted build leaves nothing that looks whole.
+        # Only a finished image gets its name, so an interrupted build is never taken for an image.
         new = Path(tempfile.mkdtemp(prefix=f".new-{name}-", dir=CACHE))
         try:
             _mmdebstrap(RECIPES[name], new)
@@ -131,7 +132,7 @@ def _build_one(name: str) -> None:
 
 def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
     command = [
-        # Whatever it mounts and starts goes with it, and it with us, however we end.
+        # Its mounts and processes end with it, and it ends with this process, even when killed.
         *("setpriv", "--pdeathsig=KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         *("mmdebstrap", "--mode=root", "--variant=minbase"),
@@ -141,7 +142,12 @@ def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
         *(recipe.suite, os.fspath(directory)),
     ]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
     )
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-30:])
@@ -151,7 +157,7 @@ def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
 
 @contextmanager
 def _only_builder() -> Iterator[None]:
-    """Let a second builder wait for the first one, whose images it then finds."""
+    """Make a second builder wait for the first one, whose images it then finds."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -160,7 +166,7 @@ def _only_builder() -> Iterator[None]:
 
 @contextmanager
 def in_use(name: str) -> Iterator[Path]:
-    """Hold a finished image, so that no builder of another recipe removes it meanwhile."""
+    """Lock a finished image, so that no builder of another recipe removes it meanwhile."""
     directory = built(name)
     held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Puppet Twitch on a machine: this working copy, installed there the way a stranger would."""
+"""Puppet Twitch on a machine: this working copy, installed there as README says."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ systemctl start puppet-twitch.socket
 
 
 def copy_source(machine: Machine) -> None:
-    """Put what git tracks, or would, at /root/puppet-twitch, as it is in the working copy."""
-    # safe.directory: root may work on somebody else's clone, in CI for instance.
+    """Copy the working copy, without the files that git ignores, to /root/puppet-twitch."""
+    # safe.directory: the clone may belong to another user, in CI for instance.
     git = ("git", "-c", "safe.directory=*", "-C", REPOSITORY)
     listed = subprocess.run(
         [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         stdout=subprocess.PIPE,
         check=True,
     )
-    # Nothing of a former copy stays, be it a file that was renamed since.
+    # A renamed file of an earlier copy must not stay.
     machine.run("rm", "-rf", SOURCE)
     with tempfile.TemporaryFile() as archive:
         # --ignore-failed-read: git still lists a file that was just deleted.

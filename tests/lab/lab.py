@@ -15,10 +15,10 @@ from . import images, namespaces, network
 from .errors import LabError
 from .machine import Machine
 
-# Fixed, so that every machine knows every other by name before that one is booted.
+# Fixed, so that every machine knows the names of those that are booted later.
 NUMBERS = {"puppet": 10, "node11": 11, "node12": 12, "node13": 13, "extra": 20, "demo": 30}
 
-# In the lab's own /run: a tmpfs, which goes with the last process inside.
+# In the lab's own /run, a tmpfs, which goes with the last process of the lab.
 DISKS = Path("/run/puppet-twitch-lab")
 
 
@@ -37,12 +37,12 @@ class Lab:
     def boot(self, name: str, *, image: str) -> Machine:
         """Boot a fresh copy of an image as the machine `name`, one of NUMBERS."""
         if name in self._machines:
-            raise LabError(f"{name} is there already")
+            raise LabError(f"{name} exists already")
         machine = machine_named(name)
-        # What fails halfway is put away again, so that only the test that asked for it fails.
+        # A boot that fails halfway is undone, so that only the test that asked for it fails.
         with ExitStack() as held:
             held.enter_context(_disk(machine, held.enter_context(images.in_use(image))))
-            _christen(machine)
+            _configure(machine)
             network.plug_in(name, machine.netns.addresses)
             held.callback(network.unplug, name)
             held.callback(_end, machine)
@@ -52,15 +52,15 @@ class Lab:
         return machine
 
     def discard(self, machine: Machine) -> None:
-        """Shut a machine down and throw its disk away; its name is free again."""
+        """Shut a machine down and remove its disk; its name is free again."""
         del self._machines[machine.name]
         self._held.pop(machine.name).close()
 
     def client(self, *addresses: str) -> network.Netns:
         """Return a new network namespace on the bridge with these addresses and no machine.
 
-        It stays as long as the lab: a fixture of a smaller scope would be made again, since pytest
-        sorts by machine, and its addresses would be there twice.
+        It stays as long as the lab, so only a fixture of the session may make one: a smaller scope
+        would be set up again, because pytest sorts tests by machine, and add the addresses twice.
         """
         self._clients += 1
         client = network.Netns(f"client{self._clients}", addresses)
@@ -68,9 +68,9 @@ class Lab:
         return client
 
     def close(self) -> None:
-        """Shut the machines down in order. Without this the namespaces end them by force."""
-        for machine in self._machines.values():
-            _end(machine)
+        """Discard all machines; otherwise the kernel kills them with the lab."""
+        for machine in list(self._machines.values()):
+            self.discard(machine)
 
     def __enter__(self) -> Lab:
         return self
@@ -115,8 +115,8 @@ def _end(machine: Machine) -> None:
         machine.poweroff()
 
 
-def _christen(machine: Machine) -> None:
-    """Give a machine its name, an identity that survives reboots, and everybody's addresses."""
+def _configure(machine: Machine) -> None:
+    """Write a machine's name, an id that survives reboots, and the addresses of all machines."""
     etc = machine.root / "etc"
     (etc / "hostname").write_text(f"{machine.name}\n")
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")

@@ -1,4 +1,4 @@
-"""A booted machine, and what one does with it: commands, files, the journal, reboots."""
+"""A machine, and what tests do with it: commands, files, the journal, reboots."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .nspawn import REBOOTED, Boot, Entrance
 BOOT_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 120
 
-# What a login as root has on Debian; nothing of the caller's environment.
+# The environment of a root login on Debian; nothing of the caller's.
 ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG=C.UTF-8",
     "HOME=/root",
 )
 
-# How often a condition is looked at: entering a machine takes a few milliseconds.
+# Between two looks at a condition: entering a machine takes a few milliseconds.
 POLL_S = 0.05
 
 Completed = subprocess.CompletedProcess[str]
@@ -61,7 +61,7 @@ class Machine:
             raise LabError(f"{self.name} is {state}:\n{failed.stdout}")
 
     def attach(self) -> None:
-        """Find the machine that another process of this lab has booted; LabError if it is off."""
+        """Attach to the machine that another process of this lab has booted; LabError if it is off."""
         self._entrance = Entrance.load(self.own / "entrance")
 
     def reboot(self) -> None:
@@ -73,13 +73,13 @@ class Machine:
         self.start()
 
     def poweroff(self) -> None:
-        """Shut down in order; `start` boots it again."""
+        """Shut down in order; `start` boots the machine again."""
         # systemd(1): SIGRTMIN+4 asks PID 1 for poweroff.target.
         os.kill(self.leader, signal.SIGRTMIN + 4)
         self.await_end(STOP_TIMEOUT_S)
 
     def await_end(self, timeout_s: float | None = None) -> int:
-        """Wait until it is down, whoever stops it; return nspawn's exit code, REBOOTED or other."""
+        """Wait until the machine is down; return nspawn's exit code, REBOOTED or other."""
         if self._boot is None:
             raise LabError(f"{self.name} was not booted by this process")
         code = self._boot.await_end(timeout_s)
@@ -118,8 +118,8 @@ class Machine:
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
-            said = _text(error.stdout) + _text(error.stderr)
-            raise LabError(f"{what}: still running after {timeout_s:g} s\n{said}") from None
+            output = _text(error.stdout) + _text(error.stderr)
+            raise LabError(f"{what}: still running after {timeout_s:g} s\n{output}") from None
         # Decoded here: text=True would turn the \r\n of HTTP into \n.
         done = Completed(argv, ended.returncode, _text(ended.stdout), _text(ended.stderr))
         if check and done.returncode:
@@ -151,32 +151,32 @@ class Machine:
         *,
         show: str = "systemctl list-units --all --no-legend --no-pager 'puppet*'",
     ) -> T | str:
-        """Wait until a shell command succeeds or a function returns something true; return that.
+        """Wait until a shell command succeeds or a function returns a true value.
 
-        Of a command that is what it prints. LabError after `timeout_s`, with what the shell command
-        `show` prints then.
+        Return the command's output or that value. LabError after `timeout_s`, with the output of the
+        shell command `show`.
         """
         deadline = time.monotonic() + timeout_s
         while True:
             if callable(condition):
-                last = condition()
-                if last:
-                    return last
-                said = repr(last)
+                value = condition()
+                if value:
+                    return value
+                last = repr(value)
             else:
                 done = self.sh(condition, check=False)
                 if done.returncode == 0:
                     return done.stdout
-                said = f"exited {done.returncode}\n{done.stdout}{done.stderr}"
+                last = f"exited {done.returncode}\n{done.stdout}{done.stderr}"
             if time.monotonic() > deadline:
                 state = self.sh(show, check=False).stdout
-                raise LabError(f"{self.name}: not within {timeout_s:g} s: {condition}: {said}\n{state}")
+                raise LabError(f"{self.name}: not within {timeout_s:g} s: {condition}: {last}\n{state}")
             time.sleep(POLL_S)
 
     # -- files ----------------------------------------------------------------------------------
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file of root's, with its directories."""
+        """Write a file that belongs to root, with its directories."""
         # Through a process inside: /run and /tmp are mounts of the machine's own.
         script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
         done = subprocess.run(
@@ -184,6 +184,7 @@ class Machine:
             input=text,
             capture_output=True,
             text=True,
+            timeout=60,
         )
         if done.returncode:
             raise LabError(f"{self.name}: cannot write {path}: {done.stderr.strip()}")
@@ -208,7 +209,7 @@ class Machine:
     # -- HTTP and the journal -------------------------------------------------------------------
 
     def curl(self, url: str, *arguments: str, timeout_s: float = 60) -> curl.Reply:
-        """Ask with the curl inside; a url beginning with / means this machine's port 2023."""
+        """Ask with the machine's own curl; a url that begins with / means its own port 2023."""
         if url.startswith("/"):
             url = f"http://localhost:2023{url}"
         # --globoff: an IPv6 address has brackets.

@@ -1,7 +1,7 @@
 """The lab's network: one bridge in the lab's own namespace, and a namespace per machine or client.
 
 10.77.0.0/24 and fd77::/64; the bridge is .1 and ::1, so that what runs in the lab but in no
-machine (pytest itself, curl, an attack tool) reaches every machine too, as a stranger.
+machine (pytest itself, curl, an attack tool) reaches every machine too, from another address.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def make_bridge() -> None:
     four, six = addresses(1)
     _ip(
         f"link add {BRIDGE} type bridge",
-        # nodad: nobody else can have these addresses, and the check would take a second.
+        # nodad: no other host has these addresses, and the check for it would take a second.
         f"address add {four}/24 dev {BRIDGE}",
         f"address add {six}/64 dev {BRIDGE} nodad",
         f"link set {BRIDGE} up",
@@ -44,7 +44,7 @@ def make_bridge() -> None:
 
 def plug_in(name: str, owned: Sequence[str]) -> None:
     """Make the network namespace `name` with these addresses, joined to the bridge."""
-    # The far end's name is no machine's concern; 15 characters are the kernel's limit.
+    # The kernel's limit for an interface name is 15 characters.
     _ip(
         f"netns add {name}",
         f"link add {name} type veth peer name host0 {_hardware(owned)} netns {name}",
@@ -64,16 +64,19 @@ def plug_in(name: str, owned: Sequence[str]) -> None:
 
 
 def _hardware(owned: Sequence[str]) -> str:
-    """Give an IPv4 address the same hardware address always: who knew the machine that had it before
-    would otherwise talk to that one's for seconds."""
+    """Return a hardware address that depends on the first IPv4 address only.
+
+    Otherwise hosts that remember the machine which had the address before would send packets to that
+    one's hardware address for seconds.
+    """
     four = [address for address in owned if ":" not in address]
     return "address 02:00:" + ":".join(f"{int(part):02x}" for part in four[0].split(".")) if four else ""
 
 
 def unplug(name: str) -> None:
-    """Take the cable and the namespace away; both names are free again on return."""
-    # The cable by itself: the kernel ends a deleted namespace some time later, and its end of the
-    # cable with it, so that a machine of the same name would sometimes find it there still.
+    """Remove the link and the namespace; both names are free again on return."""
+    # The link by itself, because the kernel removes a deleted namespace, with its end of the link,
+    # only some time later: a new machine of the same name would sometimes still find it.
     _ip(f"link delete {name}", f"netns delete {name}")
 
 
@@ -85,24 +88,25 @@ def _ip(*lines: str, namespace: str | None = None) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        timeout=60,
     )
     if done.returncode:
         raise LabError(f"ip: {done.stdout.strip()}, in:\n" + "\n".join(lines))
 
 
 class Netns:
-    """A network namespace to run things in that are no machine: load, attacks, odd addresses."""
+    """A network namespace, of a machine or of a client that is no machine: load, attacks, odd addresses."""
 
     def __init__(self, name: str, owned: Sequence[str]) -> None:
         self.name = name
         self.addresses = tuple(owned)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command line that runs `argv` in here."""
+        """Return the command line that runs `argv` in this namespace."""
         return ["ip", "netns", "exec", self.name, *argv]
 
     def run(self, *argv: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command of this host in here; LabError, with its output, if it fails."""
+        """Run a command of this host in this namespace; LabError, with its output, if it fails."""
         what = f"{self.name}: {shlex.join(argv)}"
         try:
             done = subprocess.run(
@@ -119,7 +123,7 @@ class Netns:
         return done
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
-        """Start a command of this host in here, its output in pipes."""
+        """Start a command of this host in this namespace, its output in one pipe."""
         return subprocess.Popen(
             self.command(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -129,15 +133,16 @@ class Netns:
         family: socket.AddressFamily = socket.AF_INET,
         kind: socket.SocketKind = socket.SOCK_STREAM,
     ) -> socket.socket:
-        """Open a socket that belongs in here, for use by the calling process."""
-        # A socket stays in the namespace where it was made, and setns() moves one thread only.
+        """Open a socket in this namespace, for the calling process."""
+        # A socket stays in the namespace where it was made; setns() moves only the calling thread.
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(self._open_socket, family, kind).result()
 
     def connect(self, address: str, port: int, *, source: str | None = None) -> socket.socket:
-        """Connect to a machine, from one address of ours if that matters."""
+        """Connect to a machine, from one of the addresses if it matters; no operation takes over a minute."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         connection = self.open_socket(family)
+        connection.settimeout(60)
         try:
             if source:
                 connection.bind((source, 0))

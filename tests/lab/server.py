@@ -25,17 +25,17 @@ server = puppet
 certname = puppet
 
 [server]
-# A test CA signs whoever asks.
+# A test CA signs every request.
 autosign = true
-# What a test writes counts at the next run.
+# A manifest that a test writes takes effect at the next run.
 environment_timeout = 0
 reports = lab
 node_terminus = exec
 external_nodes = /etc/puppet/enc
 """
 
-# Always asked, so that a test can classify a node without restarting the server; what it says
-# without a file is what the server assumes without an ENC.
+# The ENC is always configured, so that a test can assign an environment without a restart; without a
+# file it answers what the server assumes without an ENC.
 ENC = """\
 #!/bin/sh
 cat "/etc/puppet/enc.d/$1" 2>/dev/null || echo 'classes: {}'
@@ -60,15 +60,15 @@ Puppet::Reports.register_report(:lab) do
 end
 """
 
-# C1 alone and the serial collector start in three quarters of the time; nothing runs long here.
+# With C1 alone and the serial collector the server starts in three quarters of the time.
 JAVA_ARGS = (
     "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     " -Djruby.logger.class=com.puppetlabs.jruby_utils.jruby.Slf4jLogger"
 )
 
-# TLS 1.2 only: with 1.3, Java sends its session ticket whenever it likes. When that is after the
-# answer, Ruby's Net::HTTP takes the readable socket for one that may be at its end, and waits
-# on it, before the next request, until Jetty closes it: 30 s lost in most first runs (seen).
+# TLS 1.2 only: with 1.3, Java may send its session ticket after the answer. Ruby's Net::HTTP then takes
+# the readable socket for a closed one and, before the next request, waits until Jetty closes it: 30 s
+# lost in most first runs (seen).
 SETUP = f"""\
 set -e
 cd /etc/puppet/puppetserver/conf.d
@@ -84,13 +84,13 @@ puppetserver ca setup
 
 
 class PuppetServer:
-    """The machine `puppet`; made by `start_puppetserver`, and not ready at once."""
+    """The machine `puppet`, made by `start_puppetserver`; it takes a while to be ready."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
     def await_ready(self) -> None:
-        """Wait until it answers on port 8140; LabError shows its log if it does not."""
+        """Wait until the server answers on port 8140; LabError has its log if it does not."""
         self.machine.wait(
             "curl -skf https://localhost:8140/status/v1/simple | grep -qx running",
             READY_TIMEOUT_S,
@@ -98,17 +98,17 @@ class PuppetServer:
         )
 
     def stop(self) -> None:
-        """Shut Puppet Server down: connections are refused. `unreachable` is quicker to undo."""
+        """Stop the server: connections are refused. `unreachable` is quicker to undo."""
         self.machine.run("systemctl", "stop", "puppetserver.service", timeout_s=READY_TIMEOUT_S)
 
     def start(self) -> None:
-        """Start it again and wait until it is ready."""
+        """Start the server again and wait until it is ready."""
         self.machine.run("systemctl", "start", "--no-block", "puppetserver.service")
         self.await_ready()
 
     @contextmanager
     def unreachable(self, node: Machine) -> Iterator[None]:
-        """Leave a node without a way to the server: connecting fails at once."""
+        """Take a node's route to the server away: connecting fails at once."""
         routes = [f"{self.machine.address}/32", f"{self.machine.address6}/128"]
         for route in routes:
             node.run("ip", "route", "add", "unreachable", route)
@@ -119,11 +119,11 @@ class PuppetServer:
                 node.run("ip", "route", "delete", "unreachable", route)
 
     def manifest(self, environment: str, text: str) -> None:
-        """Set an environment's site manifest; the environment is made if it is new."""
+        """Write an environment's site manifest; a new environment is created."""
         self.machine.write(f"{ENVIRONMENTS}/{environment}/manifests/site.pp", text)
 
     def enc(self, environments: Mapping[str, str]) -> None:
-        """Let the server assign environments, certname to name; `{}` leaves them to the nodes."""
+        """Make the server assign environments, certname to name; with `{}` the nodes choose."""
         self.machine.sh("rm -f /etc/puppet/enc.d/*")
         for certname, environment in environments.items():
             answer = f"classes: {{}}\nenvironment: {environment}\n"
@@ -145,11 +145,11 @@ class PuppetServer:
 
 
 def start_puppetserver(lab: Lab) -> PuppetServer:
-    """Boot and configure the server, and let it start by itself; see `await_ready`."""
+    """Boot and configure the server; it is still starting on return, see `await_ready`."""
     machine = lab.boot("puppet", image="debian13-server")
     machine.write("/etc/puppet/puppet.conf", PUPPET_CONF)
     machine.write("/etc/puppet/enc", ENC)
-    # Beside Puppet's own processors: a module's would be synchronised to the nodes.
+    # Among Puppet's own processors, because a module's would be synchronised to the nodes.
     machine.write("/usr/lib/puppetserver/ruby/vendor_ruby/puppet/reports/lab.rb", REPORT_PROCESSOR)
     server = PuppetServer(machine)
     for environment in ("production", "staging"):

@@ -1,4 +1,4 @@
-"""What `make demo` shows: Puppet Twitch installed on a machine, asked for a run, and its answers."""
+"""The steps of `make demo`: install Puppet Twitch on a machine, trigger a run, show the answers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ manifest = /etc/puppet/demo.pp
 
 
 class Tour:
-    """Shows what is done on a machine, and remembers which step it is at."""
+    """Runs commands on a machine with their output shown, and knows the current step."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.step = ""
 
     def begin(self, step: str) -> None:
-        """Say what comes next."""
+        """Print the title of the next step."""
         self.step = step
         print(f"\n==> {step}", flush=True)
 
     def show(self, command: str, expected: str = "") -> str:
-        """Run a command with its output shown; LabError if that has not what is expected."""
+        """Run a command and print its output; LabError if it fails or the output lacks the expected text."""
         print(f"$ {command}", flush=True)
         done = self.machine.sh(f"exec 2>&1; {command}", check=False, timeout_s=120)
         print(done.stdout.replace("\r\n", "\n").rstrip("\n"), flush=True)
@@ -45,36 +45,36 @@ class Tour:
 
 
 def tour(machine: Machine) -> int:
-    """Show it all, step by step; return 1, having said which step failed, or 0."""
+    """Show all steps; return 0, or print the step that failed and return 1."""
     at = Tour(machine)
     try:
         at.begin("Installing puppet-twitch: make install, then starting its socket")
         install(machine)
 
-        at.begin("Letting it apply a manifest of the machine's own")
+        at.begin("Configuring it to apply a local manifest")
         machine.write("/etc/puppet/demo.pp", MANIFEST)
         machine.write("/etc/puppet-twitch/puppet-twitch.conf", CONFIGURATION)
         at.show("cat /etc/puppet/demo.pp /etc/puppet-twitch/puppet-twitch.conf")
 
-        at.begin("Nothing runs yet; systemd has the port")
+        at.begin("No process runs yet; systemd listens on the port")
         at.show("ps -u twitch || systemctl is-active puppet-twitch.socket", "active")
 
-        at.begin("Asking for a run")
+        at.begin("Triggering a run")
         answer = at.show("curl -si http://localhost:2023/puppet/twitch", "Triggered puppet run")
         run = re.search(r"^Puppet-Run: *([0-9a-f]{32})\s*$", answer, re.IGNORECASE | re.MULTILINE)
         if run is None:
             raise LabError("the answer has no Puppet-Run header")
 
-        at.begin("Waiting for its end")
+        at.begin("Waiting for the end of the run")
         at.show(f'curl -s "http://localhost:2023/puppet/runs/{run[1]}?wait=60"', "changed")
 
-        at.begin("Asking how the machine is")
+        at.begin("Asking for the status")
         at.show("curl -s http://localhost:2023/puppet/status", "idle")
 
-        at.begin("What was written down about that run")
+        at.begin("The journal of that run")
         at.show(f"journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID={run[1]}", "motd")
 
-        at.begin("Asking again at once, as somebody who gave no name")
+        at.begin("Triggering again at once: the cooldown for anonymous callers")
         at.show("curl -si http://localhost:2023/puppet/twitch", "HTTP/1.1 429 ")
     except LabError as error:
         print(f"\ndemo: failed at: {at.step}\n{error}", flush=True)

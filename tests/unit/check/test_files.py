@@ -27,7 +27,11 @@ NOBODY = Account("nobody", grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name)
 @pytest.fixture
 def file(root: None, tmp_path: Path) -> Path:
     """Return a file with some content, owned by root, mode 644."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):  # pytest makes them for its own user only
+    for directory in (
+        tmp_path,
+        tmp_path.parent,
+        tmp_path.parent.parent,
+    ):  # pytest makes them for its own user only
         directory.chmod(0o755)
     path = tmp_path / "file"
     path.write_text("# a comment\n")

@@ -1,4 +1,4 @@
-"""A node with everything set up: real Puppet, a token, TLS, enabled at boot; and `check` on it."""
+"""A node that an operator has configured in full, without a fault, and `puppet-twitch check` on it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from tests.e2e import access, pki, stub
 from tests.lab.machine import Completed, Machine
 
-OPERATOR = """\
+GRANTS = """\
 anonymous = status
 token:deploy = trigger tags environment=feature_* status logs
 cert:node13 = noop
 """
-
-
 INSTANCES = "/etc/systemd/system/puppet-twitch@.service.d"
 DROP_IN = "/etc/systemd/system/puppet-twitch.service.d/tls.conf"
 
 
-def healthy(machine: Machine) -> Iterator[Machine]:
-    """Set an enrolled node up for a test, and put it back."""
+def configured_node(machine: Machine) -> Iterator[Machine]:
+    """Give an enrolled node real Puppet, TLS, a token and sockets enabled at boot; put it back at the end."""
     stub.clear(machine)
-    pki.tls_on(machine, OPERATOR)
-    machine.write(stub.CONFIG, f"[access]\n{OPERATOR}[tls]\nenabled = yes\n")
+    pki.tls_on(machine, GRANTS)
+    machine.write(stub.CONFIG, f"[access]\n{GRANTS}[tls]\nenabled = yes\n")
     _, line = access.new_token(machine, "deploy", "--expires", "2099-01-01")
     access.write_tokens(machine, line)
     machine.sh("systemctl enable -q puppet-twitch.socket; cp -a /etc/passwd /root/passwd")
@@ -34,17 +32,17 @@ def healthy(machine: Machine) -> Iterator[Machine]:
 
 
 def check(node: Machine, *options: str) -> Completed:
-    """Run it."""
+    """Run `puppet-twitch check`."""
     return node.run("puppet-twitch", "check", *options, check=False)
 
 
 def config(text: str) -> str:
-    """Return the shell command that makes this the configuration."""
+    """Return the shell command that writes this configuration."""
     return f"cat >{stub.CONFIG} <<'END'\n{text}\nEND"
 
 
 def drop_in(unit: str, *lines: str) -> str:
-    """Return the shell command that gives a unit these lines, below the first, which is the section."""
+    """Return the shell command that writes a drop-in of these lines; the first one is the section."""
     directory = f"/etc/systemd/system/{unit}.d"
     text = " ".join(f"'{line}'" for line in lines)
     return f"mkdir -p {directory}; printf '%s\\n' {text} >{directory}/check.conf; systemctl daemon-reload"
