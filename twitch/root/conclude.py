@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 import traceback
 from typing import Optional
 
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record
-from twitch.root import files, journal, locks, verdict
+from twitch.root import failures, files, journal, journal_reader, locks, memory, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
@@ -23,6 +22,7 @@ from twitch.root.store import Claim, Store
 
 def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
+    memory.limit()
     store, run = Store(), os.environ.get("INVOCATION_ID", "")
     if not store.read(run):
         return
@@ -71,6 +71,7 @@ def conclude(store: Store, record: Record, exit_code: str, exit_status: str) -> 
     finished = record._replace(
         state=FINISHED, ended=now, duration_s=duration_s, exit_status=exit_status, command=None, settings={}
     )
+    error = None
     if record.state == QUEUED:
         judged = verdict.Verdict(NOT_ATTEMPTED, "stopped while it waited in the queue")
     else:
@@ -78,14 +79,14 @@ def conclude(store: Store, record: Record, exit_code: str, exit_status: str) -> 
         settings = Settings(**{name: record.settings.get(name, "") for name in SETTINGS})
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
-        finished = _with_report(finished, facts)
+        finished, error = _with_report(finished, facts), facts.error
         if record.command == "apply":
             _hand_over(store.report_path(record.run), settings.lastrunreport)
     finished = finished._replace(
         verdict=judged.word, reason=record.reason or judged.reason, unreported=judged.unreported
     )
     if not finished.good:
-        finished = finished._replace(error=reports.first_error(store.log_path(record.run)))
+        finished = finished._replace(error=error)
     store.write(finished)
     _release(store, record.run, now)
     _log(finished)
@@ -114,18 +115,52 @@ def _facts(
     # last_run is in whole seconds: the previous run may have ended in the second in which this one began.
     if summary and (summary.last_run or 0) < int(started):
         summary = None
+    pid, masterless = _pid(store, record), record.command == "apply"
+    entries = [] if report else journal_reader.errors(record.run, pid)
+    sources = (failures.name(entry.source) for entry in entries if failures.outside_of_changes(entry.source))
+    has_certificate = masterless or not settings.hostcert or os.path.exists(settings.hostcert)
     return verdict.Facts(
         exit_code=exit_code,
         exit_status=exit_status,
         report=report,
         summary=summary,
-        log_begun=os.path.exists(store.log_path(record.run)),
+        begun=_begun(record, settings, pid),
         spoilt_report=rewritten and not other_report,
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
         requested_environment=record.options.environment,
-        masterless=record.command == "apply",
+        masterless=masterless,
+        unsigned=None if has_certificate else settings.certname,
+        locked=reports.written_since(os.path.dirname(settings.agent_catalog_run_lockfile), started),
+        error=report.error if report else failures.error(entries),
+        error_logged=bool(entries),
+        error_sources=tuple(dict.fromkeys(sources)),
     )
+
+
+def _pid(store: Store, record: Record) -> Optional[int]:
+    """Return the process that became Puppet for a run, if it is known."""
+    claim = store.current()
+    return claim.pid if claim and claim.run == record.run else None
+
+
+def _begun(record: Record, settings: Settings, pid: Optional[int]) -> Optional[bool]:
+    """Return whether Puppet had begun when it was killed; None if that cannot be known.
+
+    An agent takes its run lock before it does anything to the node, and a killed one leaves it. `puppet apply`
+    takes none, and another Puppet replaces it.
+    """
+    if record.command != "agent" or pid is None:
+        return None
+    try:
+        holder = files.read_foreign(settings.agent_catalog_run_lockfile, locks.MAX_LOCK_BYTES).strip()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    if holder == str(pid).encode():
+        return True
+    return None if locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
 
 
 def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Report]:
@@ -156,14 +191,11 @@ def _with_report(record: Record, facts: verdict.Facts) -> Record:
 
 def _hand_over(private: str, usual: str) -> None:
     """Move the report to where the site's tools look for it, with the mode that Puppet gives it."""
-    # One name and not one for each process: nothing here would remove what a killed process leaves.
-    temporary = f"{usual}.puppet-twitch"
     # Puppet wrote no report, or the run has removed Puppet's directories, or the disk is full: the verdict
-    # must not depend on this.
+    # must not depend on this. One name for the temporary file and not one for each process: nothing would
+    # remove what a killed process leaves.
     with contextlib.suppress(OSError):
-        with open(private, "rb") as source, files.replacing(usual, temporary, 0o640) as target:
-            shutil.copyfileobj(source, target)
-        os.unlink(private)
+        files.move_foreign(private, usual, f"{usual}.puppet-twitch", reports.MAX_REPORT_BYTES)
 
 
 def _log(record: Record) -> None:

@@ -97,8 +97,9 @@ def _send(peer: socket.socket, answer: Answer) -> None:
 
 
 def _status(peer: socket.socket, store: Store, question: Status) -> None:
-    from twitch.root import status  # YAML and dates, which no run needs
+    from twitch.root import memory, status  # YAML and dates, which no run needs
 
+    memory.limit()
     try:
         with contextlib.suppress(OSError):  # a full disk delays a verdict, not the status
             turn.settle(store)
