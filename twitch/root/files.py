@@ -30,17 +30,16 @@ def open_foreign(path: str, max_bytes: int) -> BinaryIO:
     with _directory(os.path.dirname(path)) as directory:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         descriptor = os.open(os.path.basename(path), flags, dir_fd=directory)
-    file = open(descriptor, "rb")  # noqa: SIM115  # the caller closes it
     try:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         if info.st_size > max_bytes:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return open(descriptor, "rb")
     except BaseException:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
 
 
 def read_foreign(path: str, max_bytes: int) -> bytes:

@@ -33,8 +33,6 @@ MOVING = re.compile(
     "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
     "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert)"
 )
-# It colours what goes wrong before it has read its options.
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `puppet config print` takes 1.0 s on an idle machine (measured), and much longer on a small, busy one.
 SETTINGS_TIMEOUT_S = 25
 
@@ -103,7 +101,7 @@ def _moving(site: Sequence[str]) -> list[str]:
 def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> Settings:
     import subprocess  # not needed with cached settings
 
-    # Puppet colours its errors on a pipe as well.
+    # Puppet colours its errors on a pipe as well, where `color` in puppet.conf is not false.
     command = [puppet, "config", "print", "--color=false", "--section", "agent", *moving, *SETTINGS]
     try:
         with memory.unlimited():
@@ -126,7 +124,7 @@ def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> 
         asked = (name for name in SETTINGS if name in values or name not in Settings._field_defaults)
         return Settings(**{name: values[name].strip() for name in asked})
     except KeyError as error:
-        errors = COLOUR.sub("", done.stderr.decode("utf-8", "replace")).strip().splitlines()
+        errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise PuppetError(
             f"{puppet} config print does not tell {error.args[0]}: {errors[0] if errors else 'no error text'}"
         ) from error

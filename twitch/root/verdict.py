@@ -83,8 +83,8 @@ def judge(facts: Facts) -> Verdict:
         )
     # An agent without a server (`server_list`), and a manifest that does not compile, end without a report
     # and without a summary. An agent has taken its lock then; `puppet apply` takes none.
-    if facts.exit_status == "1" and (facts.error_logged if facts.masterless else facts.locked):
-        return Verdict(FAILED, _no_catalog(facts), unreported=True)
+    if facts.exit_status == "1" and facts.error_logged and (facts.locked or facts.masterless):
+        return Verdict(FAILED, _no_catalog(facts))
     return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
 
 

@@ -6,11 +6,11 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
-from tests.unit.concluding import end, read
+from tests.unit.concluding import begin, end, read
 from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import live
@@ -19,7 +19,8 @@ from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
 from twitch.records import QUEUED, Options
-from twitch.root import journal
+from twitch.root import conclude, journal, journal_reader
+from twitch.root.failures import Entry
 from twitch.root.node import Node
 
 Events = list[dict[str, Any]]
@@ -104,11 +105,33 @@ def test_agent_that_was_disabled_meanwhile_means_not_attempted(
     assert (record.verdict, record.reason) == ("not attempted", "Puppet disabled: maintenance")
 
 
-@pytest.mark.parametrize(("log_begun", "word"), [(True, "interrupted"), (False, "not attempted")])
-def test_killed_run(root_node: Node, log_begun: bool, word: str, events: Events) -> None:
-    if log_begun:
-        Path(root_node.store.log_path(RUN)).touch()
-    assert end(root_node, "KILL", "killed").verdict == word
+@pytest.mark.parametrize(
+    ("command", "lock", "word"),
+    [
+        pytest.param("agent", "own", "interrupted", id="its-own-lock"),
+        pytest.param("agent", None, "not attempted", id="no-lock"),
+        pytest.param("agent", "1", "not attempted", id="stale-lock"),
+        # It takes no lock, so nobody knows.
+        pytest.param("apply", None, "interrupted", id="masterless"),
+    ],
+)
+def test_killed_run(
+    root_node: Node, puppet: FakePuppet, command: str, lock: Optional[str], word: str, events: Events
+) -> None:
+    record = begin(root_node, command=command)
+    if lock:
+        claim = root_node.store.current()
+        assert claim is not None
+        puppet.lock.write_text(str(claim.pid) if lock == "own" else lock)
+    conclude.conclude(root_node.store, record, "killed", "KILL")
+    assert read(root_node.store).verdict == word
+
+
+def test_killed_run_with_a_lock_that_cannot_be_read(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    os.mkfifo(puppet.lock)
+    assert end(root_node, "KILL", "killed").verdict == "interrupted"
 
 
 def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, events: Events) -> None:
@@ -118,16 +141,86 @@ def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, even
 # ---- the record and the event
 
 
-def test_first_error_of_puppet_is_recorded_for_a_failed_run_only(
-    root_node: Node, puppet: FakePuppet, events: Events
+GENFAIL = Entry("err", "/Stage[main]/Main/Genfail[x]", "cannot list what is there")
+FACTER = Entry("err", "Facter", "not installed here")
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Return the errors that are in the journal."""
+    entries: list[Entry] = []
+    monkeypatch.setattr(journal_reader, "errors", lambda run, pid: entries if run == RUN else [])
+    return entries
+
+
+def test_error_of_a_failed_run_is_that_of_its_report(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
 ) -> None:
+    logged.append(FACTER)  # the journal is not asked
     puppet.report.write_text(report(job_id=RUN, status="failed", failed=("Exec[-x]",)))
-    lines = [{"level": "notice", "message": '"err"'}, {"level": "err", "message": "first\n  of all"}]
-    Path(root_node.store.log_path(RUN)).write_text("\n".join(json.dumps(line) for line in [*lines, *lines]))
     record = end(root_node, "4")
-    assert (record.verdict, record.reason, record.error) == ("failed", "Exec[-x]", "first of all")
+    assert (record.verdict, record.reason, record.error) == ("failed", "Exec[-x]", "a message failed: true")
+
+
+def test_error_of_a_good_run_is_not_recorded(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
+) -> None:
     puppet.report.write_text(report(job_id=RUN))
     assert end(root_node, "2").error is None
+    puppet.report.unlink()
+    puppet.summary.write_text(SUMMARY)
+    logged.append(FACTER)
+    record = end(root_node, "2")
+    assert (record.verdict, record.unreported, record.error) == ("changed", True, None)
+
+
+@pytest.mark.parametrize("exit_status", ["0", "2"])
+def test_resource_that_cannot_generate_others_fails_a_run_without_a_report(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], exit_status: str, events: Events
+) -> None:
+    puppet.summary.write_text(SUMMARY)
+    logged += [FACTER, GENFAIL, Entry("err", "Puppet", "Could not send report")]
+    record = end(root_node, exit_status)
+    assert (record.verdict, record.unreported) == ("failed", True)
+    assert record.reason == "error of /Stage[main]/Main/Genfail[x]"
+    assert record.error == "cannot list what is there"
+
+
+def test_agent_that_failed_under_its_lock_without_a_report_has_failed(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
+) -> None:
+    logged.append(Entry("err", "Puppet", "no functional server"))
+    os.utime(puppet.directory, (STARTED - 60, STARTED - 60))
+    record = end(root_node, "1")
+    assert (record.verdict, record.error) == ("not attempted", "no functional server")
+    puppet.lock.touch()
+    puppet.lock.unlink()
+    record = end(root_node, "1")
+    assert (record.verdict, record.reason, record.unreported) == ("failed", "no catalog was applied", False)
+
+
+def test_masterless_run_that_does_not_compile_has_failed(
+    root_node: Node, logged: list[Entry], events: Events
+) -> None:
+    logged.append(Entry("err", "Puppet", "Unknown resource type"))
+    record = end(root_node, "1", command="apply")
+    assert (record.verdict, record.reason) == ("failed", "no catalog was applied")
+    assert record.error == "Unknown resource type"
+
+
+def test_node_without_a_signed_certificate_is_named(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
+) -> None:
+    hostcert = tmp_path / "node.pem"
+    settings = {**root_node.settings._asdict(), "hostcert": os.fspath(hostcert), "certname": "node.example"}
+    record = end(root_node, "1", settings=settings)
+    assert record.verdict == "not attempted"
+    assert str(record.reason).endswith(": puppetserver ca sign --certname node.example")
+    hostcert.touch()
+    assert end(root_node, "1", settings=settings).reason == "Puppet exited with 1 before its run began"
+    hostcert.unlink()
+    reason = end(root_node, "1", settings=settings, command="apply").reason
+    assert reason == "Puppet exited with 1 before its run began"  # no server knows of it
 
 
 def test_reason_that_was_noted_before_is_kept(root_node: Node, events: Events) -> None:

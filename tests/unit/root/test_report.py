@@ -114,6 +114,11 @@ def test_failed_resource_is_named_on_one_line(path: Path, title: str) -> None:
     assert write_and_read(path, report(failed=(title,))).failed_resources == (title,)
 
 
+def test_references_in_a_report_cost_nothing(path: Path) -> None:
+    text = report(failed=("Exec[-x]",)).replace("    resource: Exec[-x]", "    resource: &a [*a, *a]")
+    assert write_and_read(path, text).failed_resources == ("&a [*a, *a]",)
+
+
 def test_number_of_failed_resources_is_limited(path: Path) -> None:
     found = write_and_read(path, report(failed=("Exec[-x]",) * 100))
     assert found.failed_resources == ("Exec[-x]",) * MAX_FAILED_NAMED

@@ -187,12 +187,6 @@ def test_settings_that_only_make_a_reason_clearer_may_be_missing(fake: FakePuppe
     assert len(fake.calls()) == 1
 
 
-def test_error_of_puppet_is_shown_without_colour(fake: FakePuppet, cache: Path) -> None:
-    fake.path.write_text("#!/bin/sh\nprintf '\\033[1;31mError: it is broken\\033[0m\\n' >&2\nexit 1\n")
-    with pytest.raises(PuppetError, match=r"does not tell agent_catalog_run_lockfile: Error: it is broken$"):
-        load(fake, cache)
-
-
 def test_puppet_is_asked_without_the_memory_limit_of_this_process(fake: FakePuppet, cache: Path) -> None:
     limit = f"open({os.fspath(fake.directory / 'limit')!r}, 'w').write(open('/proc/self/limits').read())\n"
     fake.path.write_text(fake.path.read_text().replace("if sys.argv[1]", f"{limit}if sys.argv[1]"))
