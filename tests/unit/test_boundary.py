@@ -35,8 +35,8 @@ MAY_LOAD = {
     | {"argparse", "asyncio", "calendar", "errno", "functools", "h11", "hashlib", "hmac", "http", "ipaddress"}
     | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "urllib"},
     "root": EVERYWHERE
-    | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal", "socket"}
-    | {"stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
+    | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
+    | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "check": EVERYWHERE | {"argparse", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
 

@@ -147,8 +147,8 @@ def _pid(store: Store, record: Record) -> Optional[int]:
 def _begun(record: Record, settings: Settings, pid: Optional[int]) -> Optional[bool]:
     """Return whether Puppet had begun when it was killed; None if that cannot be known.
 
-    An agent takes its run lock before it does anything to the node, and a killed one leaves it. `puppet apply`
-    takes none, and another Puppet replaces it.
+    An agent takes its run lock before it does anything to the node, and a killed one leaves it.
+    `puppet apply` takes none, and another Puppet replaces it.
     """
     if record.command != "agent" or pid is None:
         return None

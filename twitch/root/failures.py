@@ -1,7 +1,7 @@
 """Choose, of all that Puppet has logged and reported about a run, the text that says why it failed.
 
-The first error of a log is often Facter's, which fails no run. Puppet's texts are translated and rebranded, so
-only levels and sources count here.
+The first error of a log is often Facter's, which fails no run. Puppet's texts are translated and
+rebranded, so only levels and sources decide.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Errors(Generic[Message]):
     def best(self) -> tuple[Message, ...]:
         """Return the last error of a resource; else the last two that are not Facter's; else the first.
 
-        Two, because the last one can be without a cause: after "Could not retrieve catalog from remote server:
-        Error 500 …" comes "Could not retrieve catalog; skipping run".
+        Two, because the last one can be without a cause: after "Could not retrieve catalog from remote
+        server: Error 500 …" comes "Could not retrieve catalog; skipping run".
         """
         return self._of_resource or self._of_puppet or self._first
 
@@ -80,8 +80,8 @@ def outside_of_changes(source: str) -> bool:
     """Return whether an error with this source is a resource's own, and not one of a change to a property.
 
     Only such an error fails a run in which no resource is counted as failed: a resource that could not
-    generate others (lib/puppet/transaction/additional_resource_generator.rb). A change is logged with the level
-    that the manifest gives it (`loglevel => err`), so its errors are no sign of a failure.
+    generate others (lib/puppet/transaction/additional_resource_generator.rb). A change is logged with the
+    level that the manifest gives it (`loglevel => err`), so its errors are no sign of a failure.
     """
     return source.startswith(CATALOG) and source.endswith("]")
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Optional
 
 # As many links as the kernel follows in one path (path_resolution(7)).
 MAX_LINKS = 40
+COPIED_BYTES = 1024 * 1024  # at once
 
 # ---- reading
 
@@ -24,8 +25,9 @@ MAX_LINKS = 40
 def open_foreign(path: str, max_bytes: int) -> BinaryIO:
     """Open a file that may belong to another user; raises `OSError`, and never waits.
 
-    It has to be a regular file of at most `max_bytes`, and not a link. It can still grow: read no more than
-    `max_bytes` of it. O_NONBLOCK is for a FIFO and for a lease of the owner's, which delays an open(2) by 45 s.
+    It has to be a regular file of at most `max_bytes`, and not a link. It can still grow: read no more
+    than `max_bytes` of it. O_NONBLOCK is for a FIFO, and for a lease of the owner's, which delays open(2) by
+    45 s (fcntl(2), F_SETLEASE).
     """
     with _directory(os.path.dirname(path)) as directory:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -127,10 +129,9 @@ def move_foreign(source: str, target: str, temporary: str, max_bytes: int) -> No
         if os.path.dirname(source) == os.path.dirname(target):
             os.rename(os.path.basename(source), name, src_dir_fd=directory, dst_dir_fd=directory)
             return
-        with open_foreign(source, max_bytes) as content, replacing(
-            name, os.path.basename(temporary), 0o640, directory
-        ) as file:
-            while block := content.read(1024 * 1024):
+        new = os.path.basename(temporary)
+        with open_foreign(source, max_bytes) as content, replacing(name, new, 0o640, directory) as file:
+            while block := content.read(COPIED_BYTES):
                 file.write(block)
     os.unlink(source)
 

@@ -31,7 +31,7 @@ SOURCE = re.compile(r"\((/.*?\](?:/\w+)?|[^()/]+)\) (.*)\Z", re.DOTALL)
 def errors(run: str, pid: Optional[int]) -> list[Entry]:
     """Return the errors that the Puppet of a run has logged, oldest first; none if there is no journal.
 
-    `pid` is its process, if it is known: a daemon that the run has started is in the same unit, and is another.
+    `pid` is its process, if it is known: a daemon that the run has started is in the same unit.
     """
     try:
         from systemd import journal  # 22 ms, which only a run without a report needs
@@ -42,7 +42,7 @@ def errors(run: str, pid: Optional[int]) -> list[Entry]:
             reader.add_match(f"_SYSTEMD_INVOCATION_ID={run}", "_UID=0", *([f"_PID={pid}"] if pid else []))
             reader.add_match(*(f"PRIORITY={priority}" for priority in PRIORITIES))
             reader.seek_tail()
-            found = []
+            found: list[dict[str, Any]] = []
             while len(found) < MAX_ENTRIES and (fields := reader.get_previous()):
                 found.append(fields)
     except (ImportError, OSError, ValueError):

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-# PyYAML is plain Python, and takes up to 3 s for this much on a busy machine. A summary is about 2 KB, and with a
-# hundred types of resources 5 KB.
+# PyYAML is plain Python, and takes up to 3 s for this much on a busy machine. A summary is about 2 KB, and
+# with a hundred types of resources 5 KB.
 MAX_YAML_CHARS = 16 * 1024
 # Puppet's reports have seven levels (an entry of resource_statuses, an event, its desired_value).
 MAX_DEPTH = 32

@@ -45,8 +45,8 @@ def read(file: BinaryIO, max_bytes: int) -> Optional[Content]:
 class _Document:
     """A JSON document of which one value at a time is in memory. Its methods raise `ValueError`.
 
-    Bytes are held as the characters 0 to 255 (Latin-1), because the end of what has been read can lie within a
-    character of UTF-8; values are decoded on their way out.
+    Bytes are held as the characters 0 to 255 (Latin-1), because the end of what has been read can lie within
+    a character of UTF-8; values are decoded on their way out.
     """
 
     def __init__(self, file: BinaryIO, max_bytes: int) -> None:

@@ -115,8 +115,9 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
         return Verdict(
             FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
         )
-    fetched = report.cached_catalog_status in (None, "not_used")
-    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts, report.stages if fetched else ()))
+    # With a cached catalog the server was not asked for one.
+    stages = report.stages if report.cached_catalog_status in (None, "not_used") else ()
+    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts, stages))
 
 
 def _by_summary(facts: Facts, summary: Summary) -> Verdict:

@@ -190,7 +190,7 @@ def system_calls(monkeypatch: pytest.MonkeyPatch, before_each: Callable[[int], N
         return wrapper
 
     for name in ("open", "fstat", "readlink", "rename", "unlink", "close"):
-        monkeypatch.setattr(files.os, name, counted(getattr(os, name)))
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
 
 
 def test_exchanged_directory_never_leads_a_write_elsewhere(

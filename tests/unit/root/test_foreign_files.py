@@ -16,8 +16,8 @@ from tests.unit.concluding import dead_claim, read
 from tests.unit.fake_node import PYTHON, FakeNode, Question, new_run
 from tests.unit.processes import LIMIT_S, exit_status
 from tests.unit.records import RUN, record
-from tests.unit.root.test_plain_yaml import BOMB
 from tests.unit.reports import SUMMARY
+from tests.unit.root.test_plain_yaml import BOMB
 from twitch import messages
 from twitch.messages import STATUS, Status
 from twitch.records import RUNNING
@@ -100,4 +100,4 @@ def test_limit_of_memory_ends_in_an_answer(node: FakeNode, kind: str) -> None:
         assert answer.status is not None and answer.status.last is not None
         assert answer.status.last.counts["changed"] == 1  # of the summary
     ended = read(node.store)
-    assert (ended.state, ended.unreported) == ("finished", True if kind == "conclude" else None)
+    assert (ended.state, bool(ended.unreported)) == ("finished", kind == "conclude")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import pytest
 from hypothesis import given
@@ -18,8 +18,8 @@ from twitch.root.failures import Entry
 class Reader:
     """Entries of a journal, oldest first, and what was asked of it."""
 
-    entries: list[dict[str, Any]] = []
-    matches: list[str] = []
+    entries: ClassVar[list[dict[str, Any]]] = []
+    matches: ClassVar[list[str]] = []
 
     def __init__(self) -> None:
         self._left = list(self.entries)
@@ -61,7 +61,7 @@ PARSED: dict[str, tuple[object, tuple[str, str]]] = {
         "(/Stage[main]/Main/Genfail[x]) cannot list",
         ("/Stage[main]/Main/Genfail[x]", "cannot list"),
     ),
-    "title-with-lines": ("(/Stage[main]/Main/Exec[a\nb]/returns) c", ("/Stage[main]/Main/Exec[a\nb]/returns", "c")),
+    "title-with-lines": ("(/Stage[main]/Exec[a\nb]/returns) c", ("/Stage[main]/Exec[a\nb]/returns", "c")),
     "plugins": ("(/File[/var/lib]/ensure) c", ("/File[/var/lib]/ensure", "c")),
     "function": ("(Scope(Class[main])) by err()", ("Puppet", "(Scope(Class[main])) by err()")),
     "not-utf-8": (b"(Facter) \xff", ("Facter", "\ufffd")),
@@ -114,7 +114,7 @@ def test_journal_that_cannot_be_read_has_no_errors(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(journal, "Reader", refuse)
     assert journal_reader.errors(RUN, 7) == []
-    monkeypatch.setitem(sys.modules, "systemd", None)
+    monkeypatch.setitem(sys.modules, "systemd", None)  # type: ignore[misc]  # as if it were not installed
     assert journal_reader.errors(RUN, 7) == []
 
 

@@ -181,7 +181,8 @@ def test_cache_of_version_1_0_0_is_not_used(fake: FakePuppet, cache: Path) -> No
 
 def test_settings_that_only_make_a_reason_clearer_may_be_missing(fake: FakePuppet, cache: Path) -> None:
     printed = fake.directory / "settings"
-    kept = [line for line in printed.read_text().splitlines(True) if not line.startswith(("cert", "hostcert"))]
+    lines = printed.read_text().splitlines(True)
+    kept = [line for line in lines if not line.startswith(("certname", "hostcert"))]
     printed.write_text("".join(kept))
     assert (load(fake, cache).certname, load(fake, cache).hostcert) == ("", "")
     assert len(fake.calls()) == 1
