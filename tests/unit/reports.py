@@ -144,7 +144,7 @@ def _resource(name: str, failed: bool) -> str:
       property: ensure
       message: 'a message
         failed: true'
-      status: success
+      status: {"failure" if failed else "success"}
     corrective_change: false
 """
 

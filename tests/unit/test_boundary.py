@@ -32,12 +32,25 @@ EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "ti
 MAY_LOAD = {
     TOP: EVERYWHERE | {"argparse", "configparser", "ipaddress"},
     "listener": EVERYWHERE
-    | {"argparse", "asyncio", "calendar", "errno", "functools", "h11", "hashlib", "hmac", "http", "ipaddress"}
-    | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "urllib"},
+    | {
+        "argparse",
+        "asyncio",
+        "calendar",
+        "errno",
+        "fcntl",
+        "functools",
+        "h11",
+        "hashlib",
+        "hmac",
+        "http",
+        "ipaddress",
+    }
+    | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "termios", "urllib"},
     "root": EVERYWHERE
-    | {"datetime", "fcntl", "grp", "pwd", "select", "shlex", "shutil", "signal", "socket", "stat", "struct"}
-    | {"subprocess", "sys", "systemd", "traceback", "yaml"},
-    "check": EVERYWHERE | {"argparse", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
+    | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
+    | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
+    "check": EVERYWHERE
+    | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
 
 # What starts a program or runs code from elsewhere without an import.

@@ -115,10 +115,10 @@ def _leave_terminal() -> None:
     except OSError:
         terminal = None  # as under systemd
     if terminal is not None:
-        if os.getsid(0) == os.getpid():
-            # The leader of a session would take the terminal from everybody in it, and SIGINT with it.
-            _continue_in_child()
-        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+        # If this process leads its session (`ssh -t`), the session has no shell that could be typed into,
+        # and giving up the terminal would send SIGHUP to all of it.
+        if os.getsid(0) != os.getpid():
+            fcntl.ioctl(terminal, termios.TIOCNOTTY)
         os.close(terminal)
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
@@ -130,16 +130,3 @@ def _leave_terminal() -> None:
             replacement = os.open(os.devnull, os.O_RDONLY)
         os.dup2(replacement, descriptor, inheritable=descriptor <= 2)
         os.close(replacement)
-
-
-def _continue_in_child() -> None:
-    """Return in a child process; the parent waits for it, passes SIGTERM on, and exits as it does."""
-    import signal
-
-    child = os.fork()
-    if child == 0:
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os._exit(code if code >= 0 else 128 - code)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record
-from twitch.root import files, journal, locks, verdict
+from twitch.root import failures, files, journal, journal_reader, locks, memory, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
@@ -25,6 +24,7 @@ from twitch.root.store import Claim, NotOurs, Store, boot_id
 
 def main() -> None:
     """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
+    memory.limit()
     store, run = Store(), os.environ.get("INVOCATION_ID", "")
     store.trust()
     if not _under_way(store, run):
@@ -136,6 +136,7 @@ def conclude(
         settings={},
         report=None,
     )
+    error = None
     if record.state == QUEUED:
         judged = verdict.Verdict(NOT_ATTEMPTED, "stopped while it waited in the queue")
     else:
@@ -143,15 +144,17 @@ def conclude(
         settings = Settings(**{name: record.settings.get(name, "") for name in SETTINGS})
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
-        finished = _with_report(finished, facts)
+        finished, error = _with_report(finished, facts), facts.error
         if down is not None:
-            report = facts.report
-            finished = finished._replace(ended=down, duration_s=report.duration_s if report else None)
-            if not report:
+            duration_s = facts.report.duration_s if facts.report else None
+            finished = finished._replace(ended=down, duration_s=duration_s)
+            if not facts.report:
                 judged = verdict.Verdict(INTERRUPTED, "the node went down during the run")
     finished = finished._replace(
         verdict=judged.word, reason=record.reason or judged.reason, unreported=judged.unreported
     )
+    if not finished.good:
+        finished = finished._replace(error=error)
     store.write(finished)
     # Not before the verdict is on record: if that fails, a later conclude needs the report where it is.
     if record.state != QUEUED and record.command == "apply":
@@ -174,18 +177,52 @@ def _facts(
     # last_run is in whole seconds: the previous run may have ended in the second in which this one began.
     if summary and (summary.last_run or 0) < int(started):
         summary = None
+    pid, masterless = _pid(store, record), record.command == "apply"
+    entries = [] if report else journal_reader.errors(record.run, pid)
+    sources = (failures.name(entry.source) for entry in entries if failures.outside_of_changes(entry.source))
+    has_certificate = masterless or not settings.hostcert or os.path.exists(settings.hostcert)
     return verdict.Facts(
         exit_code=exit_code,
         exit_status=exit_status,
         report=report,
         summary=summary,
-        begun=_begun(store, record, settings),
+        begun=_begun(record, settings, pid),
         spoilt_report=rewritten and not other_report,
         other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
         disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
         requested_environment=record.options.environment,
-        masterless=record.command == "apply",
+        masterless=masterless,
+        unsigned=None if has_certificate else settings.certname,
+        locked=reports.written_since(os.path.dirname(settings.agent_catalog_run_lockfile), started),
+        error=report.error if report else failures.error(entries),
+        error_logged=bool(entries),
+        error_sources=tuple(dict.fromkeys(sources)),
     )
+
+
+def _pid(store: Store, record: Record) -> Optional[int]:
+    """Return the process that became Puppet for a run, if it is known."""
+    claim = store.current()
+    return claim.pid if claim and claim.run == record.run else None
+
+
+def _begun(record: Record, settings: Settings, pid: Optional[int]) -> Optional[bool]:
+    """Return whether Puppet had begun when it was killed; None if that cannot be known.
+
+    An agent takes its run lock before it does anything to the node, and a killed one leaves it.
+    `puppet apply` takes none, and another Puppet replaces it.
+    """
+    if record.command != "agent" or pid is None:
+        return None
+    try:
+        holder = files.read_foreign(settings.agent_catalog_run_lockfile, locks.MAX_LOCK_BYTES).strip()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    if holder == str(pid).encode():
+        return True
+    return None if locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
 
 
 def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Report]:
@@ -199,27 +236,6 @@ def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Rep
 def _private_report(store: Store, record: Record) -> str:
     """Return where `puppet apply` has written the report of a run."""
     return record.report or store.report_path(record.run)
-
-
-def _begun(store: Store, record: Record, settings: Settings) -> Optional[bool]:
-    """Return whether Puppet had begun when it was killed; None if that cannot be known.
-
-    An agent takes its run lock before it does anything to the node, and a killed one leaves it; another
-    Puppet replaces it. `puppet apply` takes none.
-    """
-    claim = store.current()
-    if record.command != "agent" or claim is None or claim.run != record.run:
-        return None
-    try:
-        with open(settings.agent_catalog_run_lockfile, encoding="ascii", errors="replace") as file:
-            holder = file.read(32).strip()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return None
-    if holder == str(claim.pid):
-        return True
-    return None if locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
 
 
 def _with_report(record: Record, facts: verdict.Facts) -> Record:
@@ -242,14 +258,11 @@ def _with_report(record: Record, facts: verdict.Facts) -> Record:
 
 def _hand_over(private: str, usual: str) -> None:
     """Move the report to where the site's tools look for it, with the mode that Puppet gives it."""
-    # One name and not one for each process: nothing here would remove what a killed process leaves.
-    temporary = f"{usual}.puppet-twitch"
     # Puppet wrote no report, or the run has removed Puppet's directories, or the disk is full: the verdict
-    # must not depend on this.
+    # must not depend on this. One name for the temporary file and not one for each process: nothing would
+    # remove what a killed process leaves.
     with contextlib.suppress(OSError):
-        with open(private, "rb") as source, files.replacing(usual, temporary, 0o640) as target:
-            shutil.copyfileobj(source, target)
-        os.unlink(private)
+        files.move_foreign(private, usual, f"{usual}.puppet-twitch", reports.MAX_REPORT_BYTES)
 
 
 def _log(record: Record) -> None:

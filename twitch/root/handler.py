@@ -114,9 +114,10 @@ def _send(peer: socket.socket, answer: Answer) -> None:
 
 
 def _status(peer: socket.socket, store: Store, question: Status) -> None:
-    from twitch.root import status  # YAML and dates, which no run needs
+    from twitch.root import memory, status  # YAML and dates, which no run needs
 
     unrecorded = None
+    memory.limit()
     try:
         try:
             turn.settle(store)

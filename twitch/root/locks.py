@@ -7,14 +7,19 @@ again.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from typing import NamedTuple, Optional
 
+from twitch.root import files, values
+
 # A run that is this much older than Puppet's own limit for a run will not end by itself.
 STUCK_GRACE_S = 5 * 60
+# A pid, or a reason in JSON with whatever else other tools have written there.
+MAX_LOCK_BYTES = 64 * 1024
+# ps, which Puppet's rule is about, shows no more of a command line.
+MAX_ARGUMENTS_BYTES = 128 * 1024
 # It fits into a packet even if JSON needs twelve bytes for each character (an escaped surrogate pair).
 MAX_REASON_CHARS = 1000
 
@@ -29,8 +34,8 @@ class Holder(NamedTuple):
 def run_lock_holder(lockfile: str) -> Optional[Holder]:
     """Return the Puppet that holds the lock on runs; None if there is no lock, or a stale one."""
     try:
-        with open(lockfile, encoding="ascii", errors="replace") as file:
-            content = file.read(32).strip()
+        with files.open_foreign(lockfile, MAX_LOCK_BYTES) as file:
+            content = file.read(32).decode("ascii", "replace").strip()
             age_s = int(time.time() - os.fstat(file.fileno()).st_mtime)
     except OSError:
         return None
@@ -50,7 +55,7 @@ def is_puppet(pid: int) -> bool:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             comm = file.read().strip()
         with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
-            arguments = file.read().replace("\0", " ")
+            arguments = file.read(MAX_ARGUMENTS_BYTES).replace("\0", " ")
     except OSError:
         return False
     if not arguments:
@@ -69,14 +74,8 @@ def disabled_reason(lockfile: str) -> Optional[str]:
     For Puppet it is enough that the file exists, whatever its content.
     """
     try:
-        with open(lockfile, encoding="utf-8", errors="replace") as file:
-            content = file.read(64 * 1024)
-    except FileNotFoundError:
-        return None
+        content = files.read_foreign(lockfile, MAX_LOCK_BYTES)
     except OSError:
-        return ""
-    try:
-        reason = json.loads(content).get("disabled_message")
-    except (ValueError, AttributeError, RecursionError):
-        return ""
+        return "" if os.path.exists(lockfile) else None
+    reason = values.mapping(values.from_json(content.decode("utf-8", "replace"))).get("disabled_message")
     return reason[:MAX_REASON_CHARS] if isinstance(reason, str) else ""

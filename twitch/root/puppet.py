@@ -86,6 +86,11 @@ def agent_command(puppet: str, run: str, *, logdest: str, site: Iterable[str], o
         "--onetime", "--no-daemonize",
         "--no-usecacheonfailure",  # without it, a run succeeds although the server is unreachable
         "--no-splay",
+        # A run is triggered to fetch a catalog, also where the site's own runs apply the cached one.
+        "--no-use_cached_catalog",
+        # A one-time run does not wait for its certificate, unless the site has said so, and then without a
+        # lock and without an end.
+        "--waitforcert=0",
         f"--job-id={run}",  # identifies the report of this run
         *_common(logdest, options),
         # Without this one it runs the environment production instead.

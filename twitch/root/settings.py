@@ -1,4 +1,4 @@
-"""Puppet's settings: where it keeps its locks, its last report and its summary, and how long a run may last.
+"""Puppet's settings: where it keeps its locks, its last report and its certificate, how long a run may last.
 
 Puppet itself is asked for them, because only Puppet knows what a site has set, and where.
 """
@@ -14,13 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from twitch.errors import PuppetError
-from twitch.root import files
+from twitch.root import files, memory
 from twitch.root.puppet import site_options
 
 SETTINGS = (
     "agent_catalog_run_lockfile",
     "agent_disabled_lockfile",
+    "certname",
     "config",
+    "hostcert",
     "lastrunfile",
     "lastrunreport",
     "logdest",
@@ -29,7 +31,7 @@ SETTINGS = (
 # Options in PUPPET_EXTRA_OPTS that change one of SETTINGS, in a run as well as in `puppet config print`.
 MOVING = re.compile(
     "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
-    "|agent_catalog_run_lockfile|agent_disabled_lockfile)"
+    "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert)"
 )
 # `puppet config print` takes 1.0 s on an idle machine (measured), and much longer on a small, busy one.
 SETTINGS_TIMEOUT_S = 25
@@ -45,6 +47,8 @@ class Settings(NamedTuple):
     lastrunreport: str
     logdest: str  # "" if the site has set none
     runtimeout: str
+    certname: str = ""
+    hostcert: str = ""
 
     @property
     def runtimeout_s(self) -> Optional[int]:
@@ -66,7 +70,9 @@ def load(puppet: str, cache: str, environment: Mapping[str, str]) -> Settings:
         with open(cache, encoding="utf-8") as file:
             stored = json.load(file)
         cached = Settings(**stored["settings"])
-        if stored["stamps"] == _stamps(puppet, cached.config) and stored["moved"] == moving:
+        # A version before this one has asked for fewer settings.
+        complete = stored["settings"].keys() == set(SETTINGS)
+        if complete and stored["stamps"] == _stamps(puppet, cached.config) and stored["moved"] == moving:
             return cached
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass  # no cache yet, an invalid one, or one of another version
@@ -95,16 +101,18 @@ def _moving(site: Sequence[str]) -> list[str]:
 def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> Settings:
     import subprocess  # not needed with cached settings
 
-    command = [puppet, "config", "print", "--section", "agent", *moving, *SETTINGS]
+    # Puppet colours its errors on a pipe as well, where `color` in puppet.conf is not false.
+    command = [puppet, "config", "print", "--color=false", "--section", "agent", *moving, *SETTINGS]
     try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SETTINGS_TIMEOUT_S,
-            check=False,
-        )
+        with memory.unlimited():
+            done = subprocess.run(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=SETTINGS_TIMEOUT_S,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise PuppetError(f"{puppet} config print did not end in {SETTINGS_TIMEOUT_S} s") from error
     except OSError as error:
@@ -112,7 +120,9 @@ def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> 
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     values = {name: value for name, mark, value in (line.partition(" = ") for line in lines) if mark}
     try:
-        return Settings(**{name: values[name].strip() for name in SETTINGS})
+        # No run depends on the settings that have a default; they make a reason clearer.
+        asked = (name for name in SETTINGS if name in values or name not in Settings._field_defaults)
+        return Settings(**{name: values[name].strip() for name in asked})
     except KeyError as error:
         errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise PuppetError(

@@ -4,7 +4,8 @@ Puppet's exit status is ambiguous: 0 also after SIGTERM in the middle of a catal
 compile error to a lock that another Puppet holds. So the report decides, if there is one that is known
 to be this run's. Beside a report the exit status matters in two places: it distinguishes a run that was
 stopped from one that Puppet gave up, and it shows that a postrun_command failed. Without a report the
-exit status decides, with the summary if there is one.
+exit status decides, with the summary if there is one; and with the errors in the journal, because neither of
+them counts a resource that could not generate others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from twitch.records import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED
-from twitch.root.report import Report, Summary
+from twitch.root.report import CATALOG, FACTS, Report, Summary
 
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
@@ -26,12 +27,17 @@ class Facts(NamedTuple):
     exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
     report: Optional[Report]  # only if it is this run's
     summary: Optional[Summary]  # only if it was written since this run began
-    begun: Optional[bool]  # Puppet has taken its run lock; None if that cannot be known
+    begun: Optional[bool]  # Puppet has taken its run lock, and left it; None if that cannot be known
     other_run: bool  # another Puppet holds the lock, or has written a report since this run began
     disabled: Optional[str]  # why the agent is disabled, '' if no reason was given
     requested_environment: Optional[str] = None
     spoilt_report: bool = False  # a report has been written since this run began, and is not whole
     masterless: bool = False  # `puppet apply`
+    unsigned: Optional[str] = None  # the name of this node, if it has no signed certificate
+    locked: bool = False  # the directory of the run lock has changed since this run began
+    error: Optional[str] = None  # Puppet's text; only for the record
+    error_logged: bool = False  # the journal has an error of this run; not looked for if there is a report
+    error_sources: tuple[str, ...] = ()  # of errors that belong to no change of a resource
 
 
 class Verdict(NamedTuple):
@@ -60,6 +66,8 @@ def judge(facts: Facts) -> Verdict:
         return _by_summary(facts, facts.summary)
     if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
         # Puppet exits 2, 4 or 6 only after a run.
+        if facts.error_sources:
+            return Verdict(FAILED, _errors(facts.error_sources), unreported=True)
         return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)
     if facts.spoilt_report:
         return Verdict(INTERRUPTED if facts.exit_status == "0" else FAILED, SPOILT, unreported=True)
@@ -67,6 +75,16 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(BUSY, "another Puppet run was faster")
     if facts.disabled is not None:
         return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled or 'no reason given'}")
+    if facts.unsigned is not None:
+        name = f" --certname {facts.unsigned}" if facts.unsigned else ""
+        return Verdict(
+            NOT_ATTEMPTED,
+            f"this node has no signed certificate; sign it on the server: puppetserver ca sign{name}",
+        )
+    # An agent without a server (`server_list`), and a manifest that does not compile, end without a report
+    # and without a summary. An agent has taken its lock then; `puppet apply` takes none.
+    if facts.exit_status == "1" and facts.error_logged and (facts.locked or facts.masterless):
+        return Verdict(FAILED, _no_catalog(facts))
     return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
 
 
@@ -74,7 +92,7 @@ def _by_report(facts: Facts, report: Report) -> Verdict:
     if not report.transaction_completed:
         return _incomplete(facts, report)
     if report.status == FAILED:
-        reason = _failed(report) or _environment(facts, report)
+        reason = _failed(report) or _errors(report.error_sources) or _environment(facts, report)
         return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'an unknown status'}")
     if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
         # A postrun_command that failed is in no report (configurer.rb, run_internal), only in this status.
@@ -97,7 +115,9 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
         return Verdict(
             FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
         )
-    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts))
+    # With a cached catalog the server was not asked for one.
+    stages = report.stages if report.cached_catalog_status in (None, "not_used") else ()
+    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts, stages))
 
 
 def _by_summary(facts: Facts, summary: Summary) -> Verdict:
@@ -106,12 +126,13 @@ def _by_summary(facts: Facts, summary: Summary) -> Verdict:
     The exit status decides, because the summary shows that the run has begun and ended.
     """
     word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
+    if word != FAILED and facts.error_sources:
+        return Verdict(FAILED, _errors(facts.error_sources), unreported=True)
     if word == UNCHANGED and not summary.completed:
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
     if word == FAILED:
-        reason = (
-            "resources failed" if summary.completed or summary.counts.get("failed") else _no_catalog(facts)
-        )
+        failed = summary.completed or summary.counts.get("failed")
+        reason = "resources failed" if failed else _no_catalog(facts, summary.stages)
         return Verdict(FAILED, reason, unreported=True)
     return Verdict(word, unreported=True)
 
@@ -131,14 +152,26 @@ def _failed(report: Report) -> Optional[str]:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def _no_catalog(facts: Facts) -> str:
-    if facts.requested_environment and not facts.masterless:
-        # Only a text of Puppet says which environment the server assigns, and texts are not parsed.
-        return (
-            f"no catalog of environment {facts.requested_environment} was applied; "
-            "the server does not know it, cannot compile it, or assigns another one"
-        )
-    return "no catalog was applied"
+def _errors(sources: tuple[str, ...]) -> Optional[str]:
+    """Return the reason of a failure that is counted for no resource; None if no resource has an error."""
+    if not sources:
+        return None
+    more = len(sources) - len(sources[:5])
+    return f"error of {', '.join(sources[:5])}{f' and {more} more' if more else ''}"
+
+
+def _no_catalog(facts: Facts, stages: tuple[str, ...] = ()) -> str:
+    """Return that nothing was applied, and why if that can be seen.
+
+    Only a text of Puppet says why, and texts are not parsed. But an agent that has gathered its facts and has
+    no catalog has asked the server for one. `stages` are the stages that the run has gone through.
+    """
+    if not facts.requested_environment or facts.masterless:
+        return "no catalog was applied"
+    text = f"no catalog of environment {facts.requested_environment} was applied"
+    if FACTS in stages and CATALOG not in stages:
+        text += "; the server cannot be reached, does not know it, cannot compile it, or assigns another one"
+    return text
 
 
 def _environment(facts: Facts, report: Report) -> Optional[str]:

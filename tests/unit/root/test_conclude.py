@@ -19,7 +19,8 @@ from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
 from twitch.records import QUEUED, Options
-from twitch.root import conclude, journal
+from twitch.root import conclude, journal, journal_reader
+from twitch.root.failures import Entry
 from twitch.root.node import Node
 
 Events = list[dict[str, Any]]
@@ -133,11 +134,100 @@ def test_killed_run_has_begun_if_its_lock_is_left(
     assert read(root_node.store).verdict == word
 
 
+def test_killed_run_with_a_lock_that_cannot_be_read(
+    root_node: Node, puppet: FakePuppet, events: Events
+) -> None:
+    os.mkfifo(puppet.lock)
+    assert end(root_node, "KILL", "killed").verdict == "interrupted"
+
+
 def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, events: Events) -> None:
     assert end(root_node, "1", settings={}).verdict == "not attempted"
 
 
 # ---- the record and the event
+
+
+GENFAIL = Entry("err", "/Stage[main]/Main/Genfail[x]", "cannot list what is there")
+FACTER = Entry("err", "Facter", "not installed here")
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Return the errors that are in the journal."""
+    entries: list[Entry] = []
+    monkeypatch.setattr(journal_reader, "errors", lambda run, pid: entries if run == RUN else [])
+    return entries
+
+
+def test_error_of_a_failed_run_is_that_of_its_report(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
+) -> None:
+    logged.append(FACTER)  # the journal is not asked
+    puppet.report.write_text(report(job_id=RUN, status="failed", failed=("Exec[-x]",)))
+    record = end(root_node, "4")
+    assert (record.verdict, record.reason, record.error) == ("failed", "Exec[-x]", "a message failed: true")
+
+
+def test_error_of_a_good_run_is_not_recorded(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
+) -> None:
+    puppet.report.write_text(report(job_id=RUN))
+    assert end(root_node, "2").error is None
+    puppet.report.unlink()
+    puppet.summary.write_text(SUMMARY)
+    logged.append(FACTER)
+    record = end(root_node, "2")
+    assert (record.verdict, record.unreported, record.error) == ("changed", True, None)
+
+
+@pytest.mark.parametrize("exit_status", ["0", "2"])
+def test_resource_that_cannot_generate_others_fails_a_run_without_a_report(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], exit_status: str, events: Events
+) -> None:
+    puppet.summary.write_text(SUMMARY)
+    logged += [FACTER, GENFAIL, Entry("err", "Puppet", "Could not send report")]
+    record = end(root_node, exit_status)
+    assert (record.verdict, record.unreported) == ("failed", True)
+    assert record.reason == "error of /Stage[main]/Main/Genfail[x]"
+    assert record.error == "cannot list what is there"
+
+
+def test_agent_that_failed_under_its_lock_without_a_report_has_failed(
+    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
+) -> None:
+    logged.append(Entry("err", "Puppet", "no functional server"))
+    os.utime(puppet.directory, (STARTED - 60, STARTED - 60))
+    record = end(root_node, "1")
+    assert (record.verdict, record.error) == ("not attempted", "no functional server")
+    puppet.lock.touch()
+    puppet.lock.unlink()
+    record = end(root_node, "1")
+    assert (record.verdict, record.reason, record.unreported) == ("failed", "no catalog was applied", False)
+
+
+def test_masterless_run_that_does_not_compile_has_failed(
+    root_node: Node, logged: list[Entry], events: Events
+) -> None:
+    logged.append(Entry("err", "Puppet", "Unknown resource type"))
+    record = end(root_node, "1", command="apply")
+    assert (record.verdict, record.reason) == ("failed", "no catalog was applied")
+    assert record.error == "Unknown resource type"
+
+
+def test_node_without_a_signed_certificate_is_named(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
+) -> None:
+    hostcert = tmp_path / "node.pem"
+    settings = {**root_node.settings._asdict(), "hostcert": os.fspath(hostcert), "certname": "node.example"}
+    record = end(root_node, "1", settings=settings)
+    assert record.verdict == "not attempted"
+    assert str(record.reason).endswith(": puppetserver ca sign --certname node.example")
+    hostcert.touch()
+    assert end(root_node, "1", settings=settings).reason == "Puppet exited with 1 before its run began"
+    hostcert.unlink()
+    reason = end(root_node, "1", settings=settings, command="apply").reason
+    assert reason == "Puppet exited with 1 before its run began"  # no server knows of it
 
 
 def test_reason_that_was_noted_before_is_kept(root_node: Node, events: Events) -> None:
@@ -188,7 +278,9 @@ def test_event_of_a_good_run_is_a_notice(root_node: Node, puppet: FakePuppet, ev
 def test_report_of_a_masterless_run_is_moved_to_its_usual_place(
     root_node: Node, puppet: FakePuppet, events: Events
 ) -> None:
-    Path(root_node.report_path(RUN)).write_text(report(job_id=""))
+    written = Path(root_node.report_path(RUN))
+    written.write_text(report(job_id=""))
+    written.chmod(0o640)  # as Puppet makes it
     assert end(root_node, "2", command="apply", report=root_node.report_path(RUN)).verdict == "changed"
     assert puppet.report.read_text() == report(job_id="")
     assert puppet.report.stat().st_mode & 0o777 == 0o640

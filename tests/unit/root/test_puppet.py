@@ -24,6 +24,8 @@ AGENT = [
     "--no-daemonize",
     "--no-usecacheonfailure",
     "--no-splay",
+    "--no-use_cached_catalog",
+    "--waitforcert=0",
     f"--job-id={RUN}",
     "--detailed-exitcodes",
     "--color=false",

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.reports import BEGAN, FINE, RUN, SUMMARY, TITLES, report
-from twitch.root.report import MAX_FAILED_NAMED, STATUSES, Report, epoch, read, read_summary
+from twitch.root import report_json, report_yaml
+from twitch.root.failures import MAX_FAILED_NAMED
+from twitch.root.report import MAX_REPORT_BYTES, STATUSES, Report, epoch, read, read_summary
 
 
 @pytest.fixture
@@ -60,6 +62,9 @@ def test_report_has_all_its_fields(path: Path) -> None:
             "corrective_change": 1,
         },
         failed_resources=("Exec[-x]",),
+        stages=(),
+        error="a message failed: true",
+        error_sources=(),
     )
 
 
@@ -109,10 +114,89 @@ def test_failed_resource_is_named_on_one_line(path: Path, title: str) -> None:
     assert write_and_read(path, report(failed=(title,))).failed_resources == (title,)
 
 
+def test_references_in_a_report_cost_nothing(path: Path) -> None:
+    text = report(failed=("Exec[-x]",)).replace("    resource: Exec[-x]", "    resource: &a [*a, *a]")
+    assert write_and_read(path, text).failed_resources == ("&a [*a, *a]",)
+
+
 def test_number_of_failed_resources_is_limited(path: Path) -> None:
     found = write_and_read(path, report(failed=("Exec[-x]",) * 100))
     assert found.failed_resources == ("Exec[-x]",) * MAX_FAILED_NAMED
     assert found.counts["failed"] == 100
+
+
+# ---- reports of a real Puppet, in YAML and in JSON (routes.yaml)
+
+# From a manifest whose titles and messages imitate the lines of a report: hostile.pp beside them.
+REAL = Path(__file__).parents[1] / "reports_of_puppet"
+EXIT_1 = "'/bin/false' returned 1 instead of one of [0]"
+HOSTILE = (
+    "Exec[x resource: File[/etc/forged] failed: true x]",
+    "Exec[x resource: File[/etc/forged] failed: true ]",
+    "Exec[x : resource: File[/etc/forged] failed: true]",
+    "Exec[- y: 'q\"]",
+    "Exec[? z - level: err]",
+    "Exec[é b\U0001f600 ]",
+    "Exec[trail ]",
+    "Exec[a], File[/etc/forged]]",
+)
+# manifest -> the failed resources, the error, and the sources of errors that belong to no change
+OUTCOMES: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
+    "hostile": (HOSTILE, f"change from 'notrun' to ['0'] failed: {EXIT_1}", ()),
+    "gen": (
+        (),
+        "Failed to generate additional resources using 'generate': cannot list what is there",
+        ("/Stage[main]/Main/Genfail[x]",),
+    ),
+    "restart": (("Exec[ref]",), f"Failed to call refresh: {EXIT_1}", ("/Stage[main]/Main/Exec[ref]",)),
+    "cycle": (("Notify[a]", "Notify[b]"), "resource is part of a dependency cycle", ()),
+}
+
+
+@pytest.mark.parametrize("manifest", OUTCOMES)
+@pytest.mark.parametrize("puppet", ["puppet7", "puppet8"])
+@pytest.mark.parametrize("ending", ["yaml", "json"])
+def test_real_report_names_what_failed(puppet: str, manifest: str, ending: str) -> None:
+    found = read(os.fspath(REAL / f"{puppet}-{manifest}.{ending}"))
+    assert found is not None
+    assert (found.failed_resources, found.error, found.error_sources) == OUTCOMES[manifest]
+    assert (found.status, found.environment, found.job_id) == ("failed", "production", None)
+    assert found.transaction_completed == (manifest != "cycle")
+    assert found.counts["failed"] == len(found.failed_resources)
+    assert (found.began is not None, found.duration_s is not None) == (True, True)
+
+
+@pytest.mark.parametrize("puppet", ["puppet7", "puppet8"])
+def test_json_report_is_refused_where_it_is_cut(path: Path, puppet: str) -> None:
+    whole = (REAL / f"{puppet}-hostile.json").read_bytes()
+    for size in range(1, len(whole), 97):
+        path.write_bytes(whole[:size])
+        assert read(os.fspath(path)) is None
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 64, 1000])
+def test_json_report_is_the_same_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    path = os.fspath(REAL / "puppet7-hostile.json")
+    found = read(path)
+    monkeypatch.setattr(report_json, "CHUNK_BYTES", chunk)
+    assert read(path) == found
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 64, 1000])
+def test_yaml_report_is_the_same_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    path = os.fspath(REAL / "puppet7-hostile.yaml")
+    found = read(path)
+    monkeypatch.setattr(report_yaml, "PIECE_BYTES", piece)
+    assert read(path) == found
+
+
+def test_entry_that_is_too_large_is_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_yaml, "MAX_ENTRY_BYTES", 2000)
+    monkeypatch.setattr(report_yaml, "PIECE_BYTES", 700)
+    long = "Exec[fails here]"
+    text = report(failed=(long, "Exec[-x]")).replace("    provider_used: posix\n", "    # x\n" * 700, 2)
+    found = write_and_read(path, text)
+    assert (found.failed_resources, found.job_id) == (("Exec[-x]",), RUN)
 
 
 # ---- files that are not a report
@@ -127,6 +211,12 @@ def test_number_of_failed_resources_is_limited(path: Path) -> None:
         pytest.param("  status: changed\n", id="indented"),
         pytest.param("\0" * 4096, id="zeros"),  # a file after a crash
         pytest.param("<html>\n", id="not-yaml"),
+        pytest.param("{", id="json-that-begins"),
+        pytest.param("{}", id="json-without-a-status"),
+        pytest.param('{"status":"pending"}', id="json-with-an-unknown-status"),
+        pytest.param('{"status":"changed","logs":' + "[" * 100_000, id="json-too-deep"),
+        pytest.param('{"status":"changed","job_id":"' + "x" * 3 * 2**20 + '"}', id="json-value-too-large"),
+        pytest.param('{"status":"changed","logs":{}}', id="json-logs-that-are-no-list"),
     ],
 )
 def test_file_that_is_not_a_report_is_none(path: Path, text: str) -> None:
@@ -170,6 +260,12 @@ def test_invalid_metrics_leave_the_other_fields(path: Path, garbage: str) -> Non
     assert set(found.counts.values()) == {0}
 
 
+def test_report_beyond_the_limit_is_none(path: Path) -> None:
+    path.write_text(report())
+    os.truncate(path, MAX_REPORT_BYTES + 1)
+    assert read(os.fspath(path)) is None
+
+
 def test_report_of_fifty_megabytes_is_read(path: Path) -> None:
     head, statuses, tail = report(failed=("Exec[-x]",)).partition("resource_statuses:\n")
     entries, mark, end = tail.partition("corrective_change: false\ncatalog")
@@ -210,6 +306,9 @@ def test_summary_of_a_stopped_run_is_not_completed(path: Path) -> None:
         pytest.param("--- !ruby/object:X\na: 1", id="tagged"),
         pytest.param("[" * 1000, id="too-deep"),
         pytest.param("time: 2024-02-30", id="impossible-date"),
+        pytest.param("a: &a [" + "x, " * 9 + "]\n" + "b: [*a, *a]\n", id="references"),
+        pytest.param("a: 1\n" * 10_000, id="too-large"),
+        pytest.param('"\\UFFFFFFFF"', id="no-character"),
     ],
 )
 def test_file_that_is_not_a_summary_is_none(path: Path, text: str) -> None:
@@ -235,6 +334,15 @@ def test_any_bytes_are_a_report_or_none(path: Path, data: bytes, start: int, end
     found = read(os.fspath(path))
     assert found is None or found.status in STATUSES
     read_summary(os.fspath(path))
+
+
+@given(data=st.binary(max_size=60), start=st.integers(0, 3000), end=st.integers(0, 3000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_in_json_are_a_report_or_none(path: Path, data: bytes, start: int, end: int) -> None:
+    whole = (REAL / "puppet8-gen.json").read_bytes()
+    path.write_bytes(whole[:start] + data + whole[end:])
+    found = read(os.fspath(path))
+    assert found is None or found.status in STATUSES
 
 
 @given(text=st.text(max_size=40) | st.datetimes().map(str) | st.datetimes().map(lambda time: f"{time}+00:00"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.unit.fake_puppet import FakePuppet
 from twitch.errors import PuppetError
-from twitch.root import puppet, settings
+from twitch.root import memory, puppet, settings
 from twitch.root.settings import SETTINGS, Settings
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
@@ -66,7 +67,7 @@ def test_missing_puppet_is_an_error_with_the_paths(monkeypatch: pytest.MonkeyPat
 
 def test_settings_of_the_agent_are_asked_for_in_one_call(fake: FakePuppet, cache: Path) -> None:
     assert load(fake, cache) == fake.settings
-    assert fake.calls() == [["config", "print", "--section", "agent", *SETTINGS]]
+    assert fake.calls() == [["config", "print", "--color=false", "--section", "agent", *SETTINGS]]
 
 
 def test_setting_may_contain_the_separator(fake: FakePuppet, cache: Path) -> None:
@@ -125,7 +126,7 @@ def test_options_of_the_site_that_change_settings_are_passed_on(fake: FakePuppet
     def asked_with(options: str) -> list[str]:
         site = {**ENVIRONMENT, "PUPPET_EXTRA_OPTS": options}
         settings.load(os.fspath(fake.path), os.fspath(cache), site)
-        return fake.calls()[-1][4 : -len(SETTINGS)]
+        return fake.calls()[-1][5 : -len(SETTINGS)]
 
     assert asked_with("--noop --verbose --server puppet") == []
     assert asked_with("--vardir /srv/a --noop --confdir=/srv/b") == ["--vardir=/srv/a", "--confdir=/srv/b"]
@@ -164,7 +165,41 @@ def test_settings_are_asked_for_each_time_without_a_cache(fake: FakePuppet, tmp_
     assert len(fake.calls()) == 2
 
 
+def test_cache_of_version_1_0_0_is_not_used(fake: FakePuppet, cache: Path) -> None:
+    # It has fewer settings; the paths of the files that changed since are the same.
+    load(fake, cache)
+    stored = json.loads(cache.read_text())
+    for name in ("certname", "hostcert"):
+        del stored["settings"][name]
+    cache.write_text(json.dumps(stored))
+    assert [load(fake, cache) for _ in range(2)] == [fake.settings] * 2
+    assert len(fake.calls()) == 2
+
+
 # ---- a Puppet that prints no settings
+
+
+def test_settings_that_only_make_a_reason_clearer_may_be_missing(fake: FakePuppet, cache: Path) -> None:
+    printed = fake.directory / "settings"
+    lines = printed.read_text().splitlines(True)
+    kept = [line for line in lines if not line.startswith(("certname", "hostcert"))]
+    printed.write_text("".join(kept))
+    assert (load(fake, cache).certname, load(fake, cache).hostcert) == ("", "")
+    assert len(fake.calls()) == 1
+
+
+def test_puppet_is_asked_without_the_memory_limit_of_this_process(fake: FakePuppet, cache: Path) -> None:
+    limit = f"open({os.fspath(fake.directory / 'limit')!r}, 'w').write(open('/proc/self/limits').read())\n"
+    fake.path.write_text(fake.path.read_text().replace("if sys.argv[1]", f"{limit}if sys.argv[1]"))
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    memory.limit()
+    try:
+        load(fake, cache)
+        assert resource.getrlimit(resource.RLIMIT_DATA)[0] == memory.LIMIT_BYTES
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+    [line] = [line for line in (fake.directory / "limit").read_text().splitlines() if "data size" in line]
+    assert str(memory.LIMIT_BYTES) not in line
 
 
 def test_missing_setting_is_an_error_with_the_first_line_of_puppet(fake: FakePuppet, cache: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twitch.records import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
-from twitch.root.report import COUNTS, STATUSES, Report, Summary
+from twitch.root.report import CATALOG, COUNTS, FACTS, STATUSES, Report, Summary
 from twitch.root.verdict import Facts, Verdict, from_summary, judge
 
 
@@ -47,7 +47,8 @@ MANY: dict[str, Any] = {
     "failed_resources": tuple(f"Exec[{i}]" for i in range(20)),
     "counts": all_counts(total=99, failed=42),
 }
-NO_STAGING = "no catalog of environment staging was applied; the server does not know it"
+NO_STAGING = "no catalog of environment staging was applied"
+CAUSES = "the server cannot be reached, does not know it, cannot compile it, or assigns another one"
 
 # Exit status and report, as Puppet 7 and 8 end with --detailed-exitcodes and --onetime.
 WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
@@ -86,6 +87,20 @@ WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
         INTERRUPTED,
         TOLD_TO_STOP,
     ),
+    # A resource that could not generate others is counted nowhere, and the exit status knows nothing of it.
+    "generation-failed": (
+        "2",
+        reported(FAILED, error_sources=("/Stage[main]/Main/Genfail[x]",)),
+        FAILED,
+        "error of /Stage[main]/Main/Genfail[x]",
+    ),
+    "generation-failed-and-nothing-changed": (
+        "0",
+        reported(FAILED, error_sources=tuple(f"/Stage[main]/Main/Genfail[{i}]" for i in range(7))),
+        FAILED,
+        "error of " + ", ".join(f"/Stage[main]/Main/Genfail[{i}]" for i in range(5)) + " and 2 more",
+    ),
+    "failed-for-no-known-reason": ("2", reported(FAILED), FAILED, "Puppet exited with 2"),
     "changed-but-not-to-the-end": ("0", reported(CHANGED, False), INTERRUPTED, TOLD_TO_STOP),
 }
 
@@ -118,6 +133,32 @@ ENVIRONMENT: dict[str, tuple[str, Report, str, Optional[str]]] = {
         FAILED,
         NO_STAGING,
     ),
+    "asked-for-and-not-given": (
+        "1",
+        reported(FAILED, False, environment="staging", counts=NO_CATALOG, stages=(FACTS,)),
+        FAILED,
+        f"{NO_STAGING}; {CAUSES}",
+    ),
+    # prerun_command, which runs when the catalog is there.
+    "given-and-not-applied": (
+        "1",
+        reported(FAILED, False, environment="staging", counts=NO_CATALOG, stages=(FACTS, CATALOG)),
+        FAILED,
+        NO_STAGING,
+    ),
+    "cached-catalog-of-another-one": (
+        "1",
+        reported(
+            FAILED,
+            False,
+            environment="staging",
+            counts=NO_CATALOG,
+            stages=(FACTS,),
+            cached_catalog_status="explicitly_requested",
+        ),
+        FAILED,
+        NO_STAGING,
+    ),
     "assigned-and-failed": ("4", reported(FAILED), FAILED, "the server assigns environment production"),
     "assigned-and-resources-failed": ("4", reported(FAILED, **TWO), FAILED, "Exec[a], File[b]"),
 }
@@ -128,7 +169,7 @@ def test_verdict_with_a_requested_environment(
     status: str, report: Report, word: str, reason: Optional[str]
 ) -> None:
     verdict = judge(facts(status, report=report, requested_environment="staging"))
-    assert (verdict.word, (verdict.reason or "")[: len(reason or "")]) == (word, reason or "")
+    assert verdict == Verdict(word, reason)
 
 
 def killed(signal: str) -> dict[str, Any]:
@@ -147,8 +188,60 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
         NOT_ATTEMPTED,
         "Puppet disabled: no reason given",
     ),
+    "killed-and-nobody-knows-when": (
+        {"exit_code": "killed", "exit_status": "KILL", "begun": None},
+        INTERRUPTED,
+        "Puppet was killed by SIGKILL",
+    ),
     "no-signed-certificate": (
+        {"exit_status": "1", "unsigned": "node.example.com"},
+        NOT_ATTEMPTED,
+        "this node has no signed certificate; sign it on the server: "
+        "puppetserver ca sign --certname node.example.com",
+    ),
+    "no-signed-certificate-and-no-name": (
+        {"exit_status": "1", "unsigned": ""},
+        NOT_ATTEMPTED,
+        "this node has no signed certificate; sign it on the server: puppetserver ca sign",
+    ),
+    "no-signed-certificate-and-disabled": (
+        {"exit_status": "1", "unsigned": "node", "disabled": ""},
+        NOT_ATTEMPTED,
+        "Puppet disabled: no reason given",
+    ),
+    "invalid-option": (
         {"exit_status": "1"},
+        NOT_ATTEMPTED,
+        "Puppet exited with 1 before its run began",
+    ),
+    # As with `server` alone, where Puppet writes a report.
+    "no-server-of-the-server-list": (
+        {"exit_status": "1", "locked": True, "error_logged": True},
+        FAILED,
+        "no catalog was applied",
+    ),
+    "no-server-of-the-server-list-for-an-environment": (
+        {"exit_status": "1", "locked": True, "error_logged": True, "requested_environment": "staging"},
+        FAILED,
+        "no catalog of environment staging was applied",
+    ),
+    "masterless-and-does-not-compile": (
+        {"exit_status": "1", "masterless": True, "error_logged": True},
+        FAILED,
+        "no catalog was applied",
+    ),
+    "lock-and-no-error": (
+        {"exit_status": "1", "locked": True},
+        NOT_ATTEMPTED,
+        "Puppet exited with 1 before its run began",
+    ),
+    "error-before-the-lock": (
+        {"exit_status": "1", "error_logged": True},
+        NOT_ATTEMPTED,
+        "Puppet exited with 1 before its run began",
+    ),
+    "masterless-and-a-changed-directory": (
+        {"exit_status": "1", "masterless": True, "locked": True},
         NOT_ATTEMPTED,
         "Puppet exited with 1 before its run began",
     ),
@@ -165,7 +258,7 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "core-dump": ({**killed("SEGV"), "exit_code": "dumped"}, INTERRUPTED, "Puppet was killed by SIGSEGV"),
     "killed-before-puppet": (
-        {"exit_code": "killed", "exit_status": "TERM"},
+        {"exit_code": "killed", "exit_status": "TERM", "begun": False},
         NOT_ATTEMPTED,
         "killed by SIGTERM before Puppet began",
     ),
@@ -207,6 +300,30 @@ UNREPORTED: dict[str, tuple[str, Summary, str, Optional[str]]] = {
     "a-cycle": ("1", STOPPED._replace(counts=all_counts(total=2, failed=2)), FAILED, "resources failed"),
     "stopped": ("0", STOPPED, INTERRUPTED, TOLD_TO_STOP),
 }
+SOURCES = ("/Stage[main]/Main/Genfail[x]",)
+
+
+@pytest.mark.parametrize("status", ["0", "2"])
+@pytest.mark.parametrize("summary", [SUMMARY, None])
+def test_run_without_a_report_is_not_complete_if_a_resource_has_logged_an_error(
+    status: str, summary: Optional[Summary]
+) -> None:
+    verdict = judge(facts(status, summary=summary, error_logged=True, error_sources=SOURCES))
+    if status == "0" and summary is None:
+        assert verdict.word == NOT_ATTEMPTED
+    else:
+        assert verdict == Verdict(FAILED, "error of /Stage[main]/Main/Genfail[x]", unreported=True)
+
+
+def test_errors_of_facter_and_of_changes_do_not_fail_a_run_without_a_report() -> None:
+    # `loglevel => err` in a manifest, a custom fact that raises, a report that cannot be sent.
+    assert judge(facts("2", summary=SUMMARY, error_logged=True)) == Verdict(CHANGED, None, unreported=True)
+
+
+def test_environment_that_was_asked_for_is_told_by_the_summary() -> None:
+    stopped = STOPPED._replace(stages=(FACTS,))
+    verdict = judge(facts("1", summary=stopped, requested_environment="staging"))
+    assert verdict == Verdict(FAILED, f"{NO_STAGING}; {CAUSES}", unreported=True)
 
 
 @pytest.mark.parametrize(("status", "summary", "word", "reason"), UNREPORTED.values(), ids=UNREPORTED)
@@ -240,6 +357,10 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
         requested_environment=st.sampled_from([None, "production", "staging"]),
         spoilt_report=st.booleans(),
         masterless=st.booleans(),
+        unsigned=st.sampled_from([None, "", "node"]),
+        locked=st.booleans(),
+        error_logged=st.booleans(),
+        error_sources=st.sampled_from([(), ("/Stage[main]/Main/Genfail[x]",)]),
     )
 )
 def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -> None:
@@ -250,6 +371,7 @@ def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -
         by_summary = known.summary is not None and known.exit_status in ("0", "2")
         # With --detailed-exitcodes Puppet exits 2 only after a run that has changed something.
         by_status = known.exit_status == "2" and word == CHANGED
+        assert known.report is not None or not known.error_sources
         assert by_report or (known.report is None and (by_summary or by_status))
 
 
@@ -258,7 +380,7 @@ def facts(exit_status: str = "0", **fields: Any) -> Facts:
         "exit_code": "exited",
         "report": None,
         "summary": None,
-        "begun": False,
+        "begun": None,
         "other_run": False,
         "disabled": None,
     }

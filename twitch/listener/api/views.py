@@ -197,9 +197,12 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
 def _last(last: LastRun) -> list[str]:
     took = f", took {last.duration_s:.0f} s" if last.duration_s is not None else ""
     counts = ", ".join(f"{count} {name}" for name, count in last.counts.items() if count)
+    # A run that was not attempted has neither.
+    details = [f"resources: {counts or 'none'}"] if last.counts else []
+    details += [f"environment {last.environment}"] if last.environment else []
     return [
         f"last run: {verdict(last)}, ended {iso(last.ended)}{took}",
-        f"resources: {counts or 'none'}; environment {last.environment}",
+        *(["; ".join(details)] if details else []),
     ]
 
 

@@ -100,6 +100,23 @@ async def test_last_run_without_a_duration_and_resources(api: ApiUnderTest, name
     assert (last["duration_s"], last["counts"]) == (None, {"total": 0})
 
 
+async def test_last_run_that_was_not_attempted(api: ApiUnderTest, named: str) -> None:
+    # Case 15: it has neither resources nor an environment.
+    never = last_run(verdict="not attempted", ended=SINCE, duration_s=3.0, counts={}, environment=None)
+    api.root_answers("status", status=node_status(last=never))
+    assert (await api.get("/puppet/status", named)).text.splitlines() == [
+        "idle",
+        "last run: not attempted, ended 2026-01-22T09:05:00Z, took 3 s",
+    ]
+
+
+async def test_last_run_without_resources(api: ApiUnderTest, named: str) -> None:
+    unreported = last_run(ended=SINCE, duration_s=None, counts={})
+    api.root_answers("status", status=node_status(last=unreported))
+    lines = (await api.get("/puppet/status", named)).text.splitlines()
+    assert lines[2:] == ["environment production"]
+
+
 async def test_reason_cannot_control_a_terminal(api: ApiUnderTest, named: str) -> None:
     api.root_answers("status", status=node_status("disabled", reason="a\x1b[2J\u202eb"))
     assert (await api.get("/puppet/status", named)).text == "disabled: a\\x1b[2J\\u202eb\n"

@@ -1,0 +1,1 @@
+genfail { 'x': } notify { 'a': }

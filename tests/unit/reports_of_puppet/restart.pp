@@ -1,0 +1,1 @@
+notify { 'n': } ~> exec { 'ref': command => '/bin/false', refreshonly => true }
