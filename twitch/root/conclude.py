@@ -32,7 +32,10 @@ def main() -> None:
     with _concluding(store):
         record = _under_way(store, run)
         if record:
-            conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
+            try:
+                conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
+            except OSError as error:
+                print(f"<3>the verdict on run {run} cannot be written: {error}", file=sys.stderr)
     tidy(store)
 
 

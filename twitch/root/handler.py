@@ -123,6 +123,7 @@ def _status(peer: socket.socket, store: Store, question: Status) -> None:
             turn.settle(store)
         except turn.Unrecorded as error:  # it delays a verdict, not the status
             unrecorded = error
+            print(f"<4>{error}", file=sys.stderr)
         answer = Answer(STATUS, status=status.look(Node(store), unrecorded))
     except Exception as error:
         from twitch.texts import one_line
