@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench import client, crowds, loads, triggers
+from tests.bench import client, crowds, fairness, loads, triggers
 from tests.bench import node as nodes
 from tests.bench.table import MISSED, Goal, Row, table, write
 from tests.lab.errors import LabError
@@ -29,7 +29,7 @@ from tests.lab.machine import Machine
 QUICK = 0.2
 # Five minutes on a quiet machine. SIGALRM ends a bench that waits for ever.
 TIMEOUT_S = 3600
-PARTS = ("rest", "triggers", "loads", "crowds", "real")
+PARTS = ("rest", "triggers", "loads", "crowds", "fairness", "real")
 
 
 def main() -> int:
@@ -55,6 +55,7 @@ def main() -> int:
             "triggers": lambda: triggers.measure(node, scale),
             "loads": lambda: loads.measure(node, crowd, scale, script.name),
             "crowds": lambda: crowds.measure(node, crowd, scale),
+            "fairness": lambda: fairness.measure(node, crowd, scale),
             "real": lambda: triggers.measure_real(node, scale),
         }
         for name in options.parts or PARTS:

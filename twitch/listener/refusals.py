@@ -60,7 +60,8 @@ class Refusals:
             log.warning("refused %d more addresses: %s", len(counts) - MAX_LINES, _listed(rest))
         self._counts.clear()
         for run, count in self._joined.items():
-            log.info("%d more anonymous requests joined run %s, from %s", count, run, self._addresses())
+            requests = "request" if count == 1 else "requests"
+            log.info("%d more anonymous %s joined run %s, from %s", count, requests, run, self._addresses())
         self._joined.clear()
         self._joined_from.clear()
 

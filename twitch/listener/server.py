@@ -217,7 +217,7 @@ class Listener:
         """Exit after a while if there is no connection; at once if none can come."""
         if self._connections:
             return
-        if self._retired or not self._listening:
+        if self._retired or not self._sockets:
             self._finish()
         elif self._idle_exit_s is not None:
             if self._idle_timer:

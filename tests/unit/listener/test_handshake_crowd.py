@@ -49,7 +49,7 @@ async def test_silent_handshakes_of_one_address_do_not_keep_others_behind_it_out
                     one.sendall(b"\x16\x03\x01")
             crowd = node.listener._connections
             while len(crowd) + len(node.service.drops) < 100 or not all(
-                one.leaving or crowd._is_idle(one) for one in crowd
+                one.leaving or crowd._is_idle(one, room.FAIR_S) for one in crowd
             ):
                 await asyncio.sleep(0.01)
             for _ in range(5):

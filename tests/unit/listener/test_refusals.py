@@ -92,3 +92,54 @@ async def test_no_refusals_are_no_line(caplog: pytest.LogCaptureFixture) -> None
     counts.flush()
     counts.flush()
     assert len(caplog.messages) == 1
+
+
+# ---- requests that joined a run in the queue
+
+RUN = "1" * 32
+
+
+async def test_joined_requests_are_one_line_for_each_run(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counts = Refusals()
+    for number in range(30):
+        counts.joined(f"127.0.0.{number % 3}", RUN)
+    counts.joined("2001:db8::1", "2" * 32)
+    counts.joined("2001:db8::2", "2" * 32)
+    counts.flush()
+    counts.flush()
+    assert caplog.messages == [
+        f"30 more anonymous requests joined run {RUN}, from 4 addresses",
+        f"2 more anonymous requests joined run {'2' * 32}, from 4 addresses",
+    ]
+
+
+async def test_joined_requests_from_one_address_name_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counts = Refusals()
+    for _ in range(2):
+        counts.joined("192.0.2.7", RUN)
+        counts.flush()
+    assert caplog.messages == [f"1 more anonymous request joined run {RUN}, from 192.0.2.7"] * 2
+
+
+async def test_joined_requests_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counts = Refusals()
+    for number in range(3 * refusals.MAX_ADDRESSES):
+        counts.joined(f"2001:db8:0:{number:x}::1", RUN)
+    counts.flush()
+    count = 3 * refusals.MAX_ADDRESSES
+    assert caplog.messages == [
+        f"{count} more anonymous requests joined run {RUN}, from {refusals.MAX_ADDRESSES} or more addresses"
+    ]
+
+
+async def test_joined_requests_are_logged_after_an_interval(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(refusals, "INTERVAL_S", 0.01)
+    Refusals().joined("192.0.2.7", RUN)
+    while not caplog.messages:
+        await asyncio.sleep(0.001)

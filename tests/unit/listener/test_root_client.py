@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
-from typing import Union
+from typing import Callable, Union
 
 import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status
 from twitch.listener import root_client
-from twitch.listener.root_client import UNAVAILABLE, Kept
+from twitch.listener.connection import Pause
+from twitch.listener.root_client import UNAVAILABLE, Kept, RootClient, RootUnavailable
 from twitch.messages import ANSWERS, Answer, Question, Run, Status
 from twitch.records import Options, Record
 
@@ -382,3 +384,90 @@ def test_answer_about_the_queue_without_a_record() -> None:
 def test_every_kind_of_answer_is_in_the_table() -> None:
     kinds = {kind for row in COVERED.values() for kind in row[0]}
     assert kinds == {*ANSWERS, UNAVAILABLE} - {"started"}  # which is remembered as busy
+
+
+# ---- turns
+
+EXTRA = Run("anonymous", "192.0.2.9", queue=True)
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+class Slow:
+    """Root, which answers when it is told to; each question gets another run, so that none is covered."""
+
+    def __init__(self, api: ApiUnderTest) -> None:
+        self.goes_on = threading.Semaphore(0)
+        self.client = RootClient(api.store, api.socket)
+        self.asked = api.root.asked
+        api.root.answer_to = self._answer
+
+    def _answer(self, question: object) -> Answer:
+        self.goes_on.acquire()
+        return Answer("queued", run=f"{len(self.asked):032x}")
+
+    def ask(self, question: Run, *, named: bool = False) -> tuple[Pause, asyncio.Task[Answer]]:
+        pause = Pause(lambda: True)
+        pause.named = named
+        return pause, asyncio.create_task(self.client.ask(question, pause))
+
+
+async def test_named_callers_are_asked_before_anonymous_ones(api: ApiUnderTest) -> None:
+    slow = Slow(api)
+    tasks = [slow.ask(EXTRA._replace(tags=(f"t{number}",)))[1] for number in range(3)]
+    await wait_until(lambda: slow.asked)
+    for name in ("token:a", "token:b"):
+        tasks.append(slow.ask(EXTRA._replace(caller=name, named=True), named=True)[1])
+    await asyncio.sleep(0)
+    for _ in tasks:
+        slow.goes_on.release()
+    await asyncio.gather(*tasks)
+    asked = [question for question in slow.asked if isinstance(question, Run)]
+    callers = [question.caller for question in asked]
+    assert callers == ["anonymous", "token:a", "token:b", "anonymous", "anonymous"]
+    assert [question.tags for question in asked if question.tags] == [("t0",), ("t1",), ("t2",)]
+
+
+async def test_caller_that_makes_room_before_its_turn_is_not_asked(api: ApiUnderTest) -> None:
+    slow = Slow(api)
+    _, first = slow.ask(EXTRA)
+    await wait_until(lambda: slow.asked)
+    pause, displaced = slow.ask(EXTRA._replace(tags=("a",)))
+    _, last = slow.ask(EXTRA._replace(tags=("b",)))
+    await wait_until(lambda: pause.waits_for == "root")
+    pause.end()  # no point in waiting for a run: this concerns no turn
+    await asyncio.sleep(0)
+    assert not displaced.done()
+    pause.end(displaced=True)
+    with pytest.raises(RootUnavailable, match="Too many requests at once"):
+        await displaced
+    assert pause.waits_for is None
+    slow.goes_on.release()
+    slow.goes_on.release()
+    await asyncio.gather(first, last)
+    assert [question.tags for question in slow.asked if isinstance(question, Run)] == [(), ("b",)]
+
+
+async def test_remembered_answer_needs_no_turn(api: ApiUnderTest, long_memory: None) -> None:
+    slow = Slow(api)
+    slow.goes_on.release()
+    answer = await slow.client.ask(EXTRA)
+    _, waiting = slow.ask(EXTRA._replace(tags=("a",)))
+    await wait_until(lambda: len(slow.asked) == 2)
+    assert await slow.client.ask(EXTRA._replace(client="198.51.100.1")) == answer
+    slow.goes_on.release()
+    await waiting
+
+
+async def test_joined_requests_of_anonymous_callers_are_counted(api: ApiUnderTest, long_memory: None) -> None:
+    counted: list[tuple[str, str]] = []
+    api.root_answers("queued", run=RUN)
+    client = RootClient(api.store, api.socket, lambda address, run: counted.append((address, run)))
+    named = EXTRA._replace(caller="token:a", named=True)
+    for question in (EXTRA, EXTRA, EXTRA._replace(client="198.51.100.1"), named, named):
+        await client.ask(question)
+    assert counted == [("192.0.2.9", RUN), ("198.51.100.1", RUN)]
+    assert api.root.asked == [EXTRA, named]
