@@ -286,4 +286,4 @@ def test_any_packet_is_answered_and_runs_nothing_but_an_agent(forks: Forks, pack
         assert (outcome.answer.kind, outcome.exit_status, outcome.argv) == (STATUS, 0, [])
     else:
         assert (outcome.answer.kind, outcome.exit_status, outcome.argv[1]) == (STARTED, 0, "agent")
-        assert all(HARMLESS.fullmatch(word) for word in outcome.argv[10:])
+        assert all(HARMLESS.fullmatch(word) for word in outcome.argv[12:])

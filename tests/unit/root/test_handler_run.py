@@ -40,6 +40,8 @@ def test_process_that_answers_becomes_an_agent_run(node: FakeNode) -> None:
         "--no-daemonize",
         "--no-usecacheonfailure",
         "--no-splay",
+        "--no-use_cached_catalog",
+        "--waitforcert=0",
         f"--job-id={RUN}",
         "--detailed-exitcodes",
         "--color=false",
