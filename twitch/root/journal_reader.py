@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 from typing import Any, Optional
 
 from twitch.root.failures import Entry
@@ -52,6 +51,8 @@ def errors(run: str, pid: Optional[int]) -> list[Entry]:
 
 def _synchronize() -> None:
     """Wait until journald has written what it has received so far, or SYNCHRONIZE_TIMEOUT_S."""
+    import socket  # 2 ms; conclude needs it for nothing else
+
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as journald:
         journald.settimeout(SYNCHRONIZE_TIMEOUT_S)
         journald.connect(JOURNALD)
@@ -61,13 +62,16 @@ def _synchronize() -> None:
 
 def _entry(fields: dict[str, Any]) -> Optional[Entry]:
     """Return an entry of the journal as Puppet logged it; None for one of another program."""
-    identifier, message = str(fields.get("SYSLOG_IDENTIFIER", "")), fields.get("MESSAGE", "")
+    identifier, priority = str(fields.get("SYSLOG_IDENTIFIER", "")), fields.get("PRIORITY")
     # puppet-agent or puppet-user, in OpenVox as well.
     if not identifier.startswith("puppet-") or identifier == "puppet-twitch":
         return None
+    message = fields.get("MESSAGE", "")
     if isinstance(message, bytes):  # it is not UTF-8
         message = message.decode("utf-8", "replace")
-    level = PRIORITIES.get(fields.get("PRIORITY", 3), "err")
+    if not isinstance(message, str):  # the field is there twice, which syslog cannot do
+        return None
+    level = PRIORITIES.get(priority, "err") if isinstance(priority, int) else "err"
     found = SOURCE.match(message)
     return Entry(level, found[1], found[2]) if found else Entry(level, "Puppet", message)
 

@@ -94,6 +94,11 @@ def test_lines_of_other_programs_are_left_out(entries: list[dict[str, Any]], ide
     assert journal_reader.errors(RUN, 7) == []
 
 
+def test_entry_with_fields_that_are_there_twice(entries: list[dict[str, Any]]) -> None:
+    entries += [line(["a", "b"]), {**line("c"), "PRIORITY": [3, 3]}]
+    assert journal_reader.errors(RUN, 7) == [Entry("err", "Puppet", "c")]
+
+
 @pytest.mark.parametrize(("pid", "matches"), [(7, ["_PID=7"]), (None, [])])
 def test_only_errors_of_the_process_of_this_run_are_read(pid: Optional[int], matches: list[str]) -> None:
     journal_reader.errors(RUN, pid)
