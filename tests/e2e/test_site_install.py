@@ -136,7 +136,8 @@ def test_installing_again_from_the_source_keeps_the_port(bare: Machine) -> None:
 
 def test_check_names_the_process_that_has_the_port(bare: Machine) -> None:
     bare.sh(f"{MAKE} install; systemctl enable --quiet puppet-twitch.socket puppet-twitch-run.socket")
-    thief = bare.popen("runuser", "-u", "nobody", "--", "python3", "-m", "http.server", "2023")
+    # As a unit, because runuser would leave its child behind.
+    bare.sh("systemd-run --quiet --unit=thief --property=User=nobody python3 -m http.server 2023")
     try:
         bare.wait("ss --no-header --listening --tcp --numeric sport = :2023 | grep -q .")
         bare.run("systemctl", "start", "puppet-twitch.socket", check=False)
@@ -144,6 +145,5 @@ def test_check_names_the_process_that_has_the_port(bare: Machine) -> None:
         assert "systemd says: Failed to create listening socket ([::]:2023): Address already in use" in text
         assert "(python3, user nobody) has opened 0.0.0.0:2023, not systemd" in text
     finally:
-        thief.terminate()
-        thief.communicate()
+        bare.run("systemctl", "stop", "thief.service")
         bare.sh(f"{MAKE} uninstall")

@@ -111,11 +111,11 @@ def test_isolating_a_target_stops_no_unit(unit: Path) -> None:
     assert read(unit)["Unit"]["IgnoreOnIsolate"] == ["yes"]
 
 
-@pytest.mark.parametrize("unit", [unit for unit in SERVICES if "@" in unit.name], ids=name)
-def test_instances_refuse_a_restart_and_not_a_stop(unit: Path) -> None:
-    # A restart would start an instance without a connection; a stop is how an operator ends a run.
-    assert read(unit)["Unit"]["RefuseManualStart"] == ["yes"]
-    assert "RefuseManualStop" not in read(unit)["Unit"]
+def test_a_run_refuses_a_restart_and_not_a_stop() -> None:
+    # A restart would end the run, and start an instance without a connection; a stop is how an operator ends it.
+    unit = read(UNITS / "puppet-twitch-run@.service")["Unit"]
+    assert unit["RefuseManualStart"] == ["yes"]
+    assert "RefuseManualStop" not in unit
 
 
 def test_sockets_of_the_foreground_have_the_options_of_the_unit() -> None:
