@@ -64,6 +64,9 @@ class Config(NamedTuple):
     plaintext_tokens: bool = False
     tls: bool = False
     tls_client: str = "optional"  # or "required"
+    tls_ca: Optional[str] = None  # absolute path; None: the usual place, see listener/tls.py
+    tls_crl: Optional[str] = None  # the same
+    tls_revocation: str = "chain"  # or "leaf" or "no", as Puppet's certificate_revocation
     command: str = "agent"  # or "apply"
     manifest: Optional[str] = None  # absolute path; with "apply" only
     puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
@@ -224,6 +227,9 @@ KEYS = {
     "tls": {
         "enabled": Key("tls", _yes),
         "client": Key("tls_client", _one_of("optional", "required")),
+        "ca": Key("tls_ca", _absolute),
+        "crl": Key("tls_crl", _absolute),
+        "revocation": Key("tls_revocation", _one_of("chain", "leaf", "no")),
     },
 }
 CALLER_KEYS = ("anonymous", "token:NAME", "cert:CERTNAME, with * in names")

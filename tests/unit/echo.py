@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
 from typing import Callable, Optional
 
 from twitch.listener.connection import Pause
@@ -54,3 +55,20 @@ def understood(method: str, target: str, body: bytes = b"") -> bytes:
 async def three_parts(pause: Pause) -> AsyncGenerator[bytes, None]:
     for part in (b"one", b"", b"two", b"three"):
         yield part
+
+
+class Plain:
+    """The contexts of a listener that speaks plain HTTP (`handshake.Contexts`)."""
+
+    async def current(self) -> None:
+        return None
+
+    async def vet(self, then: object, certificate: object) -> None:
+        raise AssertionError("plain HTTP has nothing to vet")
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        yield None
+
+    def lasting(self) -> bool:
+        return True

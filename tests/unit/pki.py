@@ -84,6 +84,12 @@ class Authority:
         dates = ("-crl_lastupdate", "190101000000Z", "-crl_nextupdate", until) if until else ()
         return self._openssl("ca", "-gencrl", *dates)
 
+    def revoke_many(self, count: int) -> None:
+        """Revoke so many certificates that were never issued, each with a reason as Puppet gives one."""
+        with (self.directory / "index").open("a") as index:
+            for number in range(0x100000, 0x100000 + count):
+                index.write(f"R\t400101000000Z\t200101000000Z,keyCompromise\t{number:X}\tunknown\t/CN=x\n")
+
     def _openssl(self, *arguments: str | Path) -> str:
         config = ("-config", self.directory / "openssl.cnf")
         command = ("openssl", arguments[0], *config, *arguments[1:])
@@ -120,6 +126,14 @@ class PKI:
         directory.mkdir(exist_ok=True)
         (directory / "cert").write_bytes(cert.read_bytes())
         (directory / "key").write_bytes(key.read_bytes())
-        (directory / "ca").write_text(self.authority.cert.read_text() + self.root.cert.read_text())
-        (directory / "crl").write_text(self.authority.crl() + self.root.crl())
+        (directory / "ca").write_text(self.bundle())
+        (directory / "crl").write_text(self.crls())
         return directory
+
+    def bundle(self) -> str:
+        """Return the certificates of both CAs, as Puppet's ca.pem has them."""
+        return self.authority.cert.read_text() + self.root.cert.read_text()
+
+    def crls(self) -> str:
+        """Return the CRLs of both CAs of this moment, as Puppet's crl.pem has them."""
+        return self.authority.crl() + self.root.crl()

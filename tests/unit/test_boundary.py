@@ -32,20 +32,21 @@ EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "ti
 MAY_LOAD = {
     TOP: EVERYWHERE | {"argparse", "configparser", "ipaddress"},
     "listener": EVERYWHERE
+    | {"argparse", "asyncio", "binascii", "calendar", "errno", "fcntl", "functools", "h11", "hashlib", "hmac"}
     | {
-        "argparse",
-        "asyncio",
-        "calendar",
-        "errno",
-        "fcntl",
-        "functools",
-        "h11",
-        "hashlib",
-        "hmac",
         "http",
         "ipaddress",
+        "logging",
+        "pwd",
+        "secrets",
+        "signal",
+        "socket",
+        "ssl",
+        "sys",
+        "systemd",
+        "termios",
     }
-    | {"logging", "pwd", "secrets", "signal", "socket", "ssl", "sys", "systemd", "termios", "urllib"},
+    | {"urllib"},
     "root": EVERYWHERE
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
     | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},

@@ -7,14 +7,19 @@ import contextlib
 import os
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple, Optional
+from unittest import mock
 
 from tests.unit.echo import Echo
 from tests.unit.pki import PKI
+from twitch import config
 from twitch.listener import tls
+from twitch.listener.contexts import Contexts
 from twitch.listener.server import Listener
+from twitch.listener.watched import Watched
 
 GET = b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 
@@ -37,6 +42,7 @@ class Node(NamedTuple):
     listener: Listener
     port: int
     pki: PKI
+    conf: Path
 
     async def ask(
         self, certificate: Optional[tuple[Path, Path]] = None, request: bytes = GET, source: str = "127.0.0.1"
@@ -61,16 +67,24 @@ class Node(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def node(pki: PKI, directory: Path, *, client: str = "optional") -> AsyncIterator[Node]:
+async def node(
+    pki: PKI, directory: Path, *, client: str = "optional", settings: str = ""
+) -> AsyncIterator[Node]:
     """A listener with these credentials; at the end it is told to stop, and must."""
-    context = tls.context(client, os.fspath(directory))
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
+    with (
+        tempfile.TemporaryDirectory() as etc,
+        mock.patch.dict(os.environ, {tls.DIRECTORY: os.fspath(directory)}),
+        socket.create_server(("127.0.0.1", 0), backlog=512) as listening,
+    ):
+        conf = Path(etc, "puppet-twitch.conf")
+        conf.write_text(f"[tls]\nenabled = yes\nclient = {client}\n{settings}\n")
         listening.setblocking(False)
         service = Service()
-        listener = Listener(service, lambda: context, (listening,), None)
+        contexts = Contexts(Watched(os.fspath(conf), config.load))
+        listener = Listener(service, contexts, (listening,), None)
         running = asyncio.get_running_loop().create_task(listener.run())
         try:
-            yield Node(service, listener, listening.getsockname()[1], pki)
+            yield Node(service, listener, listening.getsockname()[1], pki, conf)
         finally:
             listener._stop()
             await running

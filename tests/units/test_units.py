@@ -112,7 +112,7 @@ def test_isolating_a_target_stops_no_unit(unit: Path) -> None:
 
 
 def test_a_run_refuses_a_restart_and_not_a_stop() -> None:
-    # A restart would end the run, and start an instance without a connection; a stop is how an operator ends it.
+    # A restart would end the run, and start an instance without a connection. An operator stops a run.
     unit = read(UNITS / "puppet-twitch-run@.service")["Unit"]
     assert unit["RefuseManualStart"] == ["yes"]
     assert "RefuseManualStop" not in unit

@@ -37,8 +37,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
-from typing import Callable, Optional, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from typing import Any, Callable, Optional, Protocol
 
 from twitch.listener import tls
 from twitch.listener.exchange import Exchange, HTTPError, Request, Response
@@ -76,6 +76,9 @@ MAY_FOLLOW = {
     LINGERING: (LOST,),
     LOST: (),
 }
+
+# Raises `HTTPError` if the certificate that the client has shown, or its connection, is good no longer.
+Vet = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 # What a complete request may wait for.
 RUN, ROOT = "run", "root"
@@ -153,6 +156,7 @@ class Connection(asyncio.Protocol):
         self.state = NEW
         self.answers = 0  # that have been given on this connection
         self.leaving_since = 0.0  # by the loop's clock; 0 while it stays
+        self.vet: Optional[Vet] = None  # for each request over TLS
         self._may_wait = may_wait
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
@@ -178,6 +182,7 @@ class Connection(asyncio.Protocol):
             # asyncio.sslproto pauses at its limit, not beyond it (Python >= 3.11): with 0 it would
             # pause for ever. And it still holds the end of the handshake here.
             self._loop.call_soon(transport.set_write_buffer_limits, 1, 0)
+            tls.bound_ahead(transport)
         else:
             transport.set_write_buffer_limits(high=0)
         patience_s = STOP_GRACE_S if self._last_one else REQUEST_TIMEOUT_S
@@ -371,6 +376,8 @@ class Connection(asyncio.Protocol):
 
     async def _response(self, request: Request, pause: Pause) -> Response:
         try:
+            if self.vet:
+                await self.vet(self._certificate or {})
             name = tls.certname(self._certificate) if self._certificate else None
             return await self._service.respond(request._replace(certname=name), pause)
         except HTTPError as error:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import socket
-from typing import TYPE_CHECKING, Callable, Optional
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls
@@ -14,22 +18,35 @@ from twitch.listener.exchange import HTTPError
 if TYPE_CHECKING:
     import ssl
 
+    from twitch.listener.tls import Trust
+
 # From the first moment to the end of the handshake; the client's request then has a deadline of its own.
 HANDSHAKE_TIMEOUT_S = 10
 # The first byte of a TLS handshake record (RFC 8446 section 5.1); no HTTP request begins with it.
 HANDSHAKE = b"\x16"
+MAX_HELLO_BYTES = 64 * 1024
+# The fatal alert internal_error (80), as a record (RFC 8446 sections 5.1 and 6.2).
+INTERNAL_ERROR = bytes((21, 3, 3, 0, 2, 2, 80))
 
 
-async def plain(connection: Connection, accepted: socket.socket) -> None:
-    """Serve without TLS; raises `OSError` if the client has gone."""
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+class Contexts(Protocol):
+    """What a handshake needs to know of TLS (`contexts.Contexts`)."""
+
+    async def current(self) -> Optional[Trust]:
+        """Return what a new connection is served with, or None for plain HTTP; raises `ConfigError`."""
+
+    async def vet(self, then: Trust, certificate: Mapping[str, Any]) -> None:
+        """Raise `HTTPError` if a client that has connected under `then` would not be served now."""
+
+    def refusing(self) -> AbstractContextManager[Optional[ssl.SSLContext]]:
+        """Provide a context for telling a client why it is not served; raises `HTTPError`."""
+
+    def lasting(self) -> bool:
+        """Return whether a newer CA or CRL takes effect in this process, however long it stays."""
 
 
 async def begin(
-    connection: Connection,
-    accepted: socket.socket,
-    context: Callable[[], Optional[ssl.SSLContext]],
-    admit: Callable[[str], None],
+    connection: Connection, accepted: socket.socket, contexts: Contexts, admit: Callable[[str], None]
 ) -> None:
     """Connect a socket as the configuration says now; raises `OSError`, `asyncio.TimeoutError`, or what
     `admit` raises.
@@ -41,24 +58,78 @@ async def begin(
     loop = asyncio.get_running_loop()
     until = loop.time() + HANDSHAKE_TIMEOUT_S
     try:
-        wanted = context()
+        trust = await contexts.current()
     except ConfigError:
-        await plain(connection, accepted)
         # Even if the file was about to turn TLS off: until it can be read, no client is accepted.
-        connection.refuse(HTTPError(503, MISCONFIGURED))
+        await refuse(connection, accepted, contexts, HTTPError(503, MISCONFIGURED, close=True))
         return
-    if wanted is None:
+    if trust is None:
         await plain(connection, accepted)
         return
     admit(connection.address)
     if await _first_byte(accepted) == HANDSHAKE:
-        left_s = max(until - loop.time(), 0.1)  # asyncio takes no 0
-        await loop.connect_accepted_socket(
-            lambda: connection, accepted, ssl=wanted, ssl_handshake_timeout=left_s
-        )
+        connection.vet = functools.partial(contexts.vet, trust)
+        await _secure(connection, accepted, trust.context, until - loop.time())
     else:
         await plain(connection, accepted)
         connection.refuse(HTTPError(400, "This port speaks TLS: use https://"))
+
+
+async def refuse(
+    connection: Connection, accepted: socket.socket, contexts: Contexts, error: HTTPError
+) -> None:
+    """Tell a client why it is not served, over TLS if that is what it speaks. Raises as `begin` does, and
+    `HTTPError` where nothing can be told."""
+    with contexts.refusing() as context:
+        if context is None:
+            if _speaks_tls(accepted):
+                _send_alert(accepted)
+                raise error
+            await plain(connection, accepted)
+            connection.refuse(error)
+        elif await _first_byte(accepted) == HANDSHAKE:
+            # The answer to its request, not one before it: a client may take that for an error of TLS.
+            connection.vet = functools.partial(_refuse_request, error)
+            await _secure(connection, accepted, context, HANDSHAKE_TIMEOUT_S)
+        else:
+            await plain(connection, accepted)
+            connection.refuse(error)
+
+
+async def _refuse_request(error: HTTPError, _certificate: Mapping[str, Any]) -> None:
+    raise error
+
+
+async def plain(connection: Connection, accepted: socket.socket) -> None:
+    """Serve without TLS; raises `OSError` if the client has gone."""
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+
+
+async def _secure(
+    connection: Connection, accepted: socket.socket, context: ssl.SSLContext, timeout_s: float
+) -> None:
+    await asyncio.get_running_loop().connect_accepted_socket(
+        lambda: connection,
+        accepted,
+        ssl=context,
+        ssl_handshake_timeout=max(timeout_s, 0.1),  # asyncio takes no 0
+    )
+
+
+def _speaks_tls(accepted: socket.socket) -> bool:
+    """Return whether a handshake has arrived; DeferAcceptSec= of the socket waits for it."""
+    try:
+        return accepted.recv(1, socket.MSG_PEEK) == HANDSHAKE
+    except OSError:
+        return False
+
+
+def _send_alert(accepted: socket.socket) -> None:
+    """End a handshake for which there is no certificate: curl then says `tlsv1 alert internal error`."""
+    with contextlib.suppress(OSError):
+        accepted.recv(MAX_HELLO_BYTES)  # unread, it would make the kernel send a reset after the alert
+        accepted.send(INTERNAL_ERROR)
+        accepted.shutdown(socket.SHUT_WR)
 
 
 def reason(failure: BaseException) -> str:

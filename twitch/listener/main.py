@@ -27,9 +27,12 @@ class Options(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Serve until there is nothing left to do, and return the exit code."""
     options = _options(arguments)
-    if "CREDENTIALS_DIRECTORY" not in os.environ:
-        from twitch.listener import tls
+    from twitch.listener import tls
 
+    if tls.DIRECTORY in os.environ:
+        # 3 ms, for listeners with TLS only; and now, because an upgrade may replace these files.
+        from twitch.listener import crl  # noqa: F401
+    else:
         tls.leave_out()
     from twitch.listener import activation, server
 

@@ -13,23 +13,20 @@ import logging
 import signal
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Optional
 
 from twitch import config
-from twitch.errors import ConfigError
-from twitch.listener import access, activation, handshake, room, tls, tokens
+from twitch.listener import access, activation, handshake, room, tokens
 from twitch.listener.api.parameters import MAX_WAIT_S
 from twitch.listener.api.routes import API, MAX_WAIT_ALONE_S
 from twitch.listener.connection import NEW, STOP_GRACE_S, Connection, Service
+from twitch.listener.contexts import Contexts
 from twitch.listener.exchange import HTTPError
 from twitch.listener.refusals import Refusals
 from twitch.listener.room import Room
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
 from twitch.records import Records
-
-if TYPE_CHECKING:
-    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +54,7 @@ async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) ->
     wait_s = MAX_WAIT_ALONE_S if sockets.connection else MAX_WAIT_S
     root = RootClient(records, joined=refusals.joined)
     service = API(configuration, known_tokens, root, records, refusals, longest_wait_s=wait_s)
-    listener = Listener(service, tls.Contexts(configuration).current, sockets.listening, idle_exit_s)
+    listener = Listener(service, Contexts(configuration), sockets.listening, idle_exit_s)
     await listener.run(sockets.connection)
     refusals.flush()
 
@@ -68,12 +65,12 @@ class Listener:
     def __init__(
         self,
         service: Service,
-        context: Callable[[], Optional[ssl.SSLContext]],
+        contexts: handshake.Contexts,
         sockets: Sequence[socket.socket],
         idle_exit_s: Optional[float],
     ) -> None:
         self._service = service
-        self._context = context  # what TLS needs, or None for plain HTTP
+        self._contexts = contexts
         self._sockets = sockets
         self._idle_exit_s = idle_exit_s
         self._connections = Room(self._close)
@@ -165,10 +162,10 @@ class Listener:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
         if refusal:
             retry = ("Retry-After", str(RETRY_CROWDED_S))
-            await handshake.plain(connection, accepted)
-            connection.refuse(HTTPError(503, refusal, headers=(retry,)))
+            error = HTTPError(503, refusal, headers=(retry,), close=True)
+            await handshake.refuse(connection, accepted, self._contexts, error)
         else:
-            await handshake.begin(connection, accepted, self._context, self._service.admit)
+            await handshake.begin(connection, accepted, self._contexts, self._service.admit)
 
     def _handshake_done(
         self, connection: Connection, accepted: socket.socket, task: asyncio.Task[None]
@@ -234,13 +231,10 @@ class Listener:
     def _may_wait_on(self) -> bool:
         """Return whether a waiting caller may keep this process alive past MAX_AGE_S.
 
-        Not with TLS: a chain of waiting callers could keep an old CRL in use. Not with Accept=yes: the
-        process occupies one of 64 places.
+        Not where the CRL is a credential: a chain of waiting callers could keep an old one in use. Not with
+        Accept=yes: the process occupies one of 64 places.
         """
-        try:
-            shared = bool(self._sockets) and self._context() is None
-        except ConfigError:
-            shared = False
+        shared = bool(self._sockets) and self._contexts.lasting()
         return shared and any(connection.waiting for connection in self._connections)
 
     def _stop(self) -> None:

@@ -31,11 +31,15 @@ class FaultLog:
         try:
             yield
         except ConfigError as error:
-            if str(error) != self._logged:
-                self._logged = str(error)
-                log.error("%s", error)
+            self.log(str(error))
             raise
         self._logged = ""
+
+    def log(self, fault: str) -> None:
+        """Log a fault, unless it is the one that was logged last; empty if there is none."""
+        if fault and fault != self._logged:
+            log.error("%s", fault)
+        self._logged = fault
 
 
 class Watched(Generic[Content]):
@@ -67,17 +71,25 @@ class Watched(Generic[Content]):
         return content
 
     def _fresh(self) -> bool:
-        """Return whether the file has changed within SETTLED_NS."""
-        try:
-            changed_ns = os.stat(self._path).st_ctime_ns
-        except OSError:
-            return False
-        return abs(time.time_ns() - changed_ns) < SETTLED_NS
+        return fresh(self._path)
 
     def _stamp(self) -> object:
-        """Return a value that differs when the file has changed."""
-        try:
-            info = os.stat(self._path)
-        except OSError as error:
-            return error.errno
-        return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        return stamp(self._path)
+
+
+def stamp(path: str) -> object:
+    """Return a value that differs when the file has changed."""
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def fresh(path: str) -> bool:
+    """Return whether the file has changed within SETTLED_NS."""
+    try:
+        changed_ns = os.stat(path).st_ctime_ns
+    except OSError:
+        return False
+    return abs(time.time_ns() - changed_ns) < SETTLED_NS

@@ -56,7 +56,10 @@ def test_valid_certificates_have_no_faults() -> None:
     assert texts(findings, FAULT) == []
     # The test's CA is valid for 30 days, which is soon.
     assert sum("expires within a month" in text for text in texts(findings, NOTE)) >= 3
-    assert any("was fetched 0 days ago" in text for text in texts(findings, GOOD))
+    good = texts(findings, GOOD)
+    assert any("was fetched less than a minute ago; 0 certificates are revoked" in text for text in good)
+    chain = "of a client's certificate and of the CAs above it ([tls] revocation = chain)"
+    assert f"revocation is checked {chain}" in good
 
 
 def test_an_old_crl_is_noted_with_its_age(credentials: Path) -> None:
@@ -94,7 +97,7 @@ def test_missing_credentials_are_named(credentials: Path, monkeypatch: pytest.Mo
     (credentials / "key").unlink()
     paths = {name: os.fspath(credentials / name) for name in tls.CREDENTIALS if name != tls.CRL}
     monkeypatch.setattr(systemd, "credentials", lambda unit: paths)
-    text = f"TLS: missing key ({credentials}/key), crl (no LoadCredential=), so {UNIT} cannot start, or"
+    text = f"TLS: missing key ({credentials}/key), so {UNIT} cannot start, or"
     assert check() == [Finding(FAULT, f"{text} answers 503", certificates.SET_UP)]
 
 
@@ -135,7 +138,7 @@ FAULTS = {
     "revoked": ("certificate revoked", "puppetserver ca generate"),
     "crl-expired": ("CRL has expired", "crl_refresh_interval"),
     "root-crl-expired": ("CRL has expired", "crl_refresh_interval"),
-    "crl-of-one-ca": ("unable to get certificate CRL", "a CRL of every CA"),
+    "crl-of-one-ca": ("unable to get certificate CRL", "revocation = leaf"),
     "foreign": ("unable to get local issuer certificate", "tls.conf"),
     "no-root": ("unable to get issuer certificate", "tls.conf"),
     "another-key": ("'cert' and 'key' do not fit", "tls.conf"),
@@ -166,3 +169,168 @@ def test_expiry_dates(expires: object, level: str, text: str) -> None:
     (finding,) = certificates._expiry("CA 'x'", expires, "renew it")
     assert (finding.level, finding.text) == (level, text)
     assert bool(finding.fix) == (level != GOOD)
+
+
+# ---- CA and CRL as files
+
+
+@pytest.fixture
+def files(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Return the configuration for the same files, of which two are no credentials."""
+    paths = {name: os.fspath(credentials / name) for name in (tls.CERT, tls.KEY)}
+    monkeypatch.setattr(systemd, "credentials", lambda unit: paths)
+    monkeypatch.setattr(certificates, "_readable", lambda path, unit: os.path.exists(path))
+    return Config(
+        tls=True,
+        tls_ca=os.fspath(credentials / "ca"),
+        tls_crl=os.fspath(credentials / "crl"),
+        puppet_path="/nonexistent",
+    )
+
+
+def findings(config: Config) -> list[Finding]:
+    return list(certificates.check(config, UNIT))
+
+
+def test_files_of_the_listener_have_no_faults(files: Config) -> None:
+    assert texts(findings(files), FAULT) == []
+    assert not any("is a credential" in text for text in texts(findings(files), NOTE))
+
+
+@pytest.mark.parametrize("name", ["ca", "crl"])
+def test_a_file_that_the_listener_may_not_read_is_a_fault(
+    files: Config, credentials: Path, name: str
+) -> None:
+    (credentials / name).unlink()
+    (finding,) = findings(files)
+    assert finding.level == FAULT
+    assert finding.text.startswith(f"TLS: {credentials}/{name} does not exist, or the listener may not read")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_crl_that_is_a_credential_is_noted() -> None:
+    (note,) = (text for text in texts(check(), NOTE) if "is a credential" in text)
+    assert "a revocation takes effect minutes later" in note
+
+
+def test_credentials_beyond_the_limit_of_systemd_are_a_fault(credentials: Path) -> None:
+    with (credentials / "crl").open("a") as file:
+        file.write("# padding\n" * 120_000)
+    (fault,) = of_level(check(), FAULT)
+    assert "and systemd allows 1048576, so it cannot start (243/CREDENTIALS)" in fault.text
+    assert fault.fix == certificates.FILES
+
+
+def drop_ins(directory: Path, monkeypatch: pytest.MonkeyPatch, **contents: str) -> list[Path]:
+    """Let the unit have these drop-ins and no credentials."""
+    paths = [directory / f"{name.replace('_', '-')}.conf" for name in contents]
+    for path, text in zip(paths, contents.values()):
+        path.write_text(text)
+    monkeypatch.setattr(systemd, "credentials", lambda unit: {})
+    monkeypatch.setattr(systemd, "show", lambda unit, name: " ".join(map(str, paths)))
+    return paths
+
+
+def test_a_drop_in_that_empties_the_credentials_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = "[Service]\nLoadCredential=cert:/c\nLoadCredential=key:/k\n"
+    lxc = "[Service]\nProcSubset=all\nLoadCredential=\nPrivateNetwork=no\n"
+    paths = drop_ins(tmp_path, monkeypatch, a="[Service]\nUMask=0\n", tls=ours, zzz_lxc_service=lxc)
+    (finding,) = check()
+    assert finding.text == (
+        f"TLS: {paths[2]} has an empty LoadCredential=, which undoes those of {paths[1]},"
+        " because its name sorts after it"
+    )
+    assert finding.fix == f"mv {paths[1]} {tmp_path}/zzz-tls.conf; systemctl daemon-reload"
+
+
+def test_a_drop_in_that_empties_nothing_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_ins(tmp_path, monkeypatch, a="[Service]\nLoadCredential=\n", zzz="[Service]\nLoadCredential=\n")
+    (finding,) = check()
+    assert finding.text.startswith("TLS: missing cert (no LoadCredential=), key (no LoadCredential=)")
+
+
+@pytest.mark.parametrize(
+    ("ours", "puppets", "level", "text"),
+    [
+        ("chain", "chain", GOOD, "([tls] revocation = chain)"),
+        ("chain", "true", GOOD, "([tls] revocation = chain)"),
+        ("chain", "leaf", GOOD, "([tls] revocation = chain)"),
+        ("leaf", "leaf", GOOD, "([tls] revocation = leaf)"),
+        ("leaf", "chain", NOTE, "Puppet checks more (certificate_revocation = chain)"),
+        ("no", "true", NOTE, "a revoked client certificate is accepted; Puppet checks more"),
+        ("no", "false", NOTE, "a revoked client certificate is accepted"),
+        ("leaf", "nonsense", GOOD, "([tls] revocation = leaf)"),
+    ],
+)
+def test_revocation_is_compared_with_puppets(
+    files: Config, monkeypatch: pytest.MonkeyPatch, ours: str, puppets: str, level: str, text: str
+) -> None:
+    puppet_settings(monkeypatch, {"certificate_revocation": puppets, "crl_refresh_interval": "1d"})
+    found = findings(files._replace(tls_revocation=ours))
+    (finding,) = (one for one in found if "[tls] revocation = " in one.text)
+    assert finding.level == level
+    assert finding.text.endswith(text) or text in finding.text
+    assert bool(finding.fix) == (level == NOTE)
+
+
+def test_a_ca_without_a_crl_is_noted_although_ours_is_good(
+    pki: PKI, files: Config, credentials: Path
+) -> None:
+    (credentials / "ca").write_text(pki.bundle() + pki.self_signed("Other")[0].read_text())
+    found = findings(files)
+    assert texts(found, FAULT) == []
+    assert any("has no CRL of the CA with subject=CN = Other" in text for text in texts(found, NOTE))
+    leaf = findings(files._replace(tls_revocation="leaf"))
+    assert not any("has no CRL" in text for text in texts(leaf, NOTE))
+
+
+def test_revocations_are_counted(pki: PKI, files: Config, credentials: Path) -> None:
+    (credentials / "crl").write_text(pki.root.crl())
+    leaf = files._replace(tls_revocation="leaf")
+    assert any(text.endswith("ago; 0 certificates are revoked") for text in texts(findings(leaf), GOOD))
+    pki.root.revoke(pki.certificate("counted", by=pki.root)[0])
+    (credentials / "crl").write_text(pki.root.crl())
+    assert any(text.endswith("ago; 1 certificate is revoked") for text in texts(findings(leaf), GOOD))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [
+        (0, "less than a minute"),
+        (61, "a minute"),
+        (3600, "60 minutes"),
+        (23.9 * 3600, "23 hours"),
+        (47 * 3600, "47 hours"),
+        (48 * 3600, "2 days"),
+    ],
+)
+def test_ages_do_not_hide_hours(seconds: float, age: str) -> None:
+    assert certificates._age(seconds) == age
+
+
+@pytest.mark.usefixtures("root")
+def test_whether_the_listener_may_read_a_file_is_asked_of_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "HIDDEN", ())
+    monkeypatch.setattr(systemd, "account", lambda: systemd.Account("nobody", "nogroup"))
+    closed = tmp_path / "closed"  # as /var/lib/puppet, 750
+    (closed / "ssl").mkdir(parents=True)
+    closed.chmod(0o750)
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    crl = closed / "ssl" / "crl.pem"
+    crl.write_text("x")
+    settings: dict[str, str] = {}
+    monkeypatch.setattr(systemd, "show", lambda unit, name: settings.get(name, ""))
+    assert not certificates._readable(os.fspath(crl), UNIT)
+    settings["TemporaryFileSystem"] = f"{closed}:ro"
+    assert not certificates._readable(os.fspath(crl), UNIT)
+    settings["BindReadOnlyPaths"] = f"/elsewhere {closed}/ssl:{closed}/ssl:rbind"
+    assert certificates._readable(os.fspath(crl), UNIT)
+    crl.chmod(0o600)
+    assert not certificates._readable(os.fspath(crl), UNIT)

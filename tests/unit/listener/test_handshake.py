@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit import tlswire
 from tests.unit.echo import understood
-from tests.unit.pki import PKI
+from tests.unit.pki import PKI, Authority
 from tests.unit.tlswire import GET
 from twitch.listener.exchange import HTTPError
 
@@ -78,6 +78,44 @@ async def test_a_certificate_that_is_not_good_is_not_anonymous(
         await node.ask(pki.certificate("good"))
 
 
+@pytest.mark.parametrize("revocation", ["chain", "leaf", "no"])
+async def test_revocation_decides_which_certificates_are_refused(
+    pki: PKI, tmp_path: Path, revocation: str
+) -> None:
+    directory = pki.hand_over(tmp_path / "credentials", *pki.certificate("node"))
+    refused = bad_certificate(pki, "revoked")
+    async with tlswire.node(pki, directory, settings=f"revocation = {revocation}") as node:
+        assert (await node.ask(pki.certificate("good"))).startswith(b"HTTP/1.1 200 ")
+        if revocation == "no":
+            assert (await node.ask(refused)).startswith(b"HTTP/1.1 200 ")
+            (directory / "crl").unlink()  # not needed
+            assert (await node.ask(refused)).startswith(b"HTTP/1.1 200 ")
+            return
+        with contextlib.suppress(OSError):
+            assert await node.ask(refused) == b""
+        assert node.service.drops == ["TLS certificate revoked"]
+        # Puppet with `leaf` has the CRL of the issuing CA alone.
+        (directory / "crl").write_text(pki.authority.crl())
+        answer = await node.ask(pki.certificate("another"))
+        assert answer.startswith(b"HTTP/1.1 200 " if revocation == "leaf" else b"HTTP/1.1 503 ")
+
+
+async def test_puppets_ca_can_be_trusted_without_the_root_above_it(pki: PKI, tmp_path: Path) -> None:
+    other_ca = Authority(tmp_path / "other", "Other", pki.root)
+    other = pki.certificate("other", "/CN=web.example.com", by=other_ca)
+    # The client sends the CA as well, as its owner can.
+    other[0].write_text(other[0].read_text() + other_ca.cert.read_text())
+    directory = pki.hand_over(tmp_path / "credentials", *pki.certificate("node"))
+    (directory / "crl").write_text(pki.authority.crl() + other_ca.crl())
+    async with tlswire.node(pki, directory, settings="revocation = leaf") as node:
+        assert (await node.ask(other)).startswith(b"HTTP/1.1 200 ")
+        (directory / "ca").write_text(pki.authority.cert.read_text())
+        with contextlib.suppress(OSError):
+            assert await node.ask(other) == b""
+        assert node.service.drops == ["TLS unable to get local issuer certificate"]
+        assert (await node.ask(pki.certificate("web.example.com"))).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_required_means_that_nobody_is_anonymous(pki: PKI, credentials: Path) -> None:
     async with tlswire.node(pki, credentials, client="required") as node:
         with contextlib.suppress(OSError):
@@ -132,6 +170,7 @@ async def test_a_name_that_could_be_mistaken_is_refused(
     [
         pytest.param(["-tls1_1"], id="tls-1.1"),
         pytest.param(["-tls1"], id="tls-1.0"),
+        pytest.param(["-tls1_2"], id="tls-1.2"),
         pytest.param(["-tls1_2", "-cipher", "AES128-SHA"], id="no-forward-secrecy"),
         pytest.param(["-tls1_2", "-cipher", "AES256-GCM-SHA384"], id="rsa-key-exchange"),
         pytest.param(["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA"], id="cbc"),
@@ -156,10 +195,9 @@ async def test_what_is_weak_is_not_spoken(pki: PKI, credentials: Path, options: 
     assert node.service.seen == []
 
 
-@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-async def test_what_is_strong_is_spoken(pki: PKI, credentials: Path, version: str) -> None:
+async def test_what_is_strong_is_spoken(pki: PKI, credentials: Path) -> None:
     async with tlswire.node(pki, credentials) as node:
-        command = ("openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-quiet", version)
+        command = ("openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-quiet", "-tls1_3")
         done = await asyncio.to_thread(subprocess.run, command, input=GET, capture_output=True)
         assert done.stdout.endswith(understood("GET", "/"))
 

@@ -10,7 +10,7 @@ from typing import Optional
 
 import pytest
 
-from tests.unit.echo import Echo
+from tests.unit.echo import Echo, Plain
 from tests.unit.listening import port
 from twitch.listener import room
 from twitch.listener.connection import Connection, Pause
@@ -88,7 +88,7 @@ async def crowd() -> AsyncIterator[Crowd]:
     # The listener has a port of its own, where no client comes: the test hands the connections over.
     with port() as listening, port() as unused:
         service = Service()
-        listener = Listener(service, lambda: None, (unused,), 3600)
+        listener = Listener(service, Plain(), (unused,), 3600)
         running = asyncio.create_task(listener.run())
         await asyncio.sleep(0)
         under_test = Crowd(listener, service, listening)

@@ -8,13 +8,12 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from typing import Any, Callable, Optional
+from typing import Optional
 
 import pytest
 
-from tests.unit.echo import Echo, understood
+from tests.unit.echo import Echo, Plain, understood
 from tests.unit.listening import port
-from twitch.errors import ConfigError
 from twitch.listener import room, server
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import Request, Response
@@ -28,12 +27,12 @@ WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
 async def serving(
     idle_exit_s: Optional[float] = 3600,
     service: Optional[Echo] = None,
-    context: Callable[[], Any] = lambda: None,
+    contexts: Optional[Plain] = None,
 ) -> AsyncIterator[tuple[socket.socket, asyncio.Task[None]]]:
     """A listener in this process, and its listening socket. At the end it must have left or be told to."""
     with port() as listening:
         listening.setblocking(False)
-        one = Listener(service or Echo(), context, [listening], idle_exit_s)
+        one = Listener(service or Echo(), contexts or Plain(), [listening], idle_exit_s)
         running = asyncio.create_task(one.run())
         yield listening, running
         if not running.done():
@@ -131,22 +130,15 @@ async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.Monk
         await running
 
 
-def fault() -> None:
-    raise ConfigError("x")
-
-
-@pytest.mark.parametrize("context", [object, fault], ids=["tls", "fault"])
-async def test_with_tls_who_waits_keeps_no_newer_crl_out(
-    monkeypatch: pytest.MonkeyPatch, context: Callable[[], Any]
+async def test_where_a_newer_crl_needs_another_listener_nobody_waits_on(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
-    echo, now = Echo(), [lambda: None]
-    async with serving(service=echo, context=lambda: now[0]()) as (listening, running):
+    echo, contexts = Echo(), Plain()
+    monkeypatch.setattr(contexts, "lasting", lambda: False)
+    async with serving(service=echo, contexts=contexts) as (listening, running):
         reader, writer = await visitor(listening)
         writer.write(WAIT)
-        while not echo.seen:
-            await asyncio.sleep(0)
-        now[0] = context  # this connection is plain all the same: how it waits makes no difference
         assert await answered(reader) == understood("GET", "/wait")
         assert await reader.read() == b""
         writer.close()
@@ -158,7 +150,7 @@ async def alone(echo: Echo) -> tuple[asyncio.StreamReader, asyncio.StreamWriter,
     with port() as listening:
         visit = await visitor(listening)
         accepted, _ = listening.accept()
-    one = Listener(echo, lambda: None, [], 3600)
+    one = Listener(echo, Plain(), [], 3600)
     return (*visit, asyncio.create_task(one.run(accepted)))
 
 
@@ -180,7 +172,7 @@ async def test_whoever_comes_when_it_leaves_is_left_for_the_next() -> None:
         await running
         reader, writer = await visitor(listening)
         writer.write(GET)
-        next_one = Listener(Echo(), lambda: None, [listening], 0)
+        next_one = Listener(Echo(), Plain(), [listening], 0)
         serving_next = asyncio.create_task(next_one.run())
         assert await answered(reader) == understood("GET", "/")
         writer.close()

@@ -1,18 +1,18 @@
-"""What systemd hands over for TLS: everything that is needed, or a line that says what is not right."""
+"""TLS is set up from files: everything that is needed, or a line that says which file is wrong and why."""
 
 from __future__ import annotations
 
 import os
 import ssl
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 from tests.unit.pki import PKI
-from twitch.config import Config, load
+from twitch.config import Config
 from twitch.errors import ConfigError
 from twitch.listener import tls
-from twitch.listener.watched import Watched
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,39 @@ def credentials(pki: PKI, tmp_path: Path) -> Path:
     return pki.hand_over(tmp_path / "credentials", *pki.certificate("node"))
 
 
-def test_versions_tickets_and_crl(credentials: Path) -> None:
-    context = tls.context("optional", os.fspath(credentials))
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+def paths(directory: Path) -> tls.Files:
+    return tls.Files(*(os.fspath(directory / name) for name in tls.CREDENTIALS))
+
+
+def trust(directory: Path, **settings: str) -> tls.Trust:
+    config = Config(tls=True, **{f"tls_{name}": value for name, value in settings.items()})  # type: ignore[arg-type]
+    files = paths(directory)
+    return tls.trust(config, files._replace(crl=None) if config.tls_revocation == "no" else files)
+
+
+# ---- the context
+
+
+def test_version_tickets_and_ciphers(credentials: Path) -> None:
+    context = trust(credentials).context
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
     assert context.num_tickets == 0
-    assert context.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN
-    strong = ("TLSv1.3", "TLSv1.2")
-    for cipher in context.get_ciphers():
-        assert cipher["protocol"] in strong
-        assert cipher["aead"]
+
+
+REVOCATION = {
+    "chain": ssl.VERIFY_CRL_CHECK_CHAIN,
+    "leaf": ssl.VERIFY_CRL_CHECK_LEAF,
+    "no": ssl.VerifyFlags(0),
+}
+
+
+@pytest.mark.parametrize(("revocation", "flags"), REVOCATION.items(), ids=REVOCATION)
+def test_revocation_decides_which_crls_are_needed(
+    credentials: Path, revocation: str, flags: ssl.VerifyFlags
+) -> None:
+    made = trust(credentials, revocation=revocation)
+    assert made.context.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN == flags
+    assert bool(made.crls) == (revocation != "no")
 
 
 @pytest.mark.parametrize(
@@ -42,100 +66,133 @@ def test_versions_tickets_and_crl(credentials: Path) -> None:
 def test_whether_clients_must_show_a_certificate(
     credentials: Path, client: str, mode: ssl.VerifyMode
 ) -> None:
-    assert tls.context(client, os.fspath(credentials)).verify_mode is mode
-
-
-@pytest.mark.parametrize("name", tls.CREDENTIALS)
-def test_a_credential_that_is_missing_is_named(credentials: Path, name: str) -> None:
-    (credentials / name).unlink()
-    with pytest.raises(ConfigError, match=f"no credential '{name}'; see tls.conf"):
-        tls.context("optional", os.fspath(credentials))
-
-
-def test_no_credentials_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(tls.DIRECTORY, raising=False)
-    with pytest.raises(ConfigError, match=r"no credential 'cert'; see tls\.conf"):
-        tls.context("optional")
+    assert trust(credentials, client=client).context.verify_mode is mode
 
 
 BAD = {
+    "cert-missing": ("cert", None, "'cert' and 'key' do not fit: No such file"),
     "cert-empty": ("cert", b"", "'cert' and 'key' do not fit"),
     "cert-garbage": ("cert", b"-----BEGIN CERTIFICATE-----\nx\n", "'cert' and 'key' do not fit"),
     "key-empty": ("key", b"", "'cert' and 'key' do not fit"),
-    "ca-empty": ("ca", b"", "'ca' is not usable"),
-    "ca-garbage": ("ca", os.urandom(100), "'ca' is not usable"),
-    "crl-empty": ("crl", b"", "'crl' is not usable"),
-    "crl-half": ("crl", b"-----BEGIN X509 CRL-----\nMIIB", "'crl' is not usable"),
+    "ca-missing": ("ca", None, r"the ca \S+ cannot be read: No such file or directory"),
+    "ca-empty": ("ca", b"", r"the ca \S+ is not usable"),
+    "ca-garbage": ("ca", os.urandom(100), r"the ca \S+ is not usable"),
+    "crl-missing": ("crl", None, r"the crl \S+ cannot be read: No such file or directory"),
+    "crl-empty": ("crl", b"", r"the crl \S+ is not usable: it has no CRL"),
+    "crl-half": ("crl", b"-----BEGIN X509 CRL-----\nMIIB", r"the crl \S+ is not usable: it has no CRL"),
+    "crl-cut-inside": (
+        "crl",
+        b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n",
+        r"the crl \S+ is not usable: a CRL is cut short",
+    ),
+    "crl-not-base64": (
+        "crl",
+        b"-----BEGIN X509 CRL-----\n!\n-----END X509 CRL-----\n",
+        r"the crl \S+ is not usable",
+    ),
 }
 
 
-@pytest.mark.parametrize(("name", "content", "said"), BAD.values(), ids=BAD)
-def test_a_credential_that_is_not_usable_is_named(
-    credentials: Path, name: str, content: bytes, said: str
+@pytest.mark.parametrize(("name", "content", "text"), BAD.values(), ids=BAD)
+def test_a_file_that_is_not_usable_is_named(
+    credentials: Path, name: str, content: bytes | None, text: str
 ) -> None:
-    (credentials / name).write_bytes(content)
-    with pytest.raises(ConfigError, match=said) as caught:
-        tls.context("optional", os.fspath(credentials))
+    if content is None:
+        (credentials / name).unlink()
+    else:
+        (credentials / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=text) as caught:
+        trust(credentials)
     assert "\n" not in str(caught.value)
+
+
+def test_a_crl_file_with_certificates_adds_no_ca(pki: PKI, credentials: Path) -> None:
+    (credentials / "crl").write_text(pki.crls() + pki.foreign.cert.read_text())
+    with pytest.raises(ConfigError, match="is not usable: it has certificates"):
+        trust(credentials)
+
+
+def test_a_crl_file_may_have_comments(pki: PKI, credentials: Path) -> None:
+    (credentials / "crl").write_text("# padding\n" * 200_000 + pki.crls())
+    assert not trust(credentials).fault
 
 
 def test_a_key_of_another_certificate(pki: PKI, credentials: Path) -> None:
     (credentials / "key").write_bytes(pki.certificate("other")[1].read_bytes())
     with pytest.raises(ConfigError, match="'cert' and 'key' do not fit: KEY_VALUES_MISMATCH"):
-        tls.context("optional", os.fspath(credentials))
+        trust(credentials)
 
 
 def test_an_encrypted_key_is_a_fault_and_no_question_to_the_terminal(pki: PKI, credentials: Path) -> None:
     pki.root._openssl("req", "-new", "-newkey", "rsa:2048", "-passout", "pass:secret", "-subj", "/CN=a",
                       "-keyout", credentials / "key", "-out", credentials / "request")  # fmt: skip
     with pytest.raises(ConfigError, match="'cert' and 'key' do not fit"):
-        tls.context("optional", os.fspath(credentials))
+        trust(credentials)
 
 
-# ---- what the listener asks at each connection
+# ---- CRLs that keep every certificate from being verified
 
 
-@pytest.fixture
-def contexts(tmp_path: Path) -> tls.Contexts:
-    return tls.Contexts(Watched[Config](os.fspath(tmp_path / "puppet-twitch.conf"), load))
+CRLS: dict[str, tuple[Callable[[PKI], str], str, str]] = {
+    "expired": (
+        lambda pki: pki.authority.crl(until="200101000000Z") + pki.root.crl(), "chain", "CRL has expired"
+    ),
+    "expired-of-the-root": (
+        lambda pki: pki.authority.crl() + pki.root.crl(until="200101000000Z"), "chain", "CRL has expired"
+    ),
+    "expired-of-the-root-with-leaf": (
+        lambda pki: pki.authority.crl() + pki.root.crl(until="200101000000Z"), "leaf", ""
+    ),
+    "expired-of-another-ca": (
+        lambda pki: pki.crls() + pki.root.crl(until="200101000000Z"), "chain", ""
+    ),
+    "of-one-ca": (lambda pki: pki.authority.crl(), "chain", "unable to get certificate CRL"),
+    "of-one-ca-with-leaf": (lambda pki: pki.authority.crl(), "leaf", ""),
+    "of-the-root-with-leaf": (lambda pki: pki.root.crl(), "leaf", "unable to get certificate CRL"),
+}  # fmt: skip
 
 
-def test_the_configuration_counts_at_once(
-    contexts: tls.Contexts, credentials: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", CRLS)
+def test_a_crl_that_verifies_no_certificate_is_a_fault(pki: PKI, credentials: Path, how: str) -> None:
+    crls, revocation, reason = CRLS[how]
+    (credentials / "crl").write_text(crls(pki))
+    fault = trust(credentials, revocation=revocation).fault
+    expected = f"[tls] the crl {credentials}/crl verifies no certificate: {reason}" if reason else ""
+    assert fault == expected
+
+
+def test_a_certificate_of_another_ca_is_no_fault_of_the_crl(pki: PKI, credentials: Path) -> None:
+    pki.hand_over(credentials, *pki.certificate("foreign", by=pki.foreign))
+    (credentials / "crl").write_text(pki.crls() + pki.foreign.crl(until="200101000000Z"))
+    assert not trust(credentials).fault
+
+
+# ---- which files
+
+
+def test_files_of_the_configuration_come_before_credentials_and_puppets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tls.DIRECTORY, os.fspath(credentials))
-    config = credentials.parent / "puppet-twitch.conf"
-    config.write_text("# The defaults apply.\n")
-    assert contexts.current() is None
-    config.write_text("[tls]\nenabled = yes\n")
-    optional = contexts.current()
-    assert optional is not None
-    assert optional.verify_mode is ssl.CERT_OPTIONAL
-    assert contexts.current() is optional
-    config.write_text("[tls]\nenabled = yes\nclient = required\n")
-    required = contexts.current()
-    assert required is not None
-    assert required.verify_mode is ssl.CERT_REQUIRED
-    config.write_text("[tls]\nenabled = no\n")
-    assert contexts.current() is None
-    config.write_text("[tls]\nenabled = perhaps\n")
-    with pytest.raises(ConfigError, match="perhaps"):
-        contexts.current()
+    monkeypatch.setattr(tls, "VENDOR_PUPPET", os.fspath(tmp_path / "puppet"))
+    own = {"cert": "/c", "key": "/k"}
+    assert tls.files(Config(), own) == (
+        "/c",
+        "/k",
+        "/var/lib/puppet/ssl/certs/ca.pem",
+        "/var/lib/puppet/ssl/crl.pem",
+    )
+    (tmp_path / "puppet").touch()
+    vendor = "/etc/puppetlabs/puppet/ssl"
+    assert tls.files(Config(), own) == ("/c", "/k", f"{vendor}/certs/ca.pem", f"{vendor}/crl.pem")
+    all_four = {**own, "ca": "/a", "crl": "/r"}
+    assert tls.files(Config(), all_four) == ("/c", "/k", "/a", "/r")
+    config = Config(tls_ca="/other/a", tls_crl="/other/r")
+    assert tls.files(config, all_four) == ("/c", "/k", "/other/a", "/other/r")
+    assert tls.files(config._replace(tls_revocation="no"), all_four).crl is None
 
 
-def test_a_fault_is_logged_once_and_heals(
-    contexts: tls.Contexts,
-    credentials: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setenv(tls.DIRECTORY, os.fspath(credentials))
-    (credentials.parent / "puppet-twitch.conf").write_text("[tls]\nenabled = yes\n")
-    key = (credentials / "key").read_bytes()
-    (credentials / "key").unlink()
-    for _ in range(3):
-        with pytest.raises(ConfigError, match="no credential 'key'"):
-            contexts.current()
-    assert len(caplog.records) == 1
-    (credentials / "key").write_bytes(key)
-    assert contexts.current() is not None
+@pytest.mark.parametrize("name", [tls.CERT, tls.KEY])
+def test_a_credential_that_is_missing_is_named(name: str) -> None:
+    passed = {other: "/x" for other in tls.CREDENTIALS if other != name}
+    with pytest.raises(ConfigError, match=rf"passes no credential '{name}'; see tls\.conf"):
+        tls.files(Config(tls=True), passed)
