@@ -111,7 +111,9 @@ def test_no_token_is_ever_logged(clean_token_node: Machine, tokens: dict[str, st
     access.logged_refusals(clean_token_node, cursor, "x 401")
     output = clean_token_node.run("journalctl", "-b", "-o", "export").stdout
     output += clean_token_node.run("puppet-twitch", "check", check=False).stdout
-    output += clean_token_node.sh("cat /proc/[0-9]*/cmdline; grep -rs . /run/puppet-twitch/runs; true").stdout
+    output += clean_token_node.sh(
+        "cat /proc/[0-9]*/cmdline; grep -rs . /run/puppet-twitch/runs /var/lib/puppet-twitch; true"
+    ).stdout
     assert not any(token in output for token in tokens.values())
 
 

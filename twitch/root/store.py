@@ -160,9 +160,12 @@ class Store(Records):
         """Make `runs/`, for root to write and for the group of the listener to read, and the history."""
         _make(self.directory, gid)
         with contextlib.suppress(OSError, NotOurs):  # the disk costs history, never a run
-            self.trust_history()
-            _make(self.state)
-            _make(self.history, gid)
+            self._prepare_history(gid)
+
+    def _prepare_history(self, gid: int) -> None:
+        self.trust_history()
+        _make(self.state)
+        _make(self.history, gid)
 
     # ---- records
 
@@ -246,6 +249,8 @@ class Store(Records):
 
     def move_ended(self) -> None:
         """Move the records of ended runs to the history; raises `OSError` or `NotOurs` if that fails."""
+        # It is not there if version 1.0.0 has begun the run, or if the run has removed it.
+        self._prepare_history(os.stat(self.directory).st_gid)
         for run in ids(self.directory):
             record = self.read(run)
             if record and record.state == FINISHED:
@@ -417,7 +422,7 @@ def _make(directory: str, gid: Optional[int] = None) -> None:
         if gid is None:
             os.chmod(directory, 0o755)  # noqa: S103  # whatever the umask
     if gid is not None:
-        os.chown(directory, 0, gid)
+        os.chown(directory, os.geteuid(), gid)
         os.chmod(directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
 
 

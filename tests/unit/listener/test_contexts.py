@@ -63,7 +63,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[tls.Files]:
 
 
 async def test_the_configuration_takes_effect_at_once(contexts: Contexts, conf: Path) -> None:
-    conf.write_text("")
+    conf.write_text("# The defaults apply.\n")
     assert await contexts.current() is None
     conf.write_text(ON)
     optional = await contexts.current()
@@ -226,7 +226,7 @@ CHANGES: dict[str, tuple[Callable[[Site], object], int, str]] = {
         503,
         "cannot verify certificates",
     ),
-    "tls-off": (lambda node: node.conf.write_text(""), 0, ""),
+    "tls-off": (lambda node: node.conf.write_text("# The defaults apply.\n"), 0, ""),
 }  # fmt: skip
 
 
@@ -284,5 +284,5 @@ def test_a_crl_that_is_a_credential_needs_another_listener(
     assert contexts.lasting()
     conf.write_text("nonsense")
     assert not contexts.lasting()
-    conf.write_text("")
+    conf.write_text("# The defaults apply.\n")
     assert contexts.lasting()

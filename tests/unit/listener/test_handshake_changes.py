@@ -20,7 +20,7 @@ from tests.unit.echo import understood
 from tests.unit.pki import PKI
 from tests.unit.tlswire import GET, Node
 from twitch.errors import MISCONFIGURED
-from twitch.listener import contexts, handshake, server
+from twitch.listener import contexts, handshake, room
 
 KEPT = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
 WAIT = KEPT.replace(b"/ ", b"/wait ", 1)
@@ -230,7 +230,7 @@ async def test_without_certificate_and_key_a_handshake_ends_with_an_alert(
 async def test_too_many_connections_is_a_readable_answer(
     pki: PKI, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(room, "MAX_CONNECTIONS", 1)
     certificate = pki.certificate("web.example.com")
     async with tlswire.node(pki, credentials) as node, kept(node, certificate) as one:
         one.writer.write(WAIT)

@@ -182,6 +182,12 @@ def test_ended_records_move_to_the_disk_with_all_their_files(store: Store) -> No
     assert os.stat(store.history_path(RUN)).st_mode & 0o777 == 0o644
 
 
+def test_ended_records_move_to_a_history_that_is_not_there_yet(store: Store) -> None:
+    store.write(finished("changed"))
+    store.move_ended()
+    assert (os.listdir(store.directory), os.listdir(store.history)) == ([], [f"{RUN}.json"])
+
+
 def test_ended_records_stay_where_the_disk_takes_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.prepare(os.getgid())
     store.write(finished("changed"))
