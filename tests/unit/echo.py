@@ -17,6 +17,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
+        self.named = False  # whether all callers are named
         self.pauses: list[bool] = []
         self.drops: list[str] = []
         self.refusal: Optional[HTTPError] = None
@@ -27,6 +28,7 @@ class Echo:
             raise self.refusal
 
     async def respond(self, request: Request, pause: Pause) -> Response:
+        pause.named = self.named
         self.seen.append(request)
         if request.target == "/wait":
             self.pauses.append(await pause(3600))

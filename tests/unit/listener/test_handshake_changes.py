@@ -233,6 +233,7 @@ async def test_too_many_connections_is_a_readable_answer(
     monkeypatch.setattr(room, "MAX_CONNECTIONS", 1)
     certificate = pki.certificate("web.example.com")
     async with tlswire.node(pki, credentials) as node, kept(node, certificate) as one:
+        node.service.named = True  # an anonymous caller that waits would make room
         one.writer.write(WAIT)
         while not node.service.seen:
             await asyncio.sleep(0)
