@@ -120,9 +120,11 @@ def tls_on(
     unit = "puppet-twitch@.service" if per_connection else "puppet-twitch.service"
     option = f"client = {client}" if client else ""
     stub.stub_puppet(node, access=f"{grants}\n[tls]\nenabled = yes\n{option}")
+    # A file that is not where Puppet has it is a credential, as all were in 1.0.0.
+    credential = "" if crl == f"{SSL}/crl.pem" else f"LoadCredential=crl:{crl}"
     node.sh(
         f"mkdir -p /etc/systemd/system/{unit}.d &&"
-        f" sed 's/NODE/{node.name}/; s,crl:/var.*,crl:{crl},' {stub.DOC}/tls.conf"
+        f" {{ sed 's/NODE/{node.name}/' {stub.DOC}/tls.conf; echo '{credential}'; }}"
         f" >/etc/systemd/system/{unit}.d/tls.conf &&"
         " systemctl daemon-reload; systemctl stop puppet-twitch.service"
     )

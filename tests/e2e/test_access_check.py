@@ -34,7 +34,7 @@ def test_a_healthy_node_is_reported_without_faults(node: Machine) -> None:
         f"ok    TLS is on with {pki.SSL}/certs/node12.pem; client certificates are optional",
         f"ok    the certificate {pki.SSL}/certs/node12.pem is valid until ",
         "ok    the CA 'Puppet CA: puppet' is valid until ",
-        f"ok    the CRL {pki.SSL}/crl.pem was fetched 0 days ago",
+        f"ok    the CRL {pki.SSL}/crl.pem was fetched ",
         "ok    requests are accepted from 0.0.0.0/0 ::/0 ([access] from)",
         "ok    anonymous may read status and runs",
         "ok    token:deploy may trigger runs, choose tags, read status and runs, read Puppet's error texts,"

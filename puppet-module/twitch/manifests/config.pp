@@ -8,7 +8,7 @@ class twitch::config {
   $access = Hash($twitch::access.map |$caller, $grants| { [$caller, $grants.join(' ')] })
   $tls = $twitch::tls ? {
     undef   => {},
-    default => { 'enabled' => true } + $twitch::tls.filter |$name, $value| { $name == 'client' },
+    default => { 'enabled' => true } + $twitch::tls.filter |$name, $value| { !($name in ['cert', 'key']) },
   }
   $puppet = $twitch::puppet_path ? {
     undef   => {},

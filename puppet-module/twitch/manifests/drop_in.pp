@@ -1,4 +1,4 @@
-# @summary Write the module's drop-in of one unit of the package, or remove it if there are no settings.
+# @summary Write a drop-in of the module for one unit of the package, or remove it if there are no settings.
 # @api private
 #
 # @param unit
@@ -7,13 +7,17 @@
 #   The section to which all of the settings belong.
 # @param lines
 #   The settings, `Name=value`.
+# @param file
+#   The name of the drop-in, which decides when systemd reads it: in the order of the alphabet, whichever
+#   directory it is in.
 define twitch::drop_in (
   Enum['Socket', 'Service'] $section,
   Array[String[1]] $lines,
   String[1] $unit = $title,
-) {
   # Before `override.conf` in the alphabet, so that what an operator writes with `systemctl edit` wins.
-  $path = "/etc/systemd/system/${unit}.d/50-puppet.conf"
+  String[1] $file = '50-puppet.conf',
+) {
+  $path = "/etc/systemd/system/${unit}.d/${file}"
 
   if $lines.empty {
     file { $path:
@@ -22,7 +26,7 @@ define twitch::drop_in (
   } else {
     # Not a file resource, because another module with a drop-in for this unit may declare the directory as
     # one.
-    exec { "twitch: make ${unit}.d":
+    exec { "twitch: make ${unit}.d for ${file}":
       command => "mkdir --mode=755 /etc/systemd/system/${unit}.d",
       creates => "/etc/systemd/system/${unit}.d",
       path    => ['/usr/bin', '/bin'],

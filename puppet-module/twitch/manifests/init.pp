@@ -72,8 +72,11 @@
 #   node, let it expire there: `expires: '2000-01-01'`.
 # @param tls
 #   The listener's certificate and key, and the CA and CRL for client certificates, as paths on the
-#   node. Root reads the files. `client => required` refuses clients without a certificate. Without
-#   `tls`, the listener speaks plain HTTP.
+#   node. Root reads certificate and key. The listener reads CA and CRL itself, at every change, so its
+#   user must be able to; below `/var/lib/puppet/ssl` this module sees to that. `client => required`
+#   refuses clients without a certificate. `revocation` is `chain` (the default), `leaf` or `no`, with the
+#   meanings of Puppet's `certificate_revocation`; with `no`, `crl` is not needed. Without `tls`, the
+#   listener speaks plain HTTP.
 # @param run_timeout
 #   The time after which systemd ends a run, in seconds or with a unit: `90min`. The time in the queue
 #   counts: read "Runs" in README.md first. By default only Puppet's own `runtimeout` applies.

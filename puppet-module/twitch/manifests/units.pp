@@ -39,9 +39,20 @@ class twitch::units {
   }
   $credentials = $twitch::tls ? {
     undef   => [],
-    default => ['cert', 'key', 'ca', 'crl'].map |$name| { "LoadCredential=${name}:${twitch::tls[$name]}" },
+    default => ['cert', 'key'].map |$name| { "LoadCredential=${name}:${twitch::tls[$name]}" },
   }
-  $listener_settings = $identity + $credentials
+  # The listener reads CA and CRL itself. Debian's /var/lib/puppet is closed to its user, so it sees an empty
+  # directory there, with Puppet's ssl in it.
+  $public_files = $twitch::tls ? {
+    undef   => [],
+    default => [$twitch::tls['ca'], $twitch::tls['crl']].filter |$path| { $path =~ /\A\/var\/lib\/puppet\/ssl\// },
+  }
+  $view = $public_files ? {
+    []      => [],
+    default => ['TemporaryFileSystem=/var/lib/puppet:ro', 'BindReadOnlyPaths=/var/lib/puppet/ssl'],
+  }
+  $tls_settings = $credentials + $view
+  $listener_settings = $identity + $tls_settings
 
   # The run socket, puppet-twitch-run.socket.
   $run_socket_group = $twitch::group ? {
@@ -76,7 +87,19 @@ class twitch::units {
       lines   => $socket_settings,
       ;
     ['puppet-twitch.service', 'puppet-twitch@.service']:
-      lines => $listener_settings,
+      lines => $identity,
+      ;
+    # LXC and Incus give all services a drop-in zzz-lxc-service.conf, whose empty LoadCredential= takes away
+    # the credentials of drop-ins that sort before it.
+    'puppet-twitch.service, tls':
+      unit  => 'puppet-twitch.service',
+      file  => 'zzz-puppet-tls.conf',
+      lines => $tls_settings,
+      ;
+    'puppet-twitch@.service, tls':
+      unit  => 'puppet-twitch@.service',
+      file  => 'zzz-puppet-tls.conf',
+      lines => $tls_settings,
       ;
     'puppet-twitch-run.socket':
       section => 'Socket',
@@ -90,6 +113,7 @@ class twitch::units {
   # Only if the run socket exists and has another group.
   Twitch::Drop_in[
     'puppet-twitch.socket', 'puppet-twitch.service', 'puppet-twitch@.service',
+    'puppet-twitch.service, tls', 'puppet-twitch@.service, tls',
     'puppet-twitch-run.socket', 'puppet-twitch-run@.service'
   ]
   -> exec { 'twitch: give the run socket to its group':

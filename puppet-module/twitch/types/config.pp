@@ -6,8 +6,11 @@ type Twitch::Config = Struct[{
   }],
   # For sites that hand the files to the listener without the parameter `tls`.
   Optional['tls']    => Struct[{
-    Optional['enabled'] => Boolean,
-    Optional['client']  => Enum['optional', 'required'],
+    Optional['enabled']    => Boolean,
+    Optional['client']     => Enum['optional', 'required'],
+    Optional['ca']         => Twitch::Path,
+    Optional['crl']        => Twitch::Path,
+    Optional['revocation'] => Enum['chain', 'leaf', 'no'],
   }],
   Optional['puppet'] => Variant[
     Struct[{ Optional['command'] => Enum['agent'] }],

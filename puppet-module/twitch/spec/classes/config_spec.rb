@@ -18,7 +18,8 @@ describe 'twitch' do
         puppet_path: '/opt/puppet',
         access: { 'anonymous' => [], 'token:deploy' => ['trigger', 'environment=test_*'] },
         tokens: { 'deploy' => { 'sha256' => digest.upcase, 'expires' => '2027-12-31' }, 'ci' => { 'sha256' => digest } },
-        tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required' },
+        tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required',
+               'revocation' => 'leaf' },
         config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true } },
       }
     end
@@ -35,7 +36,10 @@ describe 'twitch' do
 
         [tls]
         enabled = yes
+        ca = /a
+        crl = /r
         client = required
+        revocation = leaf
 
         [puppet]
         path = /opt/puppet

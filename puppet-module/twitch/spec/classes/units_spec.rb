@@ -62,16 +62,18 @@ describe 'twitch' do
   context 'with tls' do
     let(:params) { { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required' } } }
 
-    it 'gives the files to both units of the listener' do
+    it 'gives certificate and key to both units of the listener, after the drop-in of LXC' do
       %w[puppet-twitch.service puppet-twitch@.service].each do |unit|
-        is_expected.to contain_file(drop_in(unit)).with_content(
-          settings('Service', *%w[cert:/c key:/k ca:/a crl:/r].map { |credential| "LoadCredential=#{credential}" })
+        is_expected.to contain_file("/etc/systemd/system/#{unit}.d/zzz-puppet-tls.conf").with_content(
+          settings('Service', 'LoadCredential=cert:/c', 'LoadCredential=key:/k')
         )
+        is_expected.to contain_file(drop_in(unit)).with_ensure('absent')
       end
+      expect('zzz-puppet-tls.conf').to be > 'zzz-lxc-service.conf'
     end
 
     it 'stops the listener if the files differ, and leaves the socket alone' do
-      lines = %w[cert:/c key:/k ca:/a crl:/r].map { |credential| "LoadCredential=#{credential}" }
+      lines = %w[cert:/c key:/k].map { |credential| "LoadCredential=#{credential}" }
       is_expected.to contain_exec('twitch: let the listener start with its settings').with(
         command: script('stop_listener'), provider: 'shell',
         unless: "grep -qx #{digest(*lines)} /var/lib/puppet-twitch/listener",
@@ -99,6 +101,20 @@ describe 'twitch' do
       let(:params) { { run_settings: settings } }
 
       it { is_expected.to compile.and_raise_error(/run_settings/) }
+    end
+  end
+
+  context "with files of Debian's Puppet" do
+    let(:params) do
+      ssl = '/var/lib/puppet/ssl'
+      { tls: { 'cert' => '/c', 'key' => '/k', 'ca' => "#{ssl}/certs/ca.pem", 'crl' => "#{ssl}/crl.pem" } }
+    end
+
+    it 'lets the listener read them' do
+      is_expected.to contain_file('/etc/systemd/system/puppet-twitch.service.d/zzz-puppet-tls.conf').with_content(
+        settings('Service', 'LoadCredential=cert:/c', 'LoadCredential=key:/k',
+                 'TemporaryFileSystem=/var/lib/puppet:ro', 'BindReadOnlyPaths=/var/lib/puppet/ssl')
+      )
     end
   end
 
