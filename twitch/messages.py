@@ -78,7 +78,7 @@ def _read_status(fields: dict[str, object]) -> Status:
 
 
 class Kind(NamedTuple):
-    """A kind of question: its type, and what makes one of the fields of a packet."""
+    """A kind of question: its type, and the function that makes a question out of a packet's fields."""
 
     type: type[Question]
     read: Callable[[dict[str, object]], Question]

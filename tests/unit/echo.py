@@ -28,7 +28,7 @@ class Echo:
             raise self.refusal
 
     async def respond(self, request: Request, pause: Pause) -> Response:
-        pause.named = self.named
+        pause.named = pause.named or self.named
         self.seen.append(request)
         if request.target == "/wait":
             self.pauses.append(await pause(3600))

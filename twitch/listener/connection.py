@@ -24,8 +24,8 @@ What each event does in each state (a dash: nothing):
     KEPT       READING        LINGERING          -          LINGERING              LINGERING
     LINGERING  -              LOST               -          LOST                   -
 
-SENDING ends at once where the client takes the answer at once: in READING if bytes of the next request
-have been read ahead, in LINGERING if no request may follow, else in KEPT. LOST follows every state.
+When the client has taken the answer, SENDING is followed by READING if bytes of the next request have been
+read ahead, by LINGERING if no request may follow, and else by KEPT. LOST may follow every state.
 
 The service may answer with a body in parts (`Response.body`). They are sent in ANSWERING, each when the
 client has taken the one before; a client that takes nothing for WRITE_TIMEOUT_S is LOST. If the service

@@ -21,8 +21,8 @@ from twitch.root.node import Node
 from twitch.root.store import Claim, Store, start_time
 
 QUEUE_TIMEOUT_S = 3600
-# pidfd reports the end of a known process at once. This is how often a run in the queue looks at the
-# lock, which may pass to a process that we do not know yet.
+# How often a run in the queue looks at the lock, which may pass to a process that we do not know yet. The
+# end of a known process is reported at once, by pidfd.
 QUEUE_LOOK_S = 5
 # Conclude begins when Puppet has ended, and takes a fraction of a second; if a verdict takes longer than
 # this, conclude was killed.
@@ -87,7 +87,7 @@ def settle(store: Store) -> None:
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
-    """Return what becomes of a request, after settling earlier runs; a run is on record when this returns."""
+    """Return what becomes of a request, after settling earlier runs. A request that becomes a run has a record."""
     store = node.store
     settle(store)
     with store.locked():
@@ -119,7 +119,7 @@ def decide(node: Node, run: str, question: Run) -> Answer:
 
 def wait(node: Node, run: str, question: Run) -> None:
     """Return when it is this run's turn; raises `NotAttempted` if it will not begin, or `OSError`."""
-    from twitch.root import conclude  # noqa: F401  # for `settle`: an upgrade may replace the file meanwhile
+    from twitch.root import conclude  # noqa: F401  # now, because an upgrade may replace it before `settle`
 
     store = node.store
     record = store.read(run)
