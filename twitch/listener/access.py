@@ -78,8 +78,8 @@ def most_specific(callers: Iterable[str], name: str) -> Optional[str]:
 def matches(pattern: str, name: str) -> bool:
     """Return whether a pattern matches a name; `*` is one or more characters.
 
-    So `feature_*` does not match `feature_`. Each part between two stars is taken where it first occurs, so the
-    time is linear. A regular expression with several stars would take exponential time for some long names.
+    So `feature_*` does not match `feature_`. Each part between two stars is taken where it first occurs, so
+    the time is linear. A regular expression with several stars takes exponential time for some long names.
     """
     first, *parts = pattern.split("*")
     if not parts:

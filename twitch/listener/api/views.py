@@ -109,9 +109,9 @@ def unrecorded(run: str, reason: str, caller: Caller) -> Reply:
 def failure(record: Record, caller: Caller) -> str:
     """Return what failed, for a caller that has waited for this run.
 
-    This is the one exception to the tables above: every such caller sees the reason of a run that failed, which
-    names the failed resources, because the caller has waited for exactly that. The reason why a run was not
-    attempted can be a path or an operator's text, so only the callers that may see reasons get it.
+    This is the one exception to the tables above: every such caller sees the reason of a run that failed,
+    which names the failed resources, because the caller has waited for exactly that. The reason why a run was
+    not attempted can be a path or an operator's text, so only the callers that may see reasons get it.
     """
     outcome = [] if record.verdict == FAILED else [str(record.verdict)]
     if record.verdict != NOT_ATTEMPTED or sees_reasons(caller):
