@@ -197,7 +197,7 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
     tidy.run("curl", "--silent", "--max-time", "3", "http://localhost:2023/puppet/status", check=False)
     text = configured_node.check(tidy).stdout
     line = next(line for line in text.splitlines() if f" {unit} " in line and "systemd says: " in line)
-    assert "Failed to set up mount namespacing: /no/such/directory: No such file or directory" in line
+    assert "Failed to set up mount namespacing: " in line
     assert "tls.conf" not in line
 
 

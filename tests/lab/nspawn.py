@@ -134,5 +134,8 @@ def _nspawn(name: str, root: Path) -> list[str]:
 
 def _enter_group(group: Path, argv: Sequence[str]) -> list[str]:
     """Return a command line that moves itself into this group and becomes `argv`."""
-    # The process moves itself before it execs, so that no child of it can be elsewhere.
-    return ["/bin/sh", "-c", f'echo 0 >"{group}/cgroup.procs" && exec "$@"', "lab", *argv]
+    # The process moves itself before it execs, so that no child of it can be elsewhere. Repeated, because
+    # systemd inside may remove an empty group that is no unit's: after daemon-reexec at any time.
+    enter = f'mkdir -p "{group}" && echo 0 >"{group}/cgroup.procs"'
+    script = f'for _ in $(seq 200); do {{ {enter}; }} 2>/dev/null && exec "$@"; done; {enter} && exec "$@"'
+    return ["/bin/sh", "-c", script, "lab", *argv]

@@ -64,7 +64,8 @@ def complaints(unit: str) -> list[str]:
         ]
     )
     texts: list[str] = []
-    for line in (entries or "").splitlines():
+    # journalctl(1): with --grep and --lines, the newest comes first.
+    for line in reversed((entries or "").splitlines()):
         message = json.loads(line).get("MESSAGE")
         unit_name, _, text = message.partition(": ") if isinstance(message, str) else ("", "", "")
         # A line of Puppet's may look the same, and does not begin with the name of the unit.

@@ -99,6 +99,7 @@ def replacing(path: str, temporary: str, mode: int, directory: Optional[int] = N
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, mode, dir_fd=directory)
     try:
+        os.fchmod(descriptor, mode)  # whatever UMask= a site has given to runs
         with open(descriptor, "wb") as file:
             yield file
         os.rename(temporary, path, src_dir_fd=directory, dst_dir_fd=directory)

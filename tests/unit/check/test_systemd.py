@@ -83,7 +83,8 @@ def test_credentials_come_over_the_bus(fake: FakeSystemd) -> None:
 
 
 def entries(*messages: object) -> str:
-    return "\n".join(json.dumps({"MESSAGE": message}) for message in messages)
+    """Return entries as journalctl prints them, the newest first; `messages` have the oldest first."""
+    return "\n".join(json.dumps({"MESSAGE": message}) for message in reversed(messages))
 
 
 def test_complaints_are_the_last_different_ones_of_the_unit(fake: FakeSystemd) -> None:

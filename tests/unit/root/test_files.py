@@ -227,3 +227,13 @@ def test_report_that_is_too_large_is_not_moved(foreign: Path) -> None:
         move(foreign)
     assert raised.value.errno == errno.EFBIG
     assert os.listdir(foreign / "state") == []
+
+
+def test_a_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+    # A site may give UMask= to the unit of the runs, and the listener must still read the records.
+    before = os.umask(0o077)
+    try:
+        files.write_json(os.fspath(tmp_path / "record"), {}, 0o644)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "record").stat().st_mode & 0o777 == 0o644
