@@ -214,9 +214,14 @@ def test_directory_that_cannot_be_written_starts_no_run(node: FakeNode) -> None:
 # ---- a configuration that is lost
 
 
+def dangle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("none")
+
+
 LOST: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
-    "dangling": lambda path: (path.unlink(), path.symlink_to("none")),
+    "dangling": dangle,
     "empty": lambda path: path.write_text(""),
     "whitespace": lambda path: path.write_text("\n\n"),
 }

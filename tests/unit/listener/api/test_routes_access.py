@@ -255,9 +255,14 @@ async def test_invalid_configuration_refuses_every_request(
     assert (await api.get("/version")).status == 200
 
 
+def dangle(api: ApiUnderTest) -> None:
+    api.conf.unlink()
+    api.conf.symlink_to("none")
+
+
 LOST: dict[str, Callable[[ApiUnderTest], object]] = {
     "missing": lambda api: api.conf.unlink(),
-    "dangling": lambda api: (api.conf.unlink(), api.conf.symlink_to("none")),
+    "dangling": dangle,
     "empty": lambda api: api.conf.write_text(""),
     "whitespace": lambda api: api.conf.write_text("\n"),
 }
