@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import client
@@ -13,10 +17,16 @@ from tests.bench import node as nodes
 from tests.bench.table import Goal, Row
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
+from tests.unit.pki import PKI
 
 CROWD, GOOD = 1000, 40
 GAP_S = 0.1
 FLOOD = 200
+
+# As many as the listener has places (twitch/listener/room.py), and over which protocol they come.
+MOST = 256
+SHAPES = {"plain": "", "TLS": "optional", "TLS and certificates": "required"}
+PIPELINE = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n" * 100
 
 # A head without its end, and the first byte of a body.
 HEAD = b"GET /version HTTP/1.1\r\nHost: node\r\nX-Slow: "
@@ -45,14 +55,59 @@ def measure(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
         yield Row(f"{what}: a good request", "ms", ours.ms, Goal(200, "p95"), theirs.ms)
         yield Row(f"{what}: lost", "", [ours.lost], Goal(0), [theirs.lost])
         yield Row(f"{what}: peak resident", "MiB", [peak], Goal(40))
+    yield from _pipelining(node, crowd, max(5, int(GOOD * scale)))
 
 
-def _good(node: Machine, port: int, count: int) -> Answers:
+def _pipelining(node: Machine, crowd: Netns, count: int) -> Iterator[Row]:
+    """Yield rows for as many clients as there are places, that pipeline and do not read; not for the peer."""
+    with tempfile.TemporaryDirectory() as directory:
+        pki = PKI(Path(directory))
+        files = pki.hand_over(Path(directory, "files"), *pki.certificate("node"))
+        certificate = pki.certificate("client")
+        for what, client_option in SHAPES.items():
+            context = None
+            if client_option:
+                texts = {path.name: path.read_text() for path in files.iterdir()}
+                nodes.use_tls(node, texts, client_option)
+                context = ssl._create_unverified_context()
+                if client_option == "required":
+                    context.load_cert_chain(*certificate)
+            else:
+                nodes.stop_listener(node)
+            with _pushing(crowd, node.address, context):
+                answers = _good(node, nodes.PORT, count, context)
+                peak = nodes.memory_mib(node, "VmHWM")
+            name = f"{MOST} pipelining, {what}"
+            yield Row(f"{name}: a good request", "ms", answers.ms, Goal(200, "p95"))
+            yield Row(f"{name}: lost", "", [answers.lost], Goal(0))
+            yield Row(f"{name}: peak resident", "MiB", [peak], Goal(64 if context else 40))
+        nodes.use_plain(node)
+
+
+def _pushing(crowd: Netns, address: str, context: ssl.SSLContext | None) -> ExitStack:
+    """Connections from all the crowd's addresses, that send requests until nothing more is taken."""
+    held = ExitStack()
+    clients: list[socket.socket] = []
+    for number in range(MOST):
+        one = held.enter_context(crowd.open_socket())
+        one.settimeout(client.TIMEOUT_S)
+        one.bind((crowd.addresses[number % len(crowd.addresses)], 0))
+        one.connect((address, nodes.PORT))
+        clients.append(held.enter_context(context.wrap_socket(one)) if context else one)
+    for one in clients:
+        one.settimeout(0)
+        with suppress(OSError):  # ssl's SSLWantWriteError is one
+            while True:
+                one.send(PIPELINE)
+    return held
+
+
+def _good(node: Machine, port: int, count: int, context: ssl.SSLContext | None = None) -> Answers:
     """Send good requests from the lab's own address, which is not in the crowd."""
     target = "/version" if port == nodes.PORT else "/hooks/nothing"
     answers = []
     for _ in range(count):
-        answers.append(client.ask(node.address, port, target))
+        answers.append(client.ask(node.address, port, target, context))
         time.sleep(GAP_S)
     good = [one.took_ms for one in answers if one.status in (200, 404)]
     return Answers(good, float(len(answers) - len(good)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ TRIGGER, PEER_TRIGGER, PEER_TRIGGER_AND_WAIT = "/puppet/twitch", "/hooks/puppet"
 CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
 LISTENER = "puppet-twitch.service"
 END_WITHIN_S = 60
+TLS = "/etc/bench-tls"
 
 STUB = "/run/stub"
 # The stub does in a few milliseconds what Puppet does: it prints its settings, takes and releases its
@@ -78,6 +80,28 @@ def use_real_puppet(node: Machine) -> None:
     """Make runs `puppet apply` of an empty manifest."""
     node.write("/root/site.pp", "")
     node.write(CONFIG, "[access]\ncooldown = 0\n[puppet]\ncommand = apply\nmanifest = /root/site.pp\n")
+
+
+def use_tls(node: Machine, files: Mapping[str, str], client: str) -> None:
+    """Let the listener speak TLS with these files: cert, key, ca, crl; `client` is optional or required."""
+    for name, text in files.items():
+        node.write(f"{TLS}/{name}", text, 0o600 if name == "key" else 0o644)
+    node.write(
+        f"/etc/systemd/system/{LISTENER}.d/tls.conf",
+        f"[Service]\nLoadCredential=cert:{TLS}/cert\nLoadCredential=key:{TLS}/key\n",
+    )
+    tls = f"[tls]\nenabled = yes\nclient = {client}\nca = {TLS}/ca\ncrl = {TLS}/crl\n"
+    node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n{tls}")
+    node.sh(f"systemctl daemon-reload && systemctl stop {LISTENER}")
+
+
+def use_plain(node: Machine) -> None:
+    """Undo `use_tls`."""
+    node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n")
+    node.sh(
+        f"rm -rf /etc/systemd/system/{LISTENER}.d {TLS} && systemctl daemon-reload"
+        f" && systemctl stop {LISTENER}"
+    )
 
 
 def inside(node: Machine, path: str) -> Path:
