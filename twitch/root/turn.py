@@ -87,7 +87,7 @@ def settle(store: Store) -> None:
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
-    """Return what becomes of a request, after settling earlier runs. If it becomes a run, it has a record then."""
+    """Return what becomes of a request, after settling earlier runs. If it becomes a run, it has a record."""
     store = node.store
     settle(store)
     with store.locked():
