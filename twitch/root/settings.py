@@ -118,6 +118,8 @@ def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> 
     except OSError as error:
         raise PuppetError(f"{puppet} cannot be executed: {error.strerror}") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
+    if any("\0" in line for line in lines):
+        raise PuppetError(f"{puppet} config print prints a NUL byte, which no path can have")
     values = {name: value for name, mark, value in (line.partition(" = ") for line in lines) if mark}
     try:
         # No run depends on the settings that have a default; they make a reason clearer.
