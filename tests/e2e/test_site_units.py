@@ -204,7 +204,7 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
 SITE = """\
 [Service]
 Environment=http_proxy=http://proxy:3128 "MOTTO=two words"
-LimitNOFILE=65536
+LimitNOFILE=4096
 UMask=0027
 ExecStartPre=/bin/true
 """
@@ -218,12 +218,12 @@ def test_a_run_can_have_the_settings_of_the_daemon(tidy: Machine) -> None:
         stub.drop_in(tidy, "puppet.service", SITE)
         text = (
             "note  /etc/systemd/system/puppet.service.d/test.conf gives puppet.service settings that puppet-"
-            "twitch-run@.service lacks: Environment=http_proxy=… MOTTO=… LimitNOFILE=65536 UMask=0027\n"
+            "twitch-run@.service lacks: Environment=http_proxy=… MOTTO=… LimitNOFILE=4096 UMask=0027\n"
         )
         assert text in configured_node.check(tidy).stdout
         stub.drop_in(tidy, "puppet-twitch-run@.service", SITE)
         assert "settings that" not in configured_node.check(tidy).stdout
         waited_run(tidy, seen)
-        assert tidy.read("/root/seen") == "0027\n65536\nhttp://proxy:3128\n"
+        assert tidy.read("/root/seen") == "0027\n4096\nhttp://proxy:3128\n"
     finally:
         tidy.sh("rm -r /etc/systemd/system/puppet.service.d; systemctl daemon-reload")

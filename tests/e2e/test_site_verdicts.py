@@ -125,7 +125,7 @@ def test_case_10_manifest_that_does_not_compile_has_failed(masterless: Machine) 
 
 
 def test_case_11_report_in_json_is_read(masterless: Machine) -> None:
-    masterless.write(ROUTES, "---\nuser: {report: {cache: json}}\n")
+    masterless.write(ROUTES, "---\napply: {report: {cache: json}}\n")
     reply = apply(masterless, "exec { '/bin/false': }")
     assert masterless.read(f"{STATE}/last_run_report.yaml").startswith("{")
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
