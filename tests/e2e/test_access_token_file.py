@@ -170,7 +170,8 @@ def test_cooldown_holds_for_anonymous_callers_only(clean_token_node: Machine) ->
 def test_full_run_directory_gets_500_until_there_is_room(clean_token_node: Machine) -> None:
     stub.stub_puppet(clean_token_node, access=stub.WITH_REASONS)
     clean_token_node.sh(
-        f"systemctl stop puppet-twitch-run.socket && mount -t tmpfs -o size=128k,mode=755 tmpfs {stub.RUNTIME}"
+        "systemctl stop puppet-twitch-run.socket"
+        f" && mount -t tmpfs -o size=128k,mode=755 tmpfs {stub.RUNTIME}"
         " && systemctl start puppet-twitch-run.socket"
     )
     try:
