@@ -111,13 +111,17 @@ class Room:
         """Return what becomes of a new connection from this address; make room for it if that is needed."""
         for limit in limits(address):
             members = self._members.get(limit.of, {})
-            if len(members) < limit.places or sum(not one.leaving for one in members) < limit.places:
+            if len(members) < limit.places:
                 continue
-            if self._close_idle(members, limit.fair_s):
+            leaving = sum(one.leaving for one in members)
+            full = len(members) - leaving >= limit.places
+            if full and self._close_idle(members, limit.fair_s):
                 continue
-            if not self._may_leave(members, limit):
+            if not full and len(members) < limit.places + limit.leaving:
+                continue
+            if leaving >= limit.leaving and not self._close_leaving(members):
                 return Verdict(DROP, DROPPED)
-            if not self._displace(members):
+            if full and not self._displace(members):
                 return Verdict(REFUSE, limit.refusal)
         return Verdict(SERVE)
 
@@ -139,7 +143,7 @@ class Room:
 
     def make(self) -> None:
         """Make room for one connection, if possible: there is no descriptor or memory for another one."""
-        if not self._close_idle(self._accepted, FAIR_TO_ALL_S):
+        if not self._close_idle(self._accepted, FAIR_TO_ALL_S) and not self._close_leaving(self._accepted):
             self._displace(self._accepted)
 
     def may_wait(self, connection: Connection) -> bool:
@@ -187,11 +191,11 @@ class Room:
                 return True
         return False
 
-    def _may_leave(self, members: Iterable[Connection], limit: Limit) -> bool:
-        """Return whether one more connection may be leaving, after closing one that had time to leave."""
-        leaving = [one for one in members if one.leaving]
-        if len(leaving) < limit.leaving:
-            return True
+    def _close_leaving(self, connections: Iterable[Connection]) -> bool:
+        """Close the connection that is leaving and most likely has its answer; return False if none has."""
+        leaving = [one for one in connections if one.leaving]
+        if not leaving:
+            return False
         oldest = min(leaving, key=lambda one: (not _is_answered(one), one.leaving_since))
         had_time = _is_answered(oldest) or self._clock() - oldest.leaving_since >= TAKE_S
         if not had_time or not self._close(oldest):

@@ -200,6 +200,21 @@ async def test_lines_of_the_table_make_room_in_their_order(
         assert new is not None and not new.leaving
 
 
+async def test_answered_clients_that_do_not_leave_are_limited(small: None) -> None:
+    # Each would hold its descriptor for LINGER_S.
+    last = QUICK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with crowd() as one:
+        for _ in range(20):
+            _, connection = one.enter("192.0.2.7", last)
+            assert connection is not None
+            while connection.state != "lingering":
+                await asyncio.sleep(0)
+            assert len(one.listener._connections) <= 3
+        # No answer was lost: the kernel has them all.
+        for client in one.held:
+            assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_idle_connection_makes_room_before_a_waiting_one(small: None) -> None:
     async with crowd() as one:
         _, waiting = one.enter("192.0.2.7", WAIT)

@@ -86,6 +86,7 @@ def test_one_address_that_goes_on_connecting_costs_nobody_else_anything(node: Fa
 def test_caller_is_answered_beside_250_connections_a_second_behind_its_nat(node: FakeNode) -> None:
     with port() as listening, contextlib.ExitStack() as held:
         process = start(node, listening)
+        assert ask(listening) == GOOD  # it has started: what came before would be accepted at once
         done = threading.Event()
 
         def go_on() -> None:
