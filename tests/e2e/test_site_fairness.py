@@ -94,7 +94,7 @@ def test_waiting_strangers_keep_no_neighbour_out(
     waits = f"GET /puppet/runs/{run}?wait=600 HTTP/1.1\r\nHost: node\r\n\r\n".encode()
     with ExitStack() as held:
         crowd = [connect(held, neighbours, tidy, strangers, waits) for _ in range(PLACES)]
-        # Until the listener has read each request: before that, an idle connection makes room and not a waiter.
+        # Until the listener has read each request. Before that, a connection is idle and makes room first.
         tidy.wait(f"test $(ss -Htn state established 'sport = :2023' | awk '$1 == 0' | wc -l) -ge {PLACES}")
         connection = connect(held, neighbours, tidy, holder, trigger("async=false&queue=true", token))
         if strangers == holder:
