@@ -144,7 +144,7 @@ def test_expired_crl_refuses_every_certificate(
         pytest.param("/CN=node99/CN=node12", "exactly one CN, this one has 2", id="two-names"),
         pytest.param("/CN=node12/CN=node99", "exactly one CN, this one has 2", id="two-names-reversed"),
         pytest.param("/O=node99", "exactly one CN, this one has 0", id="no-name"),
-        pytest.param("/CN=Node99", "not a certname", id="upper-case"),
+        pytest.param("/CN=Node99", "not a valid Puppet certname", id="upper-case"),
     ],
 )
 def test_certificate_must_have_exactly_one_name(
