@@ -36,7 +36,7 @@ NOTES: dict[str, tuple[str, str]] = {
         "plaintext_tokens = yes has no effect",
     ),
     "tokens-from-here-only": (config("[access]\ntoken:deploy = trigger"), "applies on this node only"),
-    "tls-off": (config(""), "gets TLS credentials (LoadCredential=), but TLS is off"),
+    "tls-off": (config("# The defaults apply."), "gets TLS credentials (LoadCredential=), but TLS is off"),
     "not-at-boot": ("systemctl disable -q puppet-twitch.socket", "does not start at boot"),
     "filter-in-a-container": (
         "mkdir -p /etc/systemd/system/puppet-twitch.socket.d;"

@@ -105,6 +105,8 @@ ENDS_THE_CONNECTION: dict[str, tuple[bytes, int]] = {
     "host with a space": (host(b"a b"), 400),
     "host with a path": (host(b"node/path"), 400),
     "host with a user": (host(b"user@node"), 400),
+    # RFC 9110 section 4.2.4: userinfo is to be treated as an error.
+    "absolute form with a user": (line(b"GET", b"http://user:pass@node/version"), 400),
     "host with a port of letters": (host(b"node:http"), 400),
     # The request line.
     "two spaces": (line(b"GET ", b"/version"), 400),
@@ -145,7 +147,6 @@ GOES_ON: dict[str, tuple[bytes, int]] = {
     "plain": (GET + b"\r\n", 200),
     "absolute form": (line(b"GET", b"http://other/version"), 200),
     "absolute form with https": (line(b"GET", b"https://node/version"), 200),
-    "absolute form with a user": (line(b"GET", b"http://user:pass@node/version"), 200),
     "absolute form with IPv6": (line(b"GET", b"http://[::1]:8080/version"), 200),
     "three slashes": (line(b"GET", b"///version"), 404),
     "asterisk for OPTIONS": (line(b"OPTIONS", b"*"), 404),
