@@ -24,7 +24,7 @@ GAP_S = 0.1
 FLOOD = 200
 
 # As many as the listener has places (twitch/listener/room.py), and over which protocol they come.
-MOST = 224
+MOST = 256
 SHAPES = {"plain": "", "TLS": "optional", "TLS and certificates": "required"}
 PIPELINE = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n" * 100
 

@@ -5,7 +5,7 @@ The limits, each of which a new connection must fit into:
     limit                          places  that may be leaving
     of one address                     32                    8
     of one IPv6 /64                    64                   16
-    of all                            224                   64
+    of all                            256                   64
     that wait for a run               192
 
 A client behind a NAT shares its address with strangers, and one in a /64 with its neighbours. Therefore a
@@ -42,9 +42,9 @@ from typing import Callable, NamedTuple, Optional
 from twitch.listener import access
 from twitch.listener.connection import ANSWERING, FRESH, KEPT, LINGERING, NEW, ROOT, RUN, Connection
 
-# LimitNOFILE= of the unit is 512; the rest is for questions to root and for files. With those that are
-# leaving, a crowd of a thousand that does not read its answers holds less than 300 descriptors.
-MAX_CONNECTIONS = 224
+# LimitNOFILE= of the unit is 512. With those that are leaving, a crowd of a thousand that does not read its
+# answers holds 327 descriptors; the rest is for questions to root and for files.
+MAX_CONNECTIONS = 256
 # With 24, such a crowd kept out a good request (seen).
 MAX_LEAVING = 64
 # Honest callers behind a proxy fit.
@@ -53,7 +53,7 @@ MAX_LEAVING_PER_ADDRESS = 8
 # More than of an address, so that a single neighbour cannot take all places of a /64.
 MAX_PER_64 = 64
 MAX_LEAVING_PER_64 = 16
-# Of the connections; so the other 32 are for callers that do not wait.
+# Of the connections; so the other 64 are for callers that do not wait.
 MAX_WAITING = 192
 
 # The time from accept() in which an idle connection is not closed; the bytes of a request that have arrived

@@ -120,8 +120,8 @@ def limited_by(address: str) -> Iterator[tuple[str, int]]:
 
 
 def test_addresses_and_64s_are_counted_apart() -> None:
-    assert list(limited_by("192.0.2.7")) == [("192.0.2.7", 32), ("", 224)]
-    assert list(limited_by("2001:db8::7")) == [("2001:db8::7", 32), ("2001:db8::/64", 64), ("", 224)]
+    assert list(limited_by("192.0.2.7")) == [("192.0.2.7", 32), ("", 256)]
+    assert list(limited_by("2001:db8::7")) == [("2001:db8::7", 32), ("2001:db8::/64", 64), ("", 256)]
 
 
 async def test_oldest_idle_connection_of_the_address_makes_room(small: None) -> None:
