@@ -1,4 +1,4 @@
-"""The status of a node: what Puppet is doing, and what became of its last run, whoever started it.
+"""The status of a node: what Puppet is doing, and what became of its last run, started by anyone.
 
 Root looks (root/status.py); the listener shows what a caller may see of it (listener/api/views.py).
 """

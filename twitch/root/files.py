@@ -122,7 +122,7 @@ def write_json(path: str, fields: Mapping[str, Any], mode: int) -> None:
 def move_foreign(source: str, target: str, temporary: str, max_bytes: int) -> None:
     """Move a file of root's into a directory that may belong to another user; raises `OSError`.
 
-    Every step in that directory goes through one descriptor of it, so whoever exchanges the directory
+    Every step in that directory goes through one descriptor of it, so a user who exchanges the directory
     or puts a link there meanwhile cannot lead a write elsewhere (seen with paths: in 47 of 40,202 races).
     """
     with _directory(os.path.dirname(target), for_writing=True) as directory:

@@ -109,7 +109,7 @@ async def test_a_caller_that_waits_while_it_is_revoked_gets_its_answer_and_no_mo
         pki.authority.revoke(certificate[0])
         write_crl(pki, credentials, pki.crls())
         with contextlib.suppress(OSError):
-            assert await node.ask(certificate) == b""  # whoever waits
+            assert await node.ask(certificate) == b""  # also while another caller waits
         (waiting,) = (connection for connection in node.listener._connections if connection.waiting)
         waiting.stop_waiting()  # its run has ended
         assert await one.answer() == (200, understood("GET", "/wait"))
