@@ -41,9 +41,10 @@ STUB_LOCK = f"{STUB}/agent_catalog_run.lock"
 STUB_DISABLED = f"{STUB}/agent_disabled.lock"
 STUB_SCRIPT = f"""\
 #!/bin/sh
-if test "$1" = config; then
-    exec cat {STUB}/settings
-fi
+case $* in
+"config print "*agent_catalog_run_lockfile*) exec cat {STUB}/settings ;;
+"config print "*) exec /usr/bin/puppet "$@" ;;
+esac
 for word; do
     case $word in --job-id=*) run=${{word#--job-id=}} ;; esac
 done

@@ -181,7 +181,7 @@ def test_revocation_as_puppet_has_it(
     assert ask(other, node, "/puppet/status", *certificate("gone"))[0] == (200 if revocation == "no" else 0)
     found = check(node)
     assert "FAULT" not in found, found
-    assert "Puppet checks more (certificate_revocation = chain)" in found
+    assert "Puppet checks more (certificate_revocation = chain)" in found, found
 
 
 def test_lxc_takes_the_credentials_away_and_the_fix_of_check_brings_them_back(
@@ -194,8 +194,9 @@ def test_lxc_takes_the_credentials_away_and_the_fix_of_check_brings_them_back(
     assert "alert internal error" in ask(other, node, "/puppet/status", *own(other))[1]
     assert node.curl("/version").status == 503
     found = check(node)
-    assert f"FAULT TLS: {LXC} has an empty LoadCredential=" in found
-    fix = found.partition(LXC)[2].partition("fix: ")[2].splitlines()[0]
+    fault = f"FAULT TLS: {LXC} has an empty LoadCredential="
+    assert fault in found
+    fix = found.partition(fault)[2].partition("fix: ")[2].splitlines()[0]
     assert fix.endswith("/zzz-tls.conf; systemctl daemon-reload")
     node.sh(f"{fix}; systemctl stop {UNIT}")
     assert "FAULT" not in check(node)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.unit.redate import redate
+
 CONFIG = """\
 [ca]
 default_ca = this
@@ -80,9 +82,9 @@ class Authority:
         self._openssl("ca", "-revoke", cert)
 
     def crl(self, *, until: str | None = None) -> str:
-        """Return the CRL of this moment."""
-        dates = ("-crl_lastupdate", "190101000000Z", "-crl_nextupdate", until) if until else ()
-        return self._openssl("ca", "-gencrl", *dates)
+        """Return the CRL of this moment, which is valid for 30 days or until then (`200101000000Z`)."""
+        crl = self._openssl("ca", "-gencrl")
+        return redate(crl, self.key, "190101000000Z", until) if until else crl
 
     def revoke_many(self, count: int) -> None:
         """Revoke so many certificates that were never issued, each with a reason as Puppet gives one."""

@@ -303,7 +303,7 @@ def _validity(subject: str, expires_s: float, renew: str) -> Finding:
 def _puppet_setting(config: Config, name: str) -> Optional[str]:
     """Return a setting of Puppet's, or None if Puppet cannot be asked."""
     try:
-        command = [puppet.find(config.puppet_path), "config", "print", "--section", "agent", name]
+        path = puppet.find(config.puppet_path)
     except PuppetError:
         return None
-    return systemd.output(command)
+    return systemd.output([path, "config", "print", "--color=false", "--section", "agent", name])

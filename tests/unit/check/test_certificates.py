@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,6 +151,8 @@ def test_an_unusable_certificate_is_a_fault_with_a_fix(
     pki: PKI, credentials: Path, how: str, text: str, fix: str
 ) -> None:
     spoil(pki, credentials, how)
+    if how == "foreign" and ssl.OPENSSL_VERSION_INFO < (3,):  # Debian 11 finds the CA by its name alone
+        text = "certificate signature failure"
     fault, *_ = of_level(check(), FAULT)
     assert text in fault.text
     assert fix in fault.fix
@@ -321,7 +324,7 @@ def test_whether_the_listener_may_read_a_file_is_asked_of_the_kernel(
     closed = tmp_path / "closed"  # as /var/lib/puppet, 750
     (closed / "ssl").mkdir(parents=True)
     closed.chmod(0o750)
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *list(tmp_path.parents)[:2]):
         path.chmod(0o755)
     crl = closed / "ssl" / "crl.pem"
     crl.write_text("x")

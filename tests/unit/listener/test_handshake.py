@@ -51,6 +51,8 @@ REFUSED = {
     "foreign-with-the-same-name": "TLS unable to get local issuer certificate",
     "self-signed": "TLS self-signed certificate",
 }
+# OpenSSL 1.1 (Debian 11) finds the CA by its name alone, and then another fault.
+OPENSSL_1_1 = ("TLS certificate revoked", "TLS certificate signature failure")
 
 
 def bad_certificate(pki: PKI, kind: str) -> tuple[Path, Path]:
@@ -72,8 +74,12 @@ async def test_a_certificate_that_is_not_good_is_not_anonymous(
         # TLS 1.3: the client is done before the server has looked at its certificate.
         with contextlib.suppress(OSError):
             assert await node.ask(bad_certificate(pki, kind)) == b""
-        # Where there is no fault of a certificate, the texts of OpenSSL 1.1 and 3 are the same.
-        assert [text.replace("self signed", "self-signed") for text in node.service.drops] == [REFUSED[kind]]
+        (reason,) = node.service.drops
+        if ssl.OPENSSL_VERSION_INFO < (3,):
+            reason = reason.replace("self signed", "self-signed")
+            if kind.startswith("foreign") and reason in OPENSSL_1_1:
+                reason = REFUSED[kind]
+        assert reason == REFUSED[kind]
         assert node.service.seen == []
         await node.ask(pki.certificate("good"))
 

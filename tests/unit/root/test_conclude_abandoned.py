@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -64,8 +65,7 @@ def power_cut(root_node: Node, boot: str = "another boot") -> Store:
     """Begin a run that becomes Puppet, and lose what is in /run; return the store after the boot."""
     root_node.store.prepare(os.getgid())
     begin(root_node)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "boot_id", lambda: boot)
+    with mock.patch.object(stores, "boot_id", lambda: boot):
         claim = root_node.store.current()
         assert claim is not None
         root_node.store.begin(claim)
