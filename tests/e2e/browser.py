@@ -1,4 +1,4 @@
-"""Real Chromium with an address of its own, and a hostile site."""
+"""Real Chromium and Firefox with an address of their own, and a hostile site."""
 
 from __future__ import annotations
 
@@ -10,16 +10,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 from tests.lab.network import Netns
 
 # No sandbox but the lab's namespaces, and no background requests to other hosts.
-FLAGS = (
+CHROMIUM_FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--ash-no-nudges", "--disable-default-apps",
     "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,DialMediaRouteProvider",
 )  # fmt: skip
+
+# No background requests to other hosts, and no questions to the user.
+FIREFOX_PREFERENCES = {
+    "app.normandy.enabled": "false",
+    "browser.shell.checkDefaultBrowser": "false",
+    "datareporting.policy.dataSubmissionEnabled": "false",
+    "dom.security.https_first": "false",
+    "network.captive-portal-service.enabled": "false",
+    "network.connectivity-service.enabled": "false",
+}
 
 
 class Site:
@@ -68,19 +79,37 @@ class Site:
 
 
 @contextmanager
-def chromium(netns: Netns, url: str, *options: str, prefix: tuple[str, ...] = ()) -> Iterator[None]:
-    """Have a page open in a browser with a fresh profile."""
+def chromium(netns: Netns, url: str, *, prefix: tuple[str, ...] = ()) -> Iterator[None]:
+    """Have a page open in Chromium with a fresh profile."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = (*prefix, "chromium", *FLAGS, f"--user-data-dir={profile}", *options, url)
-        browser = netns.popen(*command)
-        assert browser.stdout
-        threading.Thread(target=browser.stdout.read, daemon=True).start()
-        try:
+        command = (*prefix, "chromium", *CHROMIUM_FLAGS, f"--user-data-dir={profile}", url)
+        with _running(netns.popen(*command)):
             yield
-        finally:
-            browser.terminate()
-            try:
-                browser.wait(30)
-            except subprocess.TimeoutExpired:
-                browser.kill()
-                browser.wait(30)
+
+
+@contextmanager
+def firefox(netns: Netns, url: str, *, prefix: tuple[str, ...] = ()) -> Iterator[None]:
+    """Have a page open in Firefox with a fresh profile."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        lines = (f'user_pref("{name}", {value});\n' for name, value in FIREFOX_PREFERENCES.items())
+        Path(profile, "user.js").write_text("".join(lines))
+        home = ("env", f"HOME={profile}", "MOZ_CRASHREPORTER_DISABLE=1")
+        command = (*prefix, *home, "firefox-esr", "--headless", "--no-remote", "--profile", profile, url)
+        with _running(netns.popen(*command)):
+            yield
+
+
+@contextmanager
+def _running(browser: subprocess.Popen[str]) -> Iterator[None]:
+    """Read a browser's output, and end it at the end."""
+    assert browser.stdout
+    threading.Thread(target=browser.stdout.read, daemon=True).start()
+    try:
+        yield
+    finally:
+        browser.terminate()
+        try:
+            browser.wait(30)
+        except subprocess.TimeoutExpired:
+            browser.kill()
+            browser.wait(30)
