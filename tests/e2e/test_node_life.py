@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
@@ -91,13 +92,67 @@ def test_summary_of_an_earlier_run_is_ignored(clean_node12: Machine) -> None:
     assert stub.end_of(clean_node12, stub.started(clean_node12))["verdict"] == "not attempted"
 
 
+# -- the journal --------------------------------------------------------------------------------
+
+
+def lines_of(node: Machine, action: Callable[[], object]) -> list[str]:
+    """Return all lines of the journal, by any program of the node, while this is done and our units end."""
+    node.sh("systemctl stop puppet-twitch.service")
+    cursor = node.sh("journalctl --sync; journalctl -qn 0 --show-cursor").stdout.partition(": ")[2].strip()
+    action()
+    node.wait(f"test -z \"$({stub.RUN_UNITS})\"")
+    node.sh("systemctl stop puppet-twitch.service; journalctl --sync")
+    return [line["MESSAGE"] for line in node.journal(f"--after-cursor={cursor}")]
+
+
+@pytest.mark.parametrize("shape", ["one listener", "per connection"])
+def test_monitoring_leaves_no_line_in_the_journal(clean_node: Machine, shape: str) -> None:
+    stub.stub_puppet(clean_node)
+    if shape == "per connection":
+        stub.per_connection(clean_node)
+    statuses = []
+
+    def monitor() -> None:
+        for _ in ("starts a listener", "finds one"):
+            statuses.append(clean_node.curl("/puppet/status?max_age=2h").status)
+            clean_node.wait(f"test -z \"$({stub.RUN_UNITS})\"")
+            clean_node.curl("/puppet/runs")
+            time.sleep(1.1)  # the listener remembers root's answer for a second
+
+    assert lines_of(clean_node, monitor) == []
+    assert statuses == [503, 503]
+
+
+def test_trigger_leaves_two_lines_beside_those_of_puppet(clean_node: Machine) -> None:
+    stub.real_puppet(clean_node, "")
+    runs = []
+    url = "http://127.0.0.1:2023/puppet/twitch?async=false"
+    lines = lines_of(clean_node, lambda: runs.append(clean_node.curl(url)))
+    run = runs[0].headers["Puppet-Run"]
+    assert [line for line in lines if not line.startswith(("Compiled catalog", "Applied catalog"))] == [
+        f"anonymous at 127.0.0.1 asked for a run: started {run}",
+        f"run {run} of anonymous: unchanged",
+    ]
+
+
+def test_every_line_of_puppet_is_kept(clean_node: Machine) -> None:
+    # Of the level info and debug, too, if the site asks for them.
+    stub.real_puppet(clean_node, "notify { 'a notice': } info('an info') debug('a debug line')")
+    clean_node.write("/etc/default/puppet", "PUPPET_EXTRA_OPTS=--debug\n")
+    lines = lines_of(clean_node, lambda: stub.trigger(clean_node, "?async=false"))
+    clean_node.run("rm", "/etc/default/puppet")
+    for text in ("a notice", "an info", "a debug line", "Applying configuration version"):
+        assert any(text in line for line in lines), text
+
+
 # -- idle ---------------------------------------------------------------------------------------
 
 
 def leave_after(node: Machine, idle_s: int) -> None:
-    """Make the listener leave after this time without a request."""
+    """Make the listener leave after this time without a request, and systemd log that it has started."""
     command = f"/usr/bin/python3 -I /usr/lib/puppet-twitch listen --idle-exit {idle_s}"
-    stub.drop_in(node, "puppet-twitch.service", f"[Service]\nExecStart=\nExecStart={command}\n")
+    settings = f"ExecStart=\nExecStart={command}\nLogLevelMax=info\n"
+    stub.drop_in(node, "puppet-twitch.service", f"[Service]\n{settings}")
 
 
 def test_idle_node_has_no_process_of_ours(clean_node: Machine) -> None:

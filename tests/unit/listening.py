@@ -13,8 +13,10 @@ import h11
 
 from tests.unit.fake_node import PYTHON, FakeNode
 
-# $$ is the pid of the shell, which becomes the listener; the first socket arrives as its stdin.
-AS_SYSTEMD = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null'
+# $$ is the pid of the shell, which becomes the listener; the first socket arrives as its stdin. stderr is the
+# journal's, as JOURNAL_STREAM says.
+JOURNAL = "JOURNAL_STREAM=$(stat --dereference --format=%d:%i /proc/self/fd/2)"
+AS_SYSTEMD = f'export {JOURNAL}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null'
 
 GET = b"GET /version HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 
@@ -27,7 +29,7 @@ def start(
         "/bin/sh", "-c", f"{before} {AS_SYSTEMD}", "sh", *command(node, *options),
         stdin=sock.fileno(),
         stderr=subprocess.PIPE,
-        environment={"JOURNAL_STREAM": "8:1", **({"NOTIFY_SOCKET": notify} if notify else {})},
+        environment={"NOTIFY_SOCKET": notify} if notify else {},
     )  # fmt: skip
 
 

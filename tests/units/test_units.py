@@ -97,6 +97,14 @@ def test_failed_instances_are_not_kept(unit: Path) -> None:
     assert read(unit)["Unit"]["CollectMode"] == ["inactive-or-failed"]
 
 
+@pytest.mark.parametrize("unit", SERVICES, ids=name)
+def test_systemd_logs_nothing_about_starts_that_are_normal(unit: Path) -> None:
+    service = read(unit)["Service"]
+    assert service["LogLevelMax"] == ["notice"]
+    # A traceback has no priority of its own, and would be left out with the default (info).
+    assert service["SyslogLevel"] == ["notice"]
+
+
 def test_a_run_outlives_everything_but_itself() -> None:
     unit = read(UNITS / "puppet-twitch-run@.service")
     assert unit["Service"]["KillMode"] == ["process"]

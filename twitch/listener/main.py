@@ -11,8 +11,10 @@ from twitch.errors import UsageError
 
 DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
 
-# The priorities of syslog(3), which systemd reads in front of a line (sd-daemon(3)).
-PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+# The priorities of syslog(3), which systemd reads in front of a line (sd-daemon(3)). None is below a notice,
+# because the units leave out such lines (LogLevelMax=), systemd's own among them. So the debug log needs one
+# switch and not two.
+PRIORITIES = {"DEBUG": 5, "INFO": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
 
 class Options(NamedTuple):
@@ -82,11 +84,19 @@ def _start_log(*, debug: bool) -> None:
             return f"<{PRIORITIES[record.levelname]}>{super().format(record)}"
 
     handler = logging.StreamHandler()
-    # systemd sets JOURNAL_STREAM where stderr is the journal (systemd.exec(5)).
-    in_journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
     text = "%(name)s: %(message)s" if debug else "%(message)s"
-    handler.setFormatter(WithPriority(text) if in_journal else logging.Formatter(text))
+    handler.setFormatter(WithPriority(text) if _in_journal() else logging.Formatter(text))
     log = logging.getLogger()
     log.addHandler(handler)
     log.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about its own loop
+
+
+def _in_journal() -> bool:
+    """Return whether stderr is the journal's.
+
+    Shells in a terminal of a desktop or of tmux inherit JOURNAL_STREAM; it names the device and the inode of
+    the stream, so that a program can tell whether it still writes there (systemd.exec(5)).
+    """
+    info = os.fstat(sys.stderr.fileno())
+    return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"

@@ -32,7 +32,7 @@ from twitch.messages import (
     Status,
 )
 from twitch.records import RUN_ID
-from twitch.root import puppet, turn
+from twitch.root import puppet, turn, unit
 from twitch.root.node import Node
 from twitch.root.store import Claim, NotOurs, Store, start_time
 
@@ -137,6 +137,7 @@ def _status(peer: socket.socket, store: Store, question: Status) -> None:
 
 def _run(peer: socket.socket, store: Store, question: Run) -> None:
     run = os.environ.get("INVOCATION_ID", "")
+    unit.log_every_line()  # before anything is logged: journald looks once
     try:
         if not RUN_ID.fullmatch(run):
             raise TwitchError("no INVOCATION_ID; the handler is started by puppet-twitch-run.socket")
@@ -151,6 +152,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
     if answer.run != run:
         return
     if answer.kind == QUEUED:
+        unit.tell(f"Puppet run {run} waits in the queue")
         try:
             turn.wait(node, run, question)
         except turn.NotAttempted as error:
@@ -159,6 +161,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         except (OSError, turn.Unrecorded) as error:
             store.note(run, f"its turn could not be taken: {error}")
             return
+    unit.tell(f"Puppet run {run}")
     store.begin(Claim(run, os.getpid(), start_time(os.getpid()) or 0))
     _become(store, run, command, node.environment)
 

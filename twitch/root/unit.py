@@ -1,0 +1,98 @@
+"""The unit of a run: its name, the status that systemctl shows, its log level, and the processes in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any, NamedTuple, Optional
+
+from twitch.root.store import start_time
+
+CGROUP = "/proc/{}/cgroup"
+# Where systemd mounts its hierarchy of control groups: alone, and beside those of version 1.
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+# Where systemd tells journald about units: a link with the highest level of each unit that has LogLevelMax=.
+LOG_LEVELS = "/run/systemd/units/log-level-max:"
+
+# More would fill a record, and nobody reads them.
+MAX_LEFT = 20
+
+
+class Left(NamedTuple):
+    """A process that a run has left running. Never with its command line, which may have passwords."""
+
+    name: str
+    pid: int
+    age_s: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the process as a record holds it."""
+        return self._asdict()
+
+
+def name(pid: Optional[int] = None) -> Optional[str]:
+    """Return the unit of a process (of this one by default) if it is a service, or None."""
+    unit = os.path.basename(_cgroup(pid))
+    return unit if unit.endswith(".service") else None
+
+
+def log_every_line() -> None:
+    """Lift the level from which on journald drops lines of this unit; call it before the first line.
+
+    `LogLevelMax=notice` keeps systemd's own lines about the unit out of the journal, but Puppet's lines of the
+    level info and debug belong there if a site has asked for them. The option has one value for both. So root
+    removes the link by which journald knows of it; systemd itself has the value in its memory. If another
+    version of systemd does without the link, those lines of Puppet are missing, and nothing else.
+    """
+    unit = name()
+    if unit:
+        with contextlib.suppress(OSError):
+            os.unlink(LOG_LEVELS + unit)
+
+
+def tell(status: str) -> None:
+    """Set the line `Status:` of `systemctl status` (sd_notify(3)). A systemd that is busy is not waited for."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        address = "\0" + path[1:] if path.startswith("@") else path
+        manager.sendto(f"STATUS={status}".encode(), socket.MSG_DONTWAIT, address)
+
+
+def left_running() -> tuple[Left, ...]:
+    """Return the other processes of this unit, the oldest first: the run has started them and not ended them.
+
+    `KillMode=process` leaves them alone when a run is stopped, because a package manager must not be killed.
+    """
+    processes = []
+    for pid in _processes():
+        start = start_time(pid)
+        if pid == os.getpid() or start is None:
+            continue
+        age_s = int(time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
+            processes.append(Left(file.read().decode("utf-8", "replace").strip(), pid, max(0, age_s)))
+    return tuple(sorted(processes, key=lambda process: (-process.age_s, process.pid))[:MAX_LEFT])
+
+
+def _cgroup(pid: Optional[int] = None) -> str:
+    """Return the path of the control group in systemd's hierarchy; '' if it cannot be read."""
+    try:
+        with open(CGROUP.format(pid or "self"), encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    # `0::PATH` (cgroups(7)).
+    return next((line.partition("::")[2] for line in lines if line.startswith("0::")), "")
+
+
+def _processes() -> list[int]:
+    unit = name()
+    for top in CGROUPS if unit else ():
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"{top}{_cgroup()}/cgroup.procs", encoding="ascii") as file:
+                return [int(line) for line in file]
+    return []
