@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from twitch import texts
+from twitch import durations, texts
 from twitch.errors import ConfigError
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
@@ -194,9 +194,10 @@ def _yes(where: str, value: str) -> bool:
 
 
 def _cooldown(where: str, value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > COOLDOWN_MAX_S:
-        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: seconds from 0 to {COOLDOWN_MAX_S}")
-    return int(value)
+    seconds, longest = durations.seconds(value), durations.shown(COOLDOWN_MAX_S)
+    if seconds is None or seconds > COOLDOWN_MAX_S:
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: {durations.FORM}, at most {longest}")
+    return seconds
 
 
 def _absolute(where: str, value: str) -> str:

@@ -92,7 +92,7 @@ QUESTIONS = {"run": Kind(Run, _read_run), "status": Kind(Status, _read_status)}
 
 STARTED = "started"  # `run` is the run that begins now
 QUEUED = "queued"  # `run` waits, for this caller or for an equal request before it
-BUSY = "busy"  # Puppet is running; `run`, if it is one of ours
+BUSY = "busy"  # Puppet is running; `run`, if it is one of ours; `status` with its pid and its beginning
 FULL = "full"  # Puppet is running and the queue is taken, by `run`
 DISABLED = "disabled"  # `reason`, if anybody gave one
 COOLDOWN = "cooldown"  # `retry_after_s`

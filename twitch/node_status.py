@@ -26,6 +26,7 @@ class LastRun(NamedTuple):
     cached_catalog_status: Optional[str] = None
     noop: Optional[bool] = None
     noop_pending: Optional[bool] = None
+    would_change: Optional[int] = None  # the resources that noop has kept from changing
     unreported: Optional[bool] = None
 
 
@@ -38,6 +39,7 @@ class NodeStatus(NamedTuple):
     since: Optional[float] = None  # of the run under way
     reason: Optional[str] = None  # why the agent is disabled; '' if nobody said
     pid: Optional[int] = None  # of the run under way
+    unit: Optional[str] = None  # of the run under way, if it is one of ours
     age_s: Optional[int] = None  # of a stuck run
     last: Optional[LastRun] = None
     unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
@@ -63,6 +65,7 @@ def from_json(fields: Fields) -> NodeStatus:
         since=fields.optional_number("since"),
         reason=fields.optional_text("reason"),
         pid=fields.optional_integer("pid"),
+        unit=fields.optional_text("unit"),
         age_s=fields.optional_integer("age_s"),
         last=_last(last) if last else None,
         unrecorded=fields.optional_text("unrecorded"),
@@ -81,5 +84,6 @@ def _last(fields: Fields) -> LastRun:
         cached_catalog_status=fields.optional_text("cached_catalog_status"),
         noop=fields.optional_flag("noop"),
         noop_pending=fields.optional_flag("noop_pending"),
+        would_change=fields.optional_integer("would_change"),
         unreported=fields.optional_flag("unreported"),
     )

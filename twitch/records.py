@@ -13,9 +13,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from twitch.fields import Fields
+from twitch.node_status import LastRun
 
 ROOT = "/run/puppet-twitch"
 HISTORY = "/var/lib/puppet-twitch"
@@ -79,7 +80,10 @@ class Record(NamedTuple):
     environment: Optional[str] = None
     cached_catalog_status: Optional[str] = None
     counts: Optional[Mapping[str, int]] = None  # of resources
+    would_change: Optional[int] = None  # the resources that noop has kept from changing
     failed_resources: Optional[tuple[str, ...]] = None
+
+    left_running: Optional[tuple[str, ...]] = None  # processes that a run has left that did not end by itself
 
     @property
     def good(self) -> bool:
@@ -120,8 +124,23 @@ def from_json(value: object) -> Record:
         environment=fields.optional_text("environment"),
         cached_catalog_status=fields.optional_text("cached_catalog_status"),
         counts=fields.counts("counts"),
+        would_change=fields.optional_integer("would_change"),
         failed_resources=fields.optional_texts("failed_resources"),
+        left_running=fields.optional_texts("left_running"),
     )
+
+
+def outcome(run: Union[Record, LastRun]) -> Optional[str]:
+    """Return the verdict with its marks: `unchanged; noop; 2 would change`. None if there is none."""
+    if not run.verdict:
+        return None
+    marks = (
+        "noop" if run.noop else "",
+        f"{run.would_change} would change" if run.would_change else "",
+        "unreported" if run.unreported else "",
+        "cached catalog" if run.cached_catalog_status not in (None, "not_used") else "",
+    )
+    return "; ".join([run.verdict, *filter(None, marks)])
 
 
 def options_from_json(fields: Optional[Fields]) -> Options:

@@ -100,7 +100,7 @@ def lines_of(node: Machine, action: Callable[[], object]) -> list[str]:
     node.sh("systemctl stop puppet-twitch.service")
     cursor = node.sh("journalctl --sync; journalctl -qn 0 --show-cursor").stdout.partition(": ")[2].strip()
     action()
-    node.wait(f"test -z \"$({stub.RUN_UNITS})\"")
+    node.wait(f'test -z "$({stub.RUN_UNITS})"')
     node.sh("systemctl stop puppet-twitch.service; journalctl --sync")
     return [line["MESSAGE"] for line in node.journal(f"--after-cursor={cursor}")]
 
@@ -115,7 +115,7 @@ def test_monitoring_leaves_no_line_in_the_journal(clean_node: Machine, shape: st
     def monitor() -> None:
         for _ in ("starts a listener", "finds one"):
             statuses.append(clean_node.curl("/puppet/status?max_age=2h").status)
-            clean_node.wait(f"test -z \"$({stub.RUN_UNITS})\"")
+            clean_node.wait(f'test -z "$({stub.RUN_UNITS})"')
             clean_node.curl("/puppet/runs")
             time.sleep(1.1)  # the listener remembers root's answer for a second
 

@@ -16,7 +16,7 @@ from twitch.config import Config
 from twitch.errors import ConfigError, PacketError
 from twitch.listener import access, tls, tokens
 from twitch.listener.access import Caller, Credentials
-from twitch.listener.api import parameters, reply, routes, views
+from twitch.listener.api import parameters, reply, routes, views, wording
 from twitch.listener.api.routes import TRIGGER
 from twitch.listener.exchange import Exchange, HTTPError, Request
 from twitch.listener.tokens import Token
@@ -108,7 +108,7 @@ def target(data: bytes, path: Path) -> bool:
         assert "%" in written or name == (written or "/")
         route, run = routes._route(name)
         values = parameters.read(found, query, route.parameters)
-        for value in (values.seconds("wait"), values.age("max_age")):
+        for value in (values.wait(), values.duration("max_age")):
             assert value is None or value >= 0
         parameters.trigger(values)
     except HTTPError as error:
@@ -212,7 +212,7 @@ def answer(data: bytes, path: Path) -> bool:
 
 def show_status(status: NodeStatus) -> None:
     for caller in CALLERS:
-        show(views.status_text(status, caller), views.status_fields(status, caller))
+        show(wording.status_text(status, caller), views.status_fields(status, caller))
 
 
 def record(data: bytes, path: Path) -> bool:
@@ -228,8 +228,9 @@ def record(data: bytes, path: Path) -> bool:
 
 def show_record(found: Record) -> None:
     for caller in CALLERS:
-        show(views.run_text(found, caller), views.run_fields(found, caller))
-        show(views.failure(found, caller), {})
+        show(wording.run_text(found, caller), views.run_fields(found, caller))
+        show(views.failure(found, caller, waited=True), {})
+        show(wording.runs_text([found, found], caller), {})
     for name, value in views.run_headers(found):
         assert value is not None, name
 

@@ -91,6 +91,7 @@ last_runs = st.builds(
     cached_catalog_status=st.none() | texts,
     noop=st.none() | st.booleans(),
     noop_pending=st.none() | st.booleans(),
+    would_change=st.none() | st.integers(0, 10**6),
     unreported=st.none() | st.booleans(),
 )
 statuses = st.builds(

@@ -320,7 +320,9 @@ valid_records = st.builds(
     environment=st.none() | texts,
     cached_catalog_status=st.none() | texts,
     counts=st.none() | st.dictionaries(texts, whole_numbers, max_size=3),
+    would_change=st.none() | whole_numbers,
     failed_resources=st.none() | st.lists(texts, max_size=3).map(tuple),
+    left_running=st.none() | st.lists(texts, max_size=3).map(tuple),
 )
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from twitch import durations
 from twitch.errors import UsageError
 
 DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
@@ -69,8 +70,8 @@ def _options(arguments: Sequence[str]) -> Options:
             options = options._replace(bind=value)
         elif name == "--port" and value.isdecimal() and int(value) < 65536:
             options = options._replace(port=int(value))
-        elif name == "--idle-exit" and value.isdecimal():
-            options = options._replace(idle_exit_s=float(value))
+        elif name == "--idle-exit" and (idle_exit_s := durations.seconds(value)) is not None:
+            options = options._replace(idle_exit_s=idle_exit_s)
         else:
             raise UsageError(f"{name} {value}: not understood; see puppet-twitch --help")
     return options

@@ -14,12 +14,15 @@ import traceback
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record
-from twitch.root import failures, files, journal, journal_reader, locks, memory, verdict
+from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome
+from twitch.root import failures, files, journal, journal_reader, locks, memory, unit, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
 from twitch.root.store import Claim, NotOurs, Store, boot_id
+
+# The processes that a reason names; the record has more.
+MAX_NAMED = 5
 
 
 def main() -> None:
@@ -148,6 +151,10 @@ def conclude(
         facts = _facts(store, record, settings, exit_code, exit_status)
         judged = verdict.judge(facts)
         finished, error = _with_report(finished, facts), facts.error
+        gave_up = facts.report is not None and not facts.report.transaction_completed
+        # Only the conclude that systemd starts at the end of this run is in the unit of the run.
+        if exit_code and (judged.word == INTERRUPTED or gave_up):
+            judged, finished = _with_left(judged, finished)
         if down is not None:
             duration_s = facts.report.duration_s if facts.report else None
             finished = finished._replace(ended=down, duration_s=duration_s)
@@ -251,12 +258,29 @@ def _with_report(record: Record, facts: verdict.Facts) -> Record:
             environment=report.environment,
             cached_catalog_status=report.cached_catalog_status,
             counts=report.counts,
+            would_change=report.would_change,
             failed_resources=report.failed_resources,
         )
     noop = True if record.options.noop else None
     if summary:
-        return record._replace(noop=noop, counts=summary.counts, environment=summary.environment)
+        return record._replace(
+            noop=noop,
+            counts=summary.counts,
+            would_change=summary.would_change,
+            environment=summary.environment,
+        )
     return record._replace(noop=noop)
+
+
+def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict, Record]:
+    """Return the verdict and the record of a run that was cut short, with what it has left running."""
+    left = [process.shown() for process in unit.left_running()]
+    if not left:
+        return judged, record
+    more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
+    running = f"still running: {', '.join(left[:MAX_NAMED])}{more}"
+    reason = f"{judged.reason}; {running}" if judged.reason else running
+    return judged._replace(reason=reason), record._replace(left_running=tuple(left))
 
 
 def _hand_over(private: str, usual: str) -> None:
@@ -273,7 +297,7 @@ def _log(record: Record) -> None:
     reason = f": {record.reason}" if record.reason else ""
     journal.event(
         journal.ENDED,
-        f"run {record.run} of {record.caller}: {record.verdict}{reason}",
+        f"run {record.run} of {record.caller}: {outcome(record)}{reason}",
         priority=journal.NOTICE if record.good else journal.WARNING,
         run=record.run,
         caller=record.caller,
@@ -283,5 +307,6 @@ def _log(record: Record) -> None:
         exit_status=record.exit_status,
         changed=counts.get("changed"),
         failed=counts.get("failed"),
+        would_change=record.would_change,
         duration_s=record.duration_s,
     )

@@ -34,6 +34,7 @@ class Report(NamedTuple):
     duration_s: Optional[float]
     counts: dict[str, int]  # of resources, by COUNTS
     failed_resources: tuple[str, ...]  # the first MAX_NAMED
+    would_change: Optional[int] = None  # the resources that noop has kept from changing
     stages: tuple[str, ...] = ()  # of STAGES
     error: Optional[str] = None  # the text that says why the run failed
     error_sources: tuple[str, ...] = ()  # resources with errors that belong to none of their changes
@@ -66,19 +67,21 @@ def _report(content: Content) -> Optional[Report]:
     top = content.top
     if top.get("status") not in STATUSES:
         return None
-    times = content.metrics["time"]
+    times, counts = content.metrics["time"], _counts(content.metrics["resources"])
+    pending = top.get("noop_pending") == "true"
     return Report(
         job_id=top.get("job_id") or None,
         status=top["status"],
         transaction_completed=top.get("transaction_completed") == "true",
         noop=top.get("noop") == "true",
-        noop_pending=top.get("noop_pending") == "true",
+        noop_pending=pending,
         environment=top.get("environment") or None,
         cached_catalog_status=top.get("cached_catalog_status") or None,
         began=epoch(top.get("time", "")),
         duration_s=times.get("total"),
-        counts=_counts(content.metrics["resources"]),
+        counts=counts,
         failed_resources=tuple(content.failed),
+        would_change=_would_change(counts) if pending else None,
         stages=tuple(stage for stage in STAGES if stage in times),
         error=failures.joined([content.failure] if content.failure else content.errors),
         error_sources=tuple(content.sources),
@@ -93,6 +96,7 @@ class Summary(NamedTuple):
     environment: Optional[str]
     duration_s: Optional[float]
     counts: dict[str, int]
+    would_change: Optional[int] = None
     stages: tuple[str, ...] = ()  # of STAGES
 
 
@@ -105,7 +109,8 @@ def read_summary(path: str) -> Optional[Summary]:
         return None
     if not isinstance(content, dict) or not isinstance(content.get("time") or {}, dict):
         return None
-    times = values.mapping(content.get("time"))
+    times, counts = values.mapping(content.get("time")), _counts(values.mapping(content.get("resources")))
+    pending = values.number(values.mapping(content.get("events")).get("noop"))
     return Summary(
         last_run=values.number(times.get("last_run")),
         # Puppet measures the whole transaction, so this time is missing if the transaction was stopped (seen
@@ -113,7 +118,8 @@ def read_summary(path: str) -> Optional[Summary]:
         completed="transaction_evaluation" in times,
         environment=values.text(values.mapping(content.get("application")).get("converged_environment")),
         duration_s=values.number(times.get("total")),
-        counts=_counts(values.mapping(content.get("resources"))),
+        counts=counts,
+        would_change=_would_change(counts) if pending else None,
         stages=tuple(stage for stage in STAGES if stage in times),
     )
 
@@ -139,3 +145,11 @@ def epoch(text: str) -> Optional[float]:
 
 def _counts(resources: dict[Any, Any]) -> dict[str, int]:
     return {name: int(values.number(resources.get(name)) or 0) for name in COUNTS}
+
+
+def _would_change(counts: dict[str, int]) -> int:
+    """Return how many resources noop has kept from changing, of a run in which it has done so at least once.
+
+    A resource that has changed, or has failed to, was out of sync as well (seen with 7.23 and 8.10).
+    """
+    return max(1, counts["out_of_sync"] - counts["changed"] - counts["failed"])

@@ -7,10 +7,14 @@ from typing import Optional
 
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
 from twitch.records import BUSY, FAILED, FINISHED, Record
-from twitch.root import locks, report
+from twitch.root import locks, report, unit
 from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
-from twitch.root.verdict import from_summary
+from twitch.root.verdict import failed_resources, from_summary
+
+# With the reason of a disabled agent (locks.MAX_REASON_CHARS) it fits into a packet, even if JSON needs twelve
+# bytes for each character.
+MAX_REASON_CHARS = 250
 
 
 def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
@@ -39,6 +43,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         since=since,
         reason=reason,
         pid=ours.pid if ours else holder.pid if holder else None,
+        unit=unit.name(ours.pid) if ours else None,
         age_s=age_s if stuck else None,
         last=_last(node),
         unrecorded=unrecorded.run if unrecorded else None,
@@ -51,9 +56,11 @@ def _last(node: Node) -> Optional[LastRun]:
     by_puppet = _by_puppet(node)
     ended = (record for record in node.store.newest() if record.state == FINISHED and record.started)
     ours = next((record for record in ended if record.verdict != BUSY), None)
-    if ours is None or (by_puppet and (by_puppet.ended or 0) > (ours.ended or 0)):
-        return by_puppet
-    return _by_record(ours)
+    newer = ours is None or (by_puppet and (by_puppet.ended or 0) > (ours.ended or 0))
+    last = by_puppet if newer or ours is None else _by_record(ours)
+    if last and last.reason:
+        return last._replace(reason=last.reason[:MAX_REASON_CHARS])
+    return last
 
 
 def _by_record(record: Record) -> LastRun:
@@ -67,6 +74,7 @@ def _by_record(record: Record) -> LastRun:
         cached_catalog_status=record.cached_catalog_status,
         noop=record.noop,
         noop_pending=record.noop_pending,
+        would_change=record.would_change,
         unreported=record.unreported,
     )
 
@@ -83,6 +91,7 @@ def _by_puppet(node: Node) -> Optional[LastRun]:
             duration_s=summary.duration_s,
             counts=summary.counts,
             environment=summary.environment,
+            would_change=summary.would_change,
         )
     if last_report is None:
         return None
@@ -92,7 +101,9 @@ def _by_puppet(node: Node) -> Optional[LastRun]:
         duration_s=last_report.duration_s,
         counts=last_report.counts,
         environment=last_report.environment,
+        reason=failed_resources(last_report) if last_report.status == FAILED else None,
         cached_catalog_status=last_report.cached_catalog_status,
         noop=last_report.noop,
         noop_pending=last_report.noop_pending,
+        would_change=last_report.would_change,
     )

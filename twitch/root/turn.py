@@ -13,8 +13,11 @@ import select
 import time
 from typing import NamedTuple, Optional
 
+from twitch import durations
 from twitch.errors import TwitchError
 from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
+from twitch.node_status import RUNNING as NODE_RUNNING
+from twitch.node_status import NodeStatus
 from twitch.records import FINISHED, RUNNING, Record
 from twitch.records import QUEUED as IN_QUEUE
 from twitch.root.node import Node
@@ -47,6 +50,7 @@ class Ahead(NamedTuple):
 
     pid: Optional[int] = None  # of the Puppet that is running
     run: Optional[str] = None  # its run, if it is one of ours
+    since: Optional[float] = None  # when it began, in epoch seconds
     wait_s: int = 0  # the rest of the cooldown
 
 
@@ -107,7 +111,7 @@ def decide(node: Node, run: str, question: Run) -> Answer:
             store.write(_record(node, run, question, RUNNING))
             return Answer(STARTED, run=run)
         if not question.queue:
-            return Answer(BUSY, run=ahead.run)
+            return Answer(BUSY, run=ahead.run, status=_running(ahead))
         if waiting and waiting.options == question.options:
             return Answer(QUEUED, run=waiting.run)
         if waiting and taken:
@@ -143,7 +147,7 @@ def wait(node: Node, run: str, question: Run) -> None:
                 raise NotAttempted(f"Puppet disabled: {reason or 'no reason given'}")
             if time.monotonic() > expires:
                 store.leave_queue()
-                raise NotAttempted(f"Puppet was busy for {QUEUE_TIMEOUT_S} s")
+                raise NotAttempted(f"Puppet was busy for {durations.shown(QUEUE_TIMEOUT_S)}")
         if ahead.pid is None:
             time.sleep(min(ahead.wait_s, QUEUE_LOOK_S))
         else:
@@ -153,10 +157,18 @@ def wait(node: Node, run: str, question: Run) -> None:
 def _ahead(node: Node, question: Run) -> Ahead:
     ours, holder = node.store.running(), node.lock_holder()
     if ours:
-        return Ahead(pid=ours.pid, run=ours.run)
+        record = node.store.read(ours.run)
+        return Ahead(pid=ours.pid, run=ours.run, since=record.started if record else None)
     if holder:
-        return Ahead(pid=holder.pid)
+        return Ahead(pid=holder.pid, since=time.time() - holder.age_s)
     return Ahead(wait_s=_cooldown_s(node, question))
+
+
+def _running(ahead: Ahead) -> Optional[NodeStatus]:
+    """Return what an answer says of the Puppet that is running; None if only the queue is taken."""
+    if ahead.pid is None:
+        return None
+    return NodeStatus(NODE_RUNNING, run=ahead.run, since=ahead.since, pid=ahead.pid)
 
 
 def _cooldown_s(node: Node, question: Run) -> int:

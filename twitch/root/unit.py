@@ -6,8 +6,9 @@ import contextlib
 import os
 import socket
 import time
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
+from twitch import durations
 from twitch.root.store import start_time
 
 CGROUP = "/proc/{}/cgroup"
@@ -27,9 +28,9 @@ class Left(NamedTuple):
     pid: int
     age_s: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the process as a record holds it."""
-        return self._asdict()
+    def shown(self) -> str:
+        """Return the process as a reason names it."""
+        return f"{self.name} (pid {self.pid}, {durations.shown(self.age_s)})"
 
 
 def name(pid: Optional[int] = None) -> Optional[str]:
@@ -41,10 +42,10 @@ def name(pid: Optional[int] = None) -> Optional[str]:
 def log_every_line() -> None:
     """Lift the level from which on journald drops lines of this unit; call it before the first line.
 
-    `LogLevelMax=notice` keeps systemd's own lines about the unit out of the journal, but Puppet's lines of the
-    level info and debug belong there if a site has asked for them. The option has one value for both. So root
-    removes the link by which journald knows of it; systemd itself has the value in its memory. If another
-    version of systemd does without the link, those lines of Puppet are missing, and nothing else.
+    `LogLevelMax=notice` keeps systemd's own lines about the unit out of the journal. But Puppet's lines of
+    the level info and debug belong there, if a site has asked for them. The option has one value for both.
+    So root removes the link by which journald knows of it; systemd itself has the value in its memory. If
+    another version of systemd does without the link, those lines of Puppet are missing, and nothing else.
     """
     unit = name()
     if unit:
@@ -53,7 +54,7 @@ def log_every_line() -> None:
 
 
 def tell(status: str) -> None:
-    """Set the line `Status:` of `systemctl status` (sd_notify(3)). A systemd that is busy is not waited for."""
+    """Set the line `Status:` of `systemctl status` (sd_notify(3)), without waiting for a busy systemd."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
@@ -90,9 +91,9 @@ def _cgroup(pid: Optional[int] = None) -> str:
 
 
 def _processes() -> list[int]:
-    unit = name()
-    for top in CGROUPS if unit else ():
-        with contextlib.suppress(OSError, ValueError):
-            with open(f"{top}{_cgroup()}/cgroup.procs", encoding="ascii") as file:
+    if name():
+        for top in CGROUPS:
+            path = f"{top}{_cgroup()}/cgroup.procs"
+            with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
                 return [int(line) for line in file]
     return []

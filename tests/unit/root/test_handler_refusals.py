@@ -61,7 +61,10 @@ def test_busy_names_the_run_of_ours_under_way(node: FakeNode) -> None:
     first = Question(node, ASKED, run=new_run(1))
     assert first.answer().kind == STARTED
     second = Question(node, ASKED._replace(tags=("a",)), run=RUN)
-    assert second.answer() == Answer(BUSY, run=new_run(1))
+    answer, record = second.answer(), node.store.read(new_run(1))
+    assert answer._replace(status=None) == Answer(BUSY, run=new_run(1))
+    assert record and answer.status
+    assert (answer.status.since, answer.status.pid) == (record.started, first.process.pid)
     assert second.end() == 0
     node.puppet.release_run()
     assert first.end() == 0
@@ -71,7 +74,10 @@ def test_busy_names_the_run_of_ours_under_way(node: FakeNode) -> None:
 def test_busy_while_a_puppet_that_we_did_not_start_holds_the_lock(node: FakeNode) -> None:
     with live(node.puppet.directory.parent, "puppet-x") as pid:
         node.puppet.lock.write_text(str(pid))
-        assert refused(node) == Answer(BUSY)
+        answer = refused(node)
+        assert answer._replace(status=None) == Answer(BUSY)
+        assert answer.status and answer.status.since
+        assert (answer.status.run, answer.status.pid) == (None, pid)
 
 
 STALE: dict[str, Callable[[FakeNode], object]] = {
@@ -128,7 +134,8 @@ def test_one_of_many_requests_in_the_same_instant_becomes_a_run(node: FakeNode) 
             question.ask(ASKED)
         answers = [question.answer() for question in questions]
         [started] = [answer for answer in answers if answer.kind == STARTED]
-        assert answers.count(Answer(BUSY, run=started.run)) == 5
+        busy = [answer._replace(status=None) for answer in answers if answer is not started]
+        assert busy == [Answer(BUSY, run=started.run)] * 5
         node.puppet.release_run()
         assert {question.end() for question in questions} == {0}
         assert len(node.puppet.runs()) == number + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -15,9 +16,9 @@ from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import dead, live
 from tests.unit.records import OTHER, RUN, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
-from twitch.messages import CANNOT, STATUS, Status
+from twitch.messages import CANNOT, MAX_PACKET_BYTES, STATUS, Answer, Status, encode
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
-from twitch.root import locks, status
+from twitch.root import locks, status, unit
 from twitch.root.node import Node
 from twitch.root.store import Claim, start_time
 
@@ -66,6 +67,13 @@ def test_queued_when_one_run_is_under_way_and_one_waits(root_node: Node, tmp_pat
         root_node.store.claim_current(claim(pid))
         root_node.store.claim_queued(claim(waiting, OTHER))
         assert status.look(root_node) == NodeStatus(QUEUED, run=RUN, pid=pid, queued=OTHER)
+
+
+def test_unit_of_a_run_of_ours(root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(tmp_path, "puppet-x") as pid:
+        monkeypatch.setattr(unit, "name", lambda process: f"{process}.service")
+        root_node.store.claim_current(claim(pid))
+        assert status.look(root_node).unit == f"{pid}.service"
 
 
 def test_stuck_by_the_age_of_the_lock(root_node: Node, puppet: FakePuppet, tmp_path: Path) -> None:
@@ -126,6 +134,23 @@ def test_last_run_by_its_report(root_node: Node, puppet: FakePuppet) -> None:
         noop_pending=False,
     )
     assert last.counts["changed"] == 3
+
+
+def test_last_run_that_failed_names_its_resources(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.report.write_text(report(status="failed", failed=("Exec[-x]",)))
+    assert (last_run(root_node).verdict, last_run(root_node).reason) == ("failed", "Exec[-x]")
+
+
+def test_status_with_long_reasons_fits_into_a_packet(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.disabled.write_text(json.dumps({"disabled_message": "\U0001f600" * 5000}))
+    root_node.store.write(finished("failed", reason="\U0001f600" * 5000))
+    answer = Answer(STATUS, status=status.look(root_node))
+    assert len(encode(answer)) < MAX_PACKET_BYTES
+
+
+def test_last_run_with_noop_has_the_number_of_pending_changes(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.report.write_text(report(noop=True, noop_pending=True))
+    assert last_run(root_node).would_change == 1
 
 
 def test_last_run_that_was_not_completed_has_failed(root_node: Node, puppet: FakePuppet) -> None:

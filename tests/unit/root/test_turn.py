@@ -140,7 +140,7 @@ def test_wait_ends_after_the_queue_timeout(
     with live(tmp_path, "puppet-x") as pid:
         lockfile(root_node).write_text(str(pid))
         assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(QUEUED, run=SECOND)
-        with pytest.raises(turn.NotAttempted, match=r"^Puppet was busy for -1 s$"):
+        with pytest.raises(turn.NotAttempted, match=r"^Puppet was busy for 0s$"):
             turn.wait(root_node, SECOND, ANONYMOUS)
     assert root_node.store.queue_claim() is None
 
@@ -220,11 +220,11 @@ def anonymous_in_queue(root_node: Node, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def foreign_run(root_node: Node, tmp_path: Path) -> Iterator[None]:
-    """Let a Puppet that we did not start hold the lock."""
+def foreign_run(root_node: Node, tmp_path: Path) -> Iterator[int]:
+    """Let a Puppet that we did not start hold the lock; return its pid."""
     with live(tmp_path, "puppet-x") as pid:
         lockfile(root_node).write_text(str(pid))
-        yield
+        yield pid
 
 
 @pytest.mark.parametrize("question", [NAMED, NAMED._replace(queue=True)], ids=["now", "queue"])
@@ -241,9 +241,10 @@ def test_named_caller_starts_while_an_anonymous_one_waits_for_its_cooldown(
 
 
 def test_named_caller_takes_the_place_of_an_anonymous_one_in_the_queue(
-    root_node: Node, anonymous_in_queue: None, foreign_run: None
+    root_node: Node, anonymous_in_queue: None, foreign_run: int
 ) -> None:
-    assert turn.decide(root_node, THIRD, NAMED) == Answer(BUSY)
+    busy = turn.decide(root_node, THIRD, NAMED)
+    assert (busy.kind, busy.run, busy.status and busy.status.pid) == (BUSY, None, foreign_run)
     assert turn.decide(root_node, THIRD, NAMED._replace(queue=True)) == Answer(QUEUED, run=THIRD)
     with pytest.raises(turn.NotAttempted, match=r"^a caller with a name took its place in the queue$"):
         turn.wait(root_node, FIRST, ANONYMOUS)

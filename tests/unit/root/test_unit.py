@@ -63,7 +63,10 @@ def test_processes_that_a_run_has_left(in_unit: Path, tmp_path: Path) -> None:
     with live(tmp_path, "apt-get") as first, live(tmp_path, "dpkg") as second:
         pids = (second, os.getpid(), dead(), first)
         (in_unit / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
-        assert [(left.name, left.pid) for left in unit.left_running()] == [("apt-get", first), ("dpkg", second)]
+        assert [(left.name, left.pid) for left in unit.left_running()] == [
+            ("apt-get", first),
+            ("dpkg", second),
+        ]
         assert all(0 <= left.age_s < 60 for left in unit.left_running())
 
 

@@ -7,11 +7,11 @@ start a run that changes things.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from twitch import durations
 from twitch.listener.exchange import HTTPError, Request
 from twitch.messages import ENVIRONMENT, MAX_TAGS, TAG
 
@@ -19,7 +19,6 @@ from twitch.messages import ENVIRONMENT, MAX_TAGS, TAG
 MAX_WAIT_S = 24 * 3600
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Parameters:
@@ -37,24 +36,20 @@ class Parameters:
             raise _malformed(name, "true or false")
         return value != "false"
 
-    def seconds(self, name: str) -> Optional[int]:
-        """Return a whole number of seconds up to MAX_WAIT_S, or None."""
+    def duration(self, name: str, *, at_most_s: Optional[int] = None) -> Optional[int]:
+        """Return the seconds in a duration such as 90, 90s, 30m, 2h or 7d, or None."""
         value = self._texts.get(name)
         if value is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > MAX_WAIT_S:
-            raise _malformed(name, f"seconds, a whole number up to {MAX_WAIT_S}")
-        return int(value)
+        seconds = durations.seconds(value)
+        if seconds is None or (at_most_s is not None and seconds > at_most_s):
+            limit = "" if at_most_s is None else f", at most {durations.shown(at_most_s)}"
+            raise _malformed(name, f"{durations.FORM}{limit}")
+        return seconds
 
-    def age(self, name: str) -> Optional[int]:
-        """Return the seconds in a span of time such as 90, 90s, 30m, 2h or 7d, or None."""
-        value = self._texts.get(name)
-        if value is None:
-            return None
-        span = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
-        if not span:
-            raise _malformed(name, "a span of time such as 90s, 30m, 2h or 7d")
-        return int(span[1]) * UNIT_S[span[2]]
+    def wait(self) -> Optional[int]:
+        """Return how many seconds the caller wants to wait for the end of a run, or None."""
+        return self.duration("wait", at_most_s=MAX_WAIT_S)
 
     def tags(self) -> tuple[str, ...]:
         """Return Puppet's tags, which are separated by commas."""
@@ -86,7 +81,7 @@ class Trigger(NamedTuple):
 
 def trigger(parameters: Parameters) -> Trigger:
     """Return all parameters of a trigger, so that an invalid one is refused before anything starts."""
-    wait_s, at_once = parameters.seconds("wait"), parameters.flag("async", default=True)
+    wait_s, at_once = parameters.wait(), parameters.flag("async", default=True)
     if wait_s is None:
         wait_s = 0 if at_once else MAX_WAIT_S
     return Trigger(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Optional
 
-from twitch.listener.api import views
+from twitch import durations
+from twitch.listener.access import Caller
+from twitch.listener.api import views, wording
 from twitch.listener.api.call import Call
 from twitch.listener.api.reply import Reply
 from twitch.messages import Status
@@ -16,26 +18,30 @@ from twitch.records import FAILED, GOOD
 async def status(call: Call) -> Reply:
     """Answer `GET /puppet/status`."""
     call.demand("status")
-    max_age_s = call.parameters.age("max_age")  # read first: an invalid value must not wake root
+    max_age_s = call.parameters.duration("max_age")  # read first: an invalid value must not wake root
     answer = await call.ask(Status())
     if answer.status is None:
         text = views.why("Puppet cannot be asked", answer.reason, call.caller)
         return Reply(500, text, refused=True)
     fields = views.status_fields(answer.status, call.caller)
-    complaint = None if max_age_s is None else _complaint(answer.status, max_age_s)
+    complaint = None if max_age_s is None else _complaint(answer.status, max_age_s, call.caller)
     if complaint:
         return Reply(503, complaint, fields)
-    return Reply(200, views.status_text(answer.status, call.caller), fields)
+    return Reply(200, wording.status_text(answer.status, call.caller), fields)
 
 
-def _complaint(node: NodeStatus, max_age_s: int) -> Optional[str]:
+def _complaint(node: NodeStatus, max_age_s: int, caller: Caller) -> Optional[str]:
     """Return a sentence for monitoring if the node needs attention, or None."""
     last = node.last
     if node.state in (DISABLED, STUCK):
-        return f"Puppet is {node.state}"
+        return f"Puppet is {wording.state(node, caller)}"
     if not last or not last.ended:
         return "Puppet has not run yet"
     if last.verdict not in GOOD:
-        return f"The last Puppet run {'failed' if last.verdict == FAILED else f'was {last.verdict}'}"
+        ending = "failed" if last.verdict == FAILED else f"was {last.verdict}"
+        reason = f": {last.reason}" if last.reason and views.sees_reasons(caller) else ""
+        return f"The last Puppet run {ending}{reason}"
     age_s = int(time.time() - last.ended)
-    return f"The last Puppet run ended {age_s} s ago, more than {max_age_s}" if age_s > max_age_s else None
+    if age_s <= max_age_s:
+        return None
+    return f"The last Puppet run ended {durations.shown(age_s)} ago, more than {durations.shown(max_age_s)}"

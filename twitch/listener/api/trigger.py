@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Callable
 
 from twitch.listener import access
-from twitch.listener.api import browsers, parameters, views
+from twitch.listener.api import browsers, ending, parameters, views, wording
 from twitch.listener.api.call import Call, Unrecorded
-from twitch.listener.api.reply import COMPLETE, RUNNING, TRIGGERED, Reply
+from twitch.listener.api.ending import RETRY_BUSY_S
+from twitch.listener.api.reply import COMPLETE, TRIGGERED, Reply
 from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
-from twitch.records import BUSY as VERDICT_BUSY
-from twitch.records import FINISHED, Record
-from twitch.records import RUNNING as STATE_RUNNING
-
-# The median Puppet run takes less than a minute; `queue=true` is the way to wait for one.
-RETRY_BUSY_S = 30
+from twitch.records import FINISHED, RUNNING
 
 ACCEPTED = {STARTED: TRIGGERED, QUEUED: "Queued puppet run"}
 
@@ -31,8 +27,8 @@ async def trigger(call: Call) -> Reply:
     except Unrecorded as error:
         return views.unrecorded(answer.run, str(error), call.caller)
     if record and record.state == FINISHED:
-        return _ended(call, record)
-    state = record.state if record else STATE_RUNNING
+        return ending.ended(call, record, COMPLETE, waited=True)
+    state = record.state if record else RUNNING
     headers = (("Puppet-Run", answer.run), ("Location", f"/puppet/runs/{answer.run}"))
     return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
 
@@ -58,9 +54,12 @@ def _question(call: Call, choices: parameters.Trigger) -> Run:
 
 def _busy(call: Call, answer: Answer) -> Reply:
     headers = (("Retry-After", str(RETRY_BUSY_S)),)
+    record = call.records.read(answer.run) if answer.run else None
+    text = wording.busy(answer.run, record, answer.status, call.caller)
+    fields = views.busy_fields(record, answer.status, call.caller)
     if answer.run is None:
-        return Reply(409, RUNNING, headers=headers)
-    return Reply(409, RUNNING, {"run": answer.run}, (*headers, ("Puppet-Run", answer.run)))
+        return Reply(409, text, fields, headers)
+    return Reply(409, text, {"run": answer.run, **fields}, (*headers, ("Puppet-Run", answer.run)))
 
 
 def _disabled(call: Call, answer: Answer) -> Reply:
@@ -84,16 +83,3 @@ REFUSED: dict[str, Callable[[Call, Answer], Reply]] = {
     CANNOT: _cannot,
     INVALID: _cannot,
 }
-
-
-# ---- the reply to a caller that has waited for the end of the run
-
-
-def _ended(call: Call, record: Record) -> Reply:
-    headers, fields = views.run_headers(record), views.run_fields(record, call.caller)
-    if record.verdict == VERDICT_BUSY:  # another Puppet run began in the same moment
-        headers = (("Retry-After", str(RETRY_BUSY_S)), *headers)
-        return Reply(409, RUNNING, fields, headers, refused=True)
-    if record.good:
-        return Reply(200, COMPLETE, fields, headers)
-    return Reply(500, views.failure(record, call.caller), fields, headers)

@@ -11,8 +11,8 @@ from typing import Any, Optional, Union
 
 from twitch.listener.access import Caller
 from twitch.listener.api.reply import Headers, Reply
-from twitch.node_status import DISABLED, STUCK, LastRun, NodeStatus
-from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record
+from twitch.node_status import LastRun, NodeStatus
+from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, outcome
 
 # The audiences. Everyone may see states, verdicts and numbers. Reasons, names and environments can say how
 # the site is set up. Puppet's own texts can quote anything, so they need the grant `logs`.
@@ -31,6 +31,7 @@ RUN = {
     "unreported": EVERYONE,
     "duration_s": EVERYONE,
     "counts": EVERYONE,
+    "would_change": EVERYONE,
     "asked": EVERYONE,
     "started": EVERYONE,
     "ended": EVERYONE,
@@ -42,6 +43,7 @@ RUN = {
     "cached_catalog_status": NAMED,  # everyone sees the mark `cached catalog` in the verdict
     "noop_pending": NAMED,
     "failed_resources": NAMED,
+    "left_running": NAMED,
     "exit_status": NAMED,
     "error": LOGS,
     "command": NOBODY,
@@ -57,6 +59,7 @@ STATUS = {
     "since": NAMED,
     "reason": REASONS,
     "pid": NAMED,
+    "unit": NAMED,
     "last": NAMED,  # all fields of LastRun
     "age_s": NAMED,
     "unrecorded": NAMED,
@@ -106,40 +109,39 @@ def unrecorded(run: str, reason: str, caller: Caller) -> Reply:
     return Reply(500, text, {"run": run}, headers)
 
 
-def failure(record: Record, caller: Caller) -> str:
-    """Return what failed, for a caller that has waited for this run.
+def busy_fields(record: Optional[Record], status: Optional[NodeStatus], caller: Caller) -> dict[str, Any]:
+    """Return the same for JSON: of the run that has the lock or takes the queue, and of its process."""
+    if not caller.named:
+        return {}
+    fields = run_fields(record, caller) if record else {}
+    process = status_fields(status, caller) if status else {}
+    names = ("asked", "caller", "client", "since", "pid")
+    return {name: value for name, value in {**process, **fields}.items() if name in names}
 
-    This is the one exception to the tables above: every such caller sees the reason of a run that failed,
-    which names the failed resources, because the caller has waited for exactly that. The reason why a run was
-    not attempted can be a path or an operator's text, so only the callers that may see reasons get it.
+
+def failure(record: Record, caller: Caller, *, waited: bool) -> str:
+    """Return what failed.
+
+    This is the one exception to the tables above: a caller that has waited for this run sees the reason why
+    it failed, which names the failed resources, because the caller has waited for exactly that. The reason
+    why a run was not attempted can be a path or an operator's text, so only the callers that may see reasons
+    get it.
     """
-    outcome = [] if record.verdict == FAILED else [str(record.verdict)]
-    if record.verdict != NOT_ATTEMPTED or sees_reasons(caller):
-        outcome.append(record.reason or "no reason is known")
+    parts = ["Puppet run failed", *([] if record.verdict == FAILED else [str(record.verdict)])]
+    if sees_reasons(caller) or (waited and record.verdict != NOT_ATTEMPTED):
+        parts.append(record.reason or "no reason is known")
     if record.error and sees_logs(caller):
-        return ": ".join(["Puppet run failed", *outcome, record.error])
-    return f"{': '.join(['Puppet run failed', *outcome])}; journalctl _SYSTEMD_INVOCATION_ID={record.run}"
+        return ": ".join([*parts, record.error])
+    return f"{': '.join(parts)}; journalctl _SYSTEMD_INVOCATION_ID={record.run}"
 
 
-# ---- runs
+# ---- runs and the node
 
 
 def run_headers(record: Record) -> Headers:
     """Return the headers `Puppet-Run` and, once there is a verdict, `Puppet-Verdict`."""
-    word = verdict(record)
+    word = outcome(record)
     return (("Puppet-Run", record.run), *((("Puppet-Verdict", word),) if word else ()))
-
-
-def verdict(run: Union[Record, LastRun]) -> Optional[str]:
-    """Return the verdict with its marks, such as `unchanged; noop`; None while there is no verdict."""
-    if not run.verdict:
-        return None
-    marks = (
-        "noop" if run.noop else "",
-        "unreported" if run.unreported else "",
-        "cached catalog" if run.cached_catalog_status not in (None, "not_used") else "",
-    )
-    return "; ".join([run.verdict, *filter(None, marks)])
 
 
 def run_fields(record: Record, caller: Caller) -> dict[str, Any]:
@@ -147,63 +149,9 @@ def run_fields(record: Record, caller: Caller) -> dict[str, Any]:
     return _visible(RUN, record, caller)
 
 
-def run_text(record: Record, caller: Caller) -> str:
-    """Return a run as this caller may see it, on one line."""
-    words = [record.run, iso(record.started or record.asked), verdict(record) or record.state]
-    if record.duration_s is not None:
-        words.append(f"{record.duration_s:.0f} s")
-    if caller.named:
-        words.append(f"by {record.caller} at {record.client}")
-    if record.reason and sees_reasons(caller):
-        words.append(f"({record.reason})")
-    return "  ".join(words)
-
-
-# ---- the node
-
-
 def status_fields(status: NodeStatus, caller: Caller) -> dict[str, Any]:
     """Return the status as this caller may see it in JSON."""
     return _visible(STATUS, status, caller)
-
-
-def status_text(status: NodeStatus, caller: Caller) -> str:
-    """Return the state, with the details that this caller may see."""
-    details = _details(status, caller)
-    lines = [f"{status.state}: {', '.join(details)}" if details else status.state]
-    if status.last and caller.named:
-        lines += _last(status.last)
-    return "\n".join(lines)
-
-
-def _details(status: NodeStatus, caller: Caller) -> list[str]:
-    details = []
-    if status.state == DISABLED and sees_reasons(caller):
-        details.append(status.reason or "no reason given")
-    if not caller.named:
-        return details
-    if status.state != DISABLED and (status.run or status.pid):
-        details.append(f"run {status.run}" if status.run else f"started elsewhere, pid {status.pid}")
-        details += [f"since {iso(status.since)}"] if status.since else []
-    if status.queued:
-        details.append(f"run {status.queued} waits")
-    if status.unrecorded:
-        details.append(f"run {status.unrecorded} has ended without a record ({status.unrecorded_why})")
-    if status.state == STUCK:
-        details.append(f"{status.age_s} s old")
-    return details
-
-
-def _last(last: LastRun) -> list[str]:
-    took = f", took {last.duration_s:.0f} s" if last.duration_s is not None else ""
-    counts = ", ".join(f"{count} {name}" for name, count in last.counts.items() if count)
-    # A run that was not attempted has neither.
-    details = [f"resources: {counts or 'none'}"] if last.counts else []
-    details += [f"environment {last.environment}"] if last.environment else []
-    return [
-        f"last run: {verdict(last)}, ended {iso(last.ended)}{took}",
-        *(["; ".join(details)] if details else []),
-    ]
 
 
 # ---- values

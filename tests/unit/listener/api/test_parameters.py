@@ -45,14 +45,14 @@ SAME = {
 def test_query_form_and_json_mean_the_same(request_: dict[str, Any]) -> None:
     values = read(**request_)
     assert (values.flag("noop"), values.tags(), values.environment()) == (True, ("a", "b"), "c")
-    assert values.seconds("wait") == 5
+    assert values.wait() == 5
 
 
 def test_missing_parameters_have_defaults() -> None:
     values = read()
     assert (values.flag("noop"), values.flag("async", default=True)) == (False, True)
     assert (values.tags(), values.environment()) == ((), None)
-    assert (values.seconds("wait"), values.age("max_age")) == (None, None)
+    assert (values.wait(), values.duration("max_age")) == (None, None)
 
 
 # ---- refused when the request is read
@@ -119,22 +119,22 @@ def test_endpoint_without_parameters_refuses_each_one() -> None:
 # ---- refused when the value is read
 
 
-FLAG, SECONDS, AGE = "flag", "seconds", "age"
+FLAG, WAIT, DURATION = "flag", "wait", "duration"
 INVALID = {
     FLAG: ("1", "yes", "TRUE", "true ", "true\n", "tru"),
-    SECONDS: ("", "-1", "+1", "1.5", "1s", "1e2", "\u0661", " 1", "1\n", "86401", "100000", "0x1"),
-    AGE: ("", "-1", "1.5h", "h", "2 h", "2H", "1w", "1h30m", "\u0662h", "2h\n", "1234567890"),
+    WAIT: ("", "-1", "+1", "1.5", "1e2", "\u0661", " 1", "1\n", "86401", "25h", "2d", "100000", "0x1"),
+    DURATION: ("", "-1", "1.5h", "h", "2 h", "2H", "1w", "1h30m", "\u0662h", "2h\n", "1234567890"),
     "tags": ("", ",", "a,", ",a", "a,,b", "a b", "-x", "--server=x", "a\n", "a\0", "\u00e9", "x" * 101),
     "environment": ("", "-x", "a b", "a-b", "a.b", "../a", "a\n", "a\0", "\u00e9", "x" * 65),
 }  # fmt: skip
 VALID: dict[str, dict[str, Any]] = {
     FLAG: {"": True, "true": True, "false": False},
-    SECONDS: {"0": 0, "1": 1, "00010": 10, "86400": 86400},
-    AGE: {"90": 90, "90s": 90, "30m": 1800, "2h": 7200, "7d": 604800, "0": 0},
+    WAIT: {"0": 0, "1": 1, "00010": 10, "86400": 86400, "60s": 60, "5m": 300, "24h": 86400, "1d": 86400},
+    DURATION: {"90": 90, "90s": 90, "30m": 1800, "2h": 7200, "7d": 604800, "0": 0},
     "tags": {"a": ("a",), "a::b,_c,0.d-e:f": ("a::b", "_c", "0.d-e:f"), ",".join("a" * 50): ("a",) * 50},
     "environment": {"a": "a", "Feature_42": "Feature_42", "x" * 64: "x" * 64},
 }
-NAMES = {FLAG: "noop", SECONDS: "wait", AGE: "max_age"}
+NAMES = {FLAG: "noop", DURATION: "max_age"}
 
 
 def get(getter: str, value: str) -> object:
@@ -158,6 +158,12 @@ def test_invalid_value_is_refused_with_the_name(getter: str, value: str) -> None
 )
 def test_valid_value_is_returned(getter: str, value: str, expected: object) -> None:
     assert get(getter, value) == expected
+
+
+def test_refusal_of_a_duration_says_how_to_write_it() -> None:
+    form = "must be a time such as 90s, 30m, 2h or 7d"
+    assert str(refusal(lambda: get(DURATION, "1w"))) == f"Parameter max_age {form}"
+    assert str(refusal(lambda: get(WAIT, "1w"))) == f"Parameter wait {form}, at most 1d"
 
 
 def test_more_than_fifty_tags_are_refused() -> None:

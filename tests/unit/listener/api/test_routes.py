@@ -182,7 +182,7 @@ async def test_proxy_requests_are_refused(api: ApiUnderTest, method: str, target
         ("/puppet/runs?wait=1", "Unknown parameter 'wait'; none is known here"),
         (
             "/puppet/status?max_age=soon",
-            "Parameter max_age must be a span of time such as 90s, 30m, 2h or 7d",
+            "Parameter max_age must be a time such as 90s, 30m, 2h or 7d",
         ),
         ("/puppet/status?a%1bb", r"Unknown parameter 'a\x1bb'; known here: max_age"),
     ],

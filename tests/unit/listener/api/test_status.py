@@ -34,7 +34,14 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
     "disabled-without-a-reason": (node_status("disabled", reason=""), "disabled: no reason given"),
     "stuck": (
         node_status("stuck", pid=4711, since=SINCE, age_s=9000),
-        "stuck: started elsewhere, pid 4711, since 2026-01-22T09:05:00Z, 9000 s old",
+        f"stuck: started elsewhere, pid 4711, since {ISO}, 2h 30m old "
+        "(to end it: kill 4711; kill -CONT 4711)",
+    ),
+    # The run in the queue is not the one that is old.
+    "stuck-and-queued": (
+        node_status("stuck", run=RUN, pid=1, unit="a@1.service", since=SINCE, age_s=4000, queued=OTHER),
+        f"stuck: run {RUN}, since {ISO}, 1h 6m old (to end it: systemctl stop a@1.service), "
+        f"run {OTHER} waits",
     ),
 }
 
@@ -69,7 +76,7 @@ async def test_last_run_for_named_callers(api: ApiUnderTest, named: str) -> None
     api.root_answers("status", status=node_status(last=last))
     assert (await api.get("/puppet/status", named)).text.splitlines() == [
         "idle",
-        "last run: changed; noop; cached catalog, ended 2026-01-22T09:05:00Z, took 2 s",
+        "last run: changed; noop; cached catalog, ended 2026-01-22T09:05:00Z, took 2s",
         "resources: 12 total, 3 changed; environment staging",
     ]
     status = await api.json("/puppet/status", named)
@@ -84,6 +91,7 @@ async def test_last_run_for_named_callers(api: ApiUnderTest, named: str) -> None
         "cached_catalog_status": "on_failure",
         "noop": True,
         "noop_pending": None,
+        "would_change": None,
         "unreported": None,
     }
 
@@ -106,7 +114,7 @@ async def test_last_run_that_was_not_attempted(api: ApiUnderTest, named: str) ->
     api.root_answers("status", status=node_status(last=never))
     assert (await api.get("/puppet/status", named)).text.splitlines() == [
         "idle",
-        "last run: not attempted, ended 2026-01-22T09:05:00Z, took 3 s",
+        "last run: not attempted, ended 2026-01-22T09:05:00Z, took 3s",
     ]
 
 
@@ -158,6 +166,32 @@ async def test_max_age_answers_503_if_the_node_needs_attention(
     in_json = await api.json("/puppet/status?max_age=2h")
     assert (in_json["http"], in_json["state"]) == (reply.status, status.state)
     assert (await api.get("/puppet/status")).status == 200
+
+
+async def test_max_age_gives_the_reason_to_those_who_may_see_it(api: ApiUnderTest, named: str) -> None:
+    failed = node_status(last=last_run("failed", reason="Exec[a]"))
+    disabled = node_status("disabled", reason="maintenance")
+    stuck = node_status("stuck", run=RUN, unit="a@1.service", since=SINCE, age_s=4000)
+    for status, text, reason in (
+        (failed, "The last Puppet run failed", "Exec[a]"),
+        (disabled, "Puppet is disabled", "maintenance"),
+        (
+            stuck,
+            "Puppet is stuck",
+            f"run {RUN}, since {ISO}, 1h 6m old (to end it: systemctl stop a@1.service)",
+        ),
+    ):
+        api.root_answers("status", status=status)
+        assert (await api.get("/puppet/status?max_age=2h")).text == f"{text}\n"
+        reply = await api.get("/puppet/status?max_age=2h", named)
+        assert (reply.status, reply.text) == (503, f"{text}: {reason}\n")
+        api.service._root.forget()
+
+
+async def test_ages_for_monitoring_have_units(api: ApiUnderTest) -> None:
+    api.root_answers("status", status=node_status(last=last_run(ago_s=7380)))
+    reply = await api.get("/puppet/status?max_age=120m")
+    assert reply.text == "The last Puppet run ended 2h 3m ago, more than 2h\n"
 
 
 async def test_invalid_max_age_is_refused_before_root_is_asked(api: ApiUnderTest) -> None:

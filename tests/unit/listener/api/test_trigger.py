@@ -60,6 +60,52 @@ async def test_already_running_in_json(api: ApiUnderTest) -> None:
     }
 
 
+BEGAN = 1769072701.0
+PROCESS = node_status("running", run=RUN, since=BEGAN, pid=4711)
+FOREIGN = node_status("running", since=BEGAN, pid=4711)
+BY, SINCE = "of token:deploy at 192.0.2.99", "since 2026-01-22T09:05"
+WHO: dict[str, tuple[dict[str, Any], str]] = {
+    "ours": ({"kind": "busy", "run": RUN, "status": PROCESS}, f": run {RUN} {BY}, {SINCE}:01Z, pid 4711"),
+    "ours-remembered": ({"kind": "busy", "run": RUN}, f": run {RUN} {BY}, {SINCE}:01Z"),
+    "foreign": ({"kind": "busy", "status": FOREIGN}, f": started elsewhere, {SINCE}:01Z, pid 4711"),
+    "nobody-yet": ({"kind": "busy"}, ""),
+    "without-a-record": ({"kind": "busy", "run": OTHER}, f": run {OTHER}"),
+    "queue": ({"kind": "full", "run": "3" * 32}, f", and a different request waits: run {'3' * 32} {BY}, "
+              f"{SINCE}:00Z"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "text"), WHO.values(), ids=WHO)
+async def test_named_callers_are_told_who_has_the_lock(
+    api: ApiUnderTest, no_memory: None, answer: dict[str, Any], text: str
+) -> None:
+    api.allow("token:ci = trigger", "plaintext_tokens = yes")
+    api.record()
+    api.record("3" * 32, state="queued", started=None)
+    api.root_answers(**answer)
+    reply = await api.get("/puppet/twitch", api.token("ci"))
+    # Byte for byte as for everybody if there is nothing to tell.
+    assert reply.body.decode() == f"Puppet already running{f'{text}' if text else ''}" + (
+        "\n" if text else ""
+    )
+    anonymous = await api.get("/puppet/twitch")
+    assert (reply.status, anonymous.status, anonymous.body) == (409, 409, b"Puppet already running")
+
+
+async def test_who_has_the_lock_in_json(api: ApiUnderTest) -> None:
+    api.allow("token:ci = trigger", "plaintext_tokens = yes")
+    api.record()
+    api.root_answers("busy", run=RUN, status=PROCESS)
+    problem = await api.json("/puppet/twitch", api.token("ci"))
+    assert {name: problem[name] for name in ("run", "caller", "client", "since", "pid")} == {
+        "run": RUN,
+        "caller": "token:deploy",
+        "client": "192.0.2.99",
+        "since": "2026-01-22T09:05:01Z",
+        "pid": 4711,
+    }
+
+
 async def test_complete(api: ApiUnderTest) -> None:
     api.finish("changed")
     reply = await api.get("/puppet/twitch?async=false")

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.api_under_test import RUN, ApiUnderTest
 from twitch.listener import root_client
 from twitch.listener.access import Caller
-from twitch.listener.api import routes, views
+from twitch.listener.api import routes, views, wording
 from twitch.listener.api.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
 from twitch.messages import (
     ANSWERS,
@@ -43,7 +43,7 @@ def test_public_fields_are_states_verdicts_and_numbers() -> None:
     assert visible(views.STATUS, {EVERYONE}) == {"state"}
     assert visible(views.RUN, {EVERYONE}) == {
         *("run", "state", "verdict", "noop", "unreported", "duration_s", "counts"),
-        *("asked", "started", "ended"),
+        *("would_change", "asked", "started", "ended"),
     }
 
 
@@ -101,7 +101,9 @@ FULL_RECORD = Record(
     environment="word-environment",
     cached_catalog_status="word-cached_catalog_status",
     counts={"changed": 3},
+    would_change=2,
     failed_resources=("word-failed_resources",),
+    left_running=("word-left_running",),
 )
 FULL_LAST = LastRun(
     verdict="changed",
@@ -113,6 +115,7 @@ FULL_LAST = LastRun(
     cached_catalog_status="word-last",
     noop=True,
     noop_pending=True,
+    would_change=2,
     unreported=True,
 )
 FULL_STATUS = NodeStatus(
@@ -122,6 +125,7 @@ FULL_STATUS = NodeStatus(
     since=1000000000.0,
     reason="word-reason",
     pid=471147,
+    unit="word-unit",
     age_s=123456,
     last=FULL_LAST,
     unrecorded="word-unrecorded",
@@ -131,7 +135,7 @@ RUN_WORDS = {
     name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())
 }
 STATUS_WORDS = {
-    **{name: f"word-{name}" for name in ("run", "queued", "reason", "last")},
+    **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
     **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
     **{"unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
 }
@@ -161,8 +165,10 @@ def test_fields_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[st
 
 @callers
 def test_text_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
-    fields = fields_in(RUN_WORDS, views.run_text(FULL_RECORD, caller(grants, named)))
-    assert fields == {"caller", "client", "reason"} & visible(views.RUN, audiences)
+    fields = fields_in(RUN_WORDS, wording.run_text(FULL_RECORD, caller(grants, named)))
+    assert fields == {"caller", "client", "reason", "error"} & visible(views.RUN, audiences)
+    table = wording.runs_text([FULL_RECORD, FULL_RECORD], caller(grants, named))
+    assert fields_in(RUN_WORDS, table) == fields
 
 
 @callers
@@ -178,14 +184,14 @@ IN_TEXT = {
     "running": {"run", "since"} | ALWAYS_IN_TEXT,
     "queued": {"run", "since"} | ALWAYS_IN_TEXT,
     "disabled": {"reason"} | ALWAYS_IN_TEXT,
-    "stuck": {"run", "since", "age_s"} | ALWAYS_IN_TEXT,
+    "stuck": {"run", "since", "unit"} | ALWAYS_IN_TEXT,
 }
 
 
 @callers
 @pytest.mark.parametrize("state", NODE_STATES)
 def test_text_of_a_status(grants: tuple[str, ...], named: bool, audiences: set[str], state: str) -> None:
-    text = views.status_text(FULL_STATUS._replace(state=state), caller(grants, named))
+    text = wording.status_text(FULL_STATUS._replace(state=state), caller(grants, named))
     assert text.startswith(state)
     assert fields_in(STATUS_WORDS, text) == IN_TEXT[state] & visible(views.STATUS, audiences)
 
@@ -194,7 +200,7 @@ def test_text_of_a_status(grants: tuple[str, ...], named: bool, audiences: set[s
 def test_pid_of_a_foreign_run_in_the_text_of_a_status(
     grants: tuple[str, ...], named: bool, audiences: set[str]
 ) -> None:
-    text = views.status_text(FULL_STATUS._replace(run=None), caller(grants, named))
+    text = wording.status_text(FULL_STATUS._replace(run=None), caller(grants, named))
     assert ("pid 471147" in text) is (NAMED in audiences)
 
 
@@ -216,18 +222,21 @@ def test_reason_in_an_error(grants: tuple[str, ...], named: bool, audiences: set
 @callers
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_failure_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str], verdict: str) -> None:
-    text = views.failure(FULL_RECORD._replace(verdict=verdict), caller(grants, named))
+    record, one = FULL_RECORD._replace(verdict=verdict), caller(grants, named)
+    text = views.failure(record, one, waited=True)
     # Every caller that has waited sees which resources failed, but not why a run was not attempted.
     reason = {"reason"} if verdict != "not attempted" or REASONS in audiences else set()
     assert fields_in(RUN_WORDS, text) == reason | ({"error"} if LOGS in audiences else set())
     assert text.startswith(f"Puppet run failed: {'word-reason' if verdict == 'failed' else verdict}")
+    text = views.failure(record, one, waited=False)
+    assert fields_in(RUN_WORDS, text) == {"reason", "error"} & visible(views.RUN, audiences)
 
 
 def test_failure_names_the_command_that_shows_the_log() -> None:
-    text = views.failure(FULL_RECORD, caller((), False))
+    text = views.failure(FULL_RECORD, caller((), False), waited=True)
     assert text == f"Puppet run failed: word-reason; journalctl _SYSTEMD_INVOCATION_ID={RUN}"
     not_attempted = FULL_RECORD._replace(verdict="not attempted")
-    text = views.failure(not_attempted, caller((), False))
+    text = views.failure(not_attempted, caller((), False), waited=True)
     assert text == f"Puppet run failed: not attempted; journalctl _SYSTEMD_INVOCATION_ID={RUN}"
 
 
@@ -243,6 +252,8 @@ TARGETS = {
 }
 RUN_ANSWERS = [
     *(Answer(kind, run=RUN) for kind in (STARTED, QUEUED, BUSY, FULL)),
+    Answer(BUSY, run=RUN, status=FULL_STATUS),
+    Answer(BUSY, status=FULL_STATUS),
     *(Answer(kind, reason="word-reason") for kind in (DISABLED, CANNOT, MISCONFIGURED, INVALID)),
     Answer(COOLDOWN, retry_after_s=9),
 ]

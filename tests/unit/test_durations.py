@@ -1,0 +1,39 @@
+"""Durations: how people write them, and how they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twitch import durations
+
+SHOWN = {
+    0: "0s",
+    0.4: "0s",
+    -3: "0s",
+    59.6: "1m",
+    66: "1m 6s",
+    3600: "1h",
+    3960: "1h 6m",
+    3666: "1h 1m",
+    90061: "1d 1h",
+}
+
+
+@pytest.mark.parametrize(("duration_s", "text"), SHOWN.items())
+def test_duration_is_shown_with_two_units(duration_s: float, text: str) -> None:
+    assert durations.shown(duration_s) == text
+
+
+@given(number=st.integers(0, 10**9 - 1), unit=st.sampled_from(["", "s", "m", "h", "d"]))
+def test_number_with_a_unit_is_a_duration(number: int, unit: str) -> None:
+    assert durations.seconds(f"{number}{unit}") == number * durations.UNITS_S[unit or "s"]
+
+
+@given(text=st.text(max_size=6))
+def test_any_other_text_is_none(text: str) -> None:
+    seconds = durations.seconds(text)
+    assert (seconds is None) != (
+        text.rstrip("smhd").isdecimal() and text.isascii() and len(text) - 1 <= len(text.rstrip("smhd"))
+    )

@@ -1,0 +1,125 @@
+"""What a text says of a run, of several, and of the node, as far as the caller may see it (views.py)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twitch import durations
+from twitch.listener.access import Caller
+from twitch.listener.api.reply import RUNNING
+from twitch.listener.api.views import iso, sees_logs, sees_reasons
+from twitch.node_status import DISABLED, STUCK, LastRun, NodeStatus
+from twitch.records import Record, outcome
+from twitch.texts import one_line
+
+# ---- runs
+
+
+def run_text(record: Record, caller: Caller) -> str:
+    """Return a run as this caller may see it, on one line."""
+    words = [record.run, iso(record.started or record.asked), outcome(record) or record.state]
+    if record.duration_s is not None:
+        words.append(durations.shown(record.duration_s))
+    if caller.named:
+        words.append(f"by {_by(record)}")
+    why = _why(record, caller)
+    return "  ".join([*words, f"({why})"] if why else words)
+
+
+def runs_text(records: list[Record], caller: Caller) -> str:
+    """Return runs as this caller may see them, in columns with heads."""
+    rows = [["RUN", "BEGAN", "VERDICT", "TOOK", *(["ASKED BY"] if caller.named else [])]]
+    for record in records:
+        took = "-" if record.duration_s is None else durations.shown(record.duration_s)
+        row = [record.run, iso(record.started or record.asked), outcome(record) or record.state, took]
+        rows.append([*row, *([_by(record)] if caller.named else [])])
+    if sees_reasons(caller):
+        for row, last in zip(rows, ("WHY", *(_why(record, caller) for record in records))):
+            row.append(last)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _by(record: Record) -> str:
+    return f"{record.caller} at {record.client}"
+
+
+def _why(record: Record, caller: Caller) -> str:
+    """Return the reason and the error of a run, as far as this caller may see them."""
+    reason = record.reason if sees_reasons(caller) else None
+    error = record.error if sees_logs(caller) else None
+    return one_line(": ".join(filter(None, (reason, error))))
+
+
+def busy(run: Optional[str], record: Optional[Record], status: Optional[NodeStatus], caller: Caller) -> str:
+    """Return that Puppet is running; for named callers with the run that has the lock, or takes the queue.
+
+    `record` is that of `run`, the run under way or in the queue. `status` is what root knows of the run under
+    way; without it, root has refused a place in the queue, or the answer is a remembered one.
+    """
+    if not caller.named or not (run or status):
+        return RUNNING
+    if record and record.started is None:
+        return (
+            f"{RUNNING}, and a different request waits: run {run} of {_by(record)}, since {iso(record.asked)}"
+        )
+    details = [f"run {run} of {_by(record)}" if record else f"run {run}" if run else "started elsewhere"]
+    since = (status and status.since) or (record and record.started)
+    details += [f"since {iso(since)}"] if since else []
+    details += [f"pid {status.pid}"] if status and status.pid else []
+    return f"{RUNNING}: {', '.join(details)}"
+
+
+# ---- the node
+
+
+def status_text(status: NodeStatus, caller: Caller) -> str:
+    """Return the state and the last run, with the details that this caller may see."""
+    lines = [state(status, caller)]
+    if status.last and caller.named:
+        lines += _last(status.last)
+    return "\n".join(lines)
+
+
+def state(status: NodeStatus, caller: Caller) -> str:
+    """Return the state on one line, with the details that this caller may see."""
+    details = _details(status, caller)
+    return f"{status.state}: {', '.join(details)}" if details else status.state
+
+
+def _details(status: NodeStatus, caller: Caller) -> list[str]:
+    details = []
+    if status.state == DISABLED and sees_reasons(caller):
+        details.append(status.reason or "no reason given")
+    if not caller.named:
+        return details
+    if status.state != DISABLED and (status.run or status.pid):
+        details.append(f"run {status.run}" if status.run else f"started elsewhere, pid {status.pid}")
+        details += [f"since {iso(status.since)}"] if status.since else []
+        # Beside its beginning, and not after the run in the queue, which is not old.
+        details += [_stuck(status)] if status.state == STUCK else []
+    if status.queued:
+        details.append(f"run {status.queued} waits")
+    if status.unrecorded:
+        details.append(f"run {status.unrecorded} has ended without a record ({status.unrecorded_why})")
+    return details
+
+
+def _stuck(status: NodeStatus) -> str:
+    """Return how old the run is, and what ends it, also if it has been stopped with SIGSTOP."""
+    age = f"{durations.shown(status.age_s)} old" if status.age_s is not None else "too old"
+    cont = f"kill {status.pid}; kill -CONT {status.pid}"
+    return f"{age} (to end it: {f'systemctl stop {status.unit}' if status.unit else cont})"
+
+
+def _last(last: LastRun) -> list[str]:
+    took = f", took {durations.shown(last.duration_s)}" if last.duration_s is not None else ""
+    counts = ", ".join(f"{count} {name}" for name, count in last.counts.items() if count)
+    # A run that was not attempted has neither.
+    details = [f"resources: {counts or 'none'}"] if last.counts else []
+    details += [f"environment {last.environment}"] if last.environment else []
+    return [
+        f"last run: {outcome(last)}, ended {iso(last.ended)}{took}",
+        *(["; ".join(details)] if details else []),
+    ]
