@@ -126,19 +126,38 @@ def test_environment_and_tags_take_effect(node: Machine, server: PuppetServer) -
     assert "unwanted" not in messages
 
 
-def test_noop_changes_nothing(node: Machine, server: PuppetServer) -> None:
-    node.sh("rm -f /root/managed")
-    server.manifest("production", "file { '/root/managed': content => 'x' }")
+PENDING = """\
+file { ['/root/managed', '/root/managed2']: content => 'x', mode => '0600', notify => Exec['/bin/true'] }
+exec { '/bin/true': refreshonly => true }
+"""
+
+
+@pytest.mark.parametrize("reports", [True, False], ids=["report", "no-report"])
+def test_noop_changes_nothing_and_counts_pending_changes(
+    node: Machine, server: PuppetServer, *, reports: bool
+) -> None:
+    if not reports:
+        node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
+    node.sh("rm -f /root/managed*")
+    server.manifest("production", PENDING)
     reply = run(node, "&noop=true")
-    assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, "unchanged; noop")
+    verdict = f"unchanged; noop; 2 would change{'' if reports else '; unreported'}"
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, verdict)
     assert not node.exists("/root/managed")
+    assert record(node, reply)["would_change"] == 2
+    lines = node.journal("-t", "puppet-twitch", f"TWITCH_RUN={reply.headers['Puppet-Run']}")
+    assert lines[-1]["MESSAGE"].endswith(f": {verdict}")
+    assert node.curl("/puppet/runs").body.splitlines()[1].split("  ")[2] == verdict
+    # `noop => false` wins over noop.
+    server.manifest("production", PENDING + "notify { 'now': noop => false }")
+    assert run(node, "&noop=true").headers["Puppet-Verdict"] == verdict.replace("unchanged", "changed")
 
 
 def test_noop_of_the_site_takes_effect(node: Machine, server: PuppetServer) -> None:
     node.sh("rm -f /root/managed")
     node.write(DEFAULTS, "PUPPET_EXTRA_OPTS=--noop\n")
     server.manifest("production", "file { '/root/managed': content => 'x' }")
-    assert run(node).headers["Puppet-Verdict"] == "unchanged; noop"
+    assert run(node).headers["Puppet-Verdict"] == "unchanged; noop; 1 would change"
     assert not node.exists("/root/managed")
 
 
@@ -171,8 +190,13 @@ def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, repo
     node.sh("systemctl stop 'puppet-twitch-run@*'")
     ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=30")
     assert ended.headers["Puppet-Verdict"] == ("interrupted" if reports else "interrupted; unreported")
-    # Puppet leaves the children of an exec behind (KillMode=process, as in puppet.service).
-    node.sh("kill $(pgrep -x sleep)")
+    # Puppet leaves the children of an exec behind (KillMode=process, as in puppet.service), and the reason
+    # says so.
+    left = node.sh("pgrep -x sleep").stdout.strip()
+    assert ended.status == 500
+    assert "told to stop before it was done; still running: " in ended.body
+    assert f"sleep (pid {left}, " in ended.body
+    node.run("kill", left)
 
 
 def test_disabled_agent_gets_423_with_its_reason(node: Machine) -> None:

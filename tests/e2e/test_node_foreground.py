@@ -63,6 +63,38 @@ def test_listen_in_the_foreground_until_ctrl_c(clean_node12: Machine) -> None:
     assert int(code) in ENDED_BY_CTRL_C
 
 
+def test_listen_in_the_foreground_with_tls(clean_node12: Machine) -> None:
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=node -out cert.pem -keyout key.pem"
+    clean_node12.sh(f"mkdir -p /root/foreground && cd /root/foreground && {make} 2>&1")
+    clean_node12.sh("install -m 644 /root/foreground/cert.pem /etc/puppet-twitch/ca.pem")
+    tls = "[tls]\nenabled = yes\nca = /etc/puppet-twitch/ca.pem\nrevocation = no\n"
+    clean_node12.write(stub.CONFIG, tls)
+    listen = ("puppet-twitch", "listen", "--bind", "127.0.0.1", "--port", "2026")
+    with foreground(clean_node12, *listen) as result:
+        await_port(clean_node12, 2026)
+        assert clean_node12.curl("http://127.0.0.1:2026/version").status == 503
+    assert "puppet-twitch(1), listen, says how to pass them" in result[0]
+    passed = [f"--property=LoadCredential={name}:/root/foreground/{name}.pem" for name in ("cert", "key")]
+    manager = ("systemd-run", "--quiet", "--unit=foreground", "--property=User=twitch", *passed)
+    clean_node12.run(*manager, *listen)
+    await_port(clean_node12, 2026)
+    assert clean_node12.curl("https://127.0.0.1:2026/version", "--insecure").status == 200
+    clean_node12.run("systemctl", "stop", "foreground.service")
+    lines = [line["MESSAGE"] for line in clean_node12.journal("_SYSTEMD_UNIT=foreground.service")]
+    assert lines == ["listening on 127.0.0.1 port 2026; Ctrl-C ends"]
+    clean_node12.sh("rm -r /root/foreground /etc/puppet-twitch/ca.pem")
+
+
+def test_priorities_of_lines_are_for_the_journal_only(clean_node12: Machine) -> None:
+    # A terminal of a desktop, and a shell in tmux, have the variable of the service that started them.
+    listen = ("env", "JOURNAL_STREAM=8:1", "puppet-twitch", "listen", "--bind", "127.0.0.1", "--port", "2027")
+    with foreground(clean_node12, *listen) as result:
+        await_port(clean_node12, 2027)
+        assert clean_node12.curl("http://127.0.0.1:2027/no/such/thing").status == 404
+    assert "\nrefused 127.0.0.1: " in result[0]
+    assert "<4>" not in result[0]
+
+
 @pytest.mark.parametrize("shape", [(), ("--accept",)], ids=["one listener", "per connection"])
 def test_listen_under_another_service_manager(clean_node: Machine, shape: tuple[str, ...]) -> None:
     activate = ("systemd-socket-activate", "--listen=2025", *shape, "puppet-twitch", "listen")

@@ -77,6 +77,12 @@ def test_waiting_caller_gets_the_verdict(
         assert "Exec[/bin/false]" in reply.body
     run = str(reply.headers["Puppet-Run"])
     assert stub.end_of(clean_node12, run)["exit_status"] == code
+    # A caller that asks for the run itself hears the same; without wait=, it reads about a run.
+    later = clean_node12.curl(f"/puppet/runs/{run}?wait=1m")
+    assert (later.status, later.headers["Puppet-Verdict"]) == (status, verdict)
+    assert later.body == reply.body or later.body.startswith(f"{run}  ")
+    assert (later.body == reply.body) is (status == 500)
+    assert clean_node12.curl(f"/puppet/runs/{run}").status == 200
     assert clean_node12.sh("systemctl list-units --all --no-legend 'puppet-twitch-run@*'").stdout == ""
     assert clean_node12.sh("systemctl --failed --no-legend").stdout == ""
     results = [line.get("UNIT_RESULT") for line in clean_node12.journal("_PID=1", f"INVOCATION_ID={run}")]
@@ -90,6 +96,18 @@ def test_summary_of_an_earlier_run_is_ignored(clean_node12: Machine) -> None:
     clean_node12.sh(f"echo \"time: {{last_run: $(date -d '1 minute' +%s)}}\" >{summary}")
     clean_node12.sh(f"echo exit 1 >>{stub.STUB}/puppet")
     assert stub.end_of(clean_node12, stub.started(clean_node12))["verdict"] == "not attempted"
+
+
+def test_unit_of_a_run_tells_which_run_it_is(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node)
+    run, waiting = stub.hold(clean_node), stub.started(clean_node, "?queue=true")
+    clean_node.wait(lambda: stub.unit_of(clean_node, waiting))
+    shown = clean_node.run("systemctl", "status", "puppet-twitch-run@*", check=False).stdout
+    assert f'Status: "Puppet run {run}"\n' in shown
+    assert f'Status: "Puppet run {waiting} waits in the queue"\n' in shown
+    assert clean_node.curl(f"/puppet/runs/{run}?wait=1s").status == 202
+    stub.release(clean_node)
+    stub.end_of(clean_node, waiting)
 
 
 # -- the journal --------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ All of this is between our files and Puppet's, so one version of systemd is enou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 
-from tests.e2e import stub
+from tests.e2e import access, stub
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
 
@@ -190,6 +191,57 @@ def test_lock_older_than_runtimeout_is_stuck(foreigner: Machine) -> None:
     foreigner.wait(lambda: foreigner.curl("/puppet/status").body == "stuck\n")
     assert foreigner.curl("/puppet/status?max_age=2h").status == 503
     assert stub.trigger(foreigner).status == 409
+
+
+@pytest.fixture
+def deploy(node: Machine) -> Iterator[str]:
+    """Return the header of a named caller."""
+    stub.stub_puppet(node, access="token:deploy = trigger status\nplaintext_tokens = yes")
+    token, line = access.new_token(node, "deploy")
+    access.write_tokens(node, line)
+    yield f"Authorization: Bearer {token}"
+    node.sh(f"rm -f {access.TOKENS}")
+
+
+def test_named_caller_is_told_who_has_the_lock(foreigner: Machine, deploy: str) -> None:
+    foreign(foreigner, LIVE["puppet"])
+    pid = foreigner.read(stub.STUB_LOCK).strip()
+    since = foreigner.sh(f"date --utc --reference={stub.STUB_LOCK} +%Y-%m-%dT%H:%M").stdout.strip()
+    told = foreigner.curl("/puppet/twitch", "-H", deploy)
+    assert told.body.startswith(f"Puppet already running: started elsewhere, since {since}:")
+    assert told.body.endswith(f"Z, pid {pid}\n")
+    foreigner.run("systemctl", "stop", "foreign.service")
+    stub.hold_runs(foreigner)
+    run = stub.started_when_fixed(foreigner)
+    told = foreigner.curl("/puppet/twitch", "-H", deploy)
+    assert told.body.startswith(f"Puppet already running: run {run} of anonymous at ")
+    assert stub.trigger(foreigner).body == "Puppet already running"
+
+
+def test_stopped_runs_end_as_the_status_says(foreigner: Machine, deploy: str) -> None:
+    # SIGTERM alone does nothing to a process that was stopped with SIGSTOP.
+    run = stub.hold(foreigner)
+    queued = stub.started(foreigner, "?queue=true")
+    foreigner.write(stub.STUB_LOCK, f"{stub.pid_of(foreigner, run)}\n")
+    _end_as_the_status_says(foreigner, deploy, f", run {queued} waits\n")
+    assert stub.end_of(foreigner, run)["verdict"] == "interrupted"
+    stub.release(foreigner)
+    stub.end_of(foreigner, queued)
+    foreign(foreigner, LIVE["puppet"])
+    foreigner.wait(lambda: foreigner.curl("/puppet/status").body == "running\n")
+    _end_as_the_status_says(foreigner, deploy, "\n")
+    foreigner.wait(lambda: foreigner.curl("/puppet/status").body == "idle\n")
+
+
+def _end_as_the_status_says(node: Machine, deploy: str, end: str) -> None:
+    """Stop the process that has the lock, let it be old, and run the command in the text of the status."""
+    node.sh(f"kill -STOP $(cat {stub.STUB_LOCK}); touch --date='67 minutes ago' {stub.STUB_LOCK}")
+    node.wait(lambda: node.curl("/puppet/status").body == "stuck\n")
+    text = node.curl("/puppet/status", "-H", deploy).body
+    found = re.search(r", 1h \d+m old \(to end it: (.*)\)(.*\n)", text)
+    assert found is not None, text
+    assert found[2] == end
+    node.sh(found[1])
 
 
 # -- the cooldown, and a disabled agent ---------------------------------------------------------

@@ -19,6 +19,7 @@ ELSEWHERE = (
     *("make ", "apt ", "dpkg ", "rpm ", "puppet "),  # test_demo, test_node_install, test_module_*
     *("systemctl stop puppet-twitch.socket", "puppet-twitch listen"),  # test_node_foreground
     *("ssl=", "curl --cert"),  # test_access_tls
+    "check_http ",  # not in the images; its statuses are those of HTTP
     *("editor ", "cp ", "mv "),
 )
 # The examples of README.md, and what they are on this node.
@@ -81,6 +82,49 @@ def test_first_answer_is_the_real_one(node12: Machine, run: str) -> None:
     assert reply.body in CONSOLE[0]
     location = reply.headers["Location"].removesuffix(reply.headers["Puppet-Run"])
     assert f"Location: {location}" in CONSOLE[0]
+
+
+def run_puppet(machine: Machine, *nodes: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run README's script; return its exit status, and of each node the status and the text."""
+    (script,) = re.findall(r"```sh\n(#!/bin/sh\n# run-puppet .*?)```", README, re.DOTALL)
+    machine.write("/root/run-puppet", script, 0o755)
+    done = machine.sh(f"printf '%s\\n' {' '.join(nodes)} | /root/run-puppet", check=False, timeout_s=120)
+    lines = (line.split(" ", 2) for line in done.stdout.splitlines())
+    return done.returncode, {node: (status, text) for status, node, text in lines}
+
+
+def test_script_for_many_nodes_has_every_outcome(node12: Machine, node13: Machine, run: str) -> None:
+    stub.clear(node13)
+    stub.real_puppet(node13, "exec { '/bin/false': }\n")
+    failing, disabled, unreachable = node13.name, node12.name, "extra"
+    node12.run("puppet", "agent", "--disable", "maintenance")
+    node12.wait(lambda: node12.curl("/puppet/status").body.startswith("disabled"))
+    code, outcomes = run_puppet(node12, failing, disabled, unreachable)
+    assert (code, len(outcomes)) == (123, 3)
+    assert outcomes[failing][0] == "500"
+    assert outcomes[failing][1].startswith("Puppet run failed: Exec[/bin/false]")
+    assert outcomes[disabled] == ("423", "Puppet disabled: maintenance")
+    assert outcomes[unreachable][0] == "000"
+    assert outcomes[unreachable][1].startswith("curl: (")
+    node12.run("puppet", "agent", "--enable")
+    node12.wait(lambda: node12.curl("/puppet/status").body.startswith("idle"))
+    assert run_puppet(node12, "localhost") == (0, {"localhost": ("200", "Puppet run complete")})
+    stub.clear(node13)
+
+
+def test_script_waits_on_when_the_listener_is_restarted(node12: Machine, run: str) -> None:
+    configuration = node12.read(stub.CONFIG)
+    stub.real_puppet(node12, stub.HOLD)
+    stub.hold_runs(node12)
+    script = node12.popen("/bin/sh", "-c", "echo localhost | /root/run-puppet")
+    node12.wait(f"test -e {stub.HELD}")
+    node12.run("systemctl", "restart", "puppet-twitch.service")
+    node12.wait("ss -Htn state established '( dport = :2023 )' | grep -q .")
+    stub.release(node12)
+    output, _ = script.communicate(timeout=60)
+    node12.write(stub.CONFIG, configuration)
+    assert output.startswith("200 localhost ")
+    assert "  changed  " in output
 
 
 @pytest.mark.parametrize("command", commands())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from twitch import durations
-from twitch.errors import UsageError
+from twitch.errors import ConfigError, UsageError
 
 DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
 
@@ -16,6 +16,13 @@ DEFAULT_BIND, DEFAULT_PORT = "127.0.0.1", 2023
 # because the units leave out such lines (LogLevelMax=), systemd's own among them. So the debug log needs one
 # switch and not two.
 PRIORITIES = {"DEBUG": 5, "INFO": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
+# Units get them from their drop-in (tls.conf).
+NO_CREDENTIALS = (
+    "[tls] enabled = yes, and no certificate and key: every request gets 503; "
+    "puppet-twitch(1), listen, says how to pass them"
+)
 
 
 class Options(NamedTuple):
@@ -51,8 +58,21 @@ def main(arguments: Sequence[str]) -> int:
         activation.leave_root()
         address = sockets.listening[0].getsockname()
         print(f"listening on {address[0]} port {address[1]}; Ctrl-C ends", file=sys.stderr)
+        if _lacks_credentials():
+            print(NO_CREDENTIALS, file=sys.stderr)
         server.main(sockets, options.idle_exit_s)
     return 0
+
+
+def _lacks_credentials() -> bool:
+    """Return whether TLS is enabled and nobody has passed the certificate and the key."""
+    from twitch import config
+    from twitch.listener import tls
+
+    try:
+        return config.load().tls and not {tls.CERT, tls.KEY} <= tls.credentials_passed().keys()
+    except ConfigError:
+        return False  # the log says what is wrong, with the first request
 
 
 def _options(arguments: Sequence[str]) -> Options:

@@ -12,8 +12,8 @@ from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
 from twitch.root.verdict import failed_resources, from_summary
 
-# With the reason of a disabled agent (locks.MAX_REASON_CHARS) it fits into a packet, even if JSON needs twelve
-# bytes for each character.
+# With the reason of a disabled agent (locks.MAX_REASON_CHARS) it fits into a packet, even if JSON needs
+# twelve bytes for each character.
 MAX_REASON_CHARS = 250
 
 
