@@ -9,7 +9,7 @@ from typing import Optional
 from twitch.errors import EX_USAGE, TwitchError, UsageError
 
 USAGE = """\
-usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit SECONDS] [--debug]
+usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit TIME] [--debug]
        puppet-twitch token [--expires YYYY-MM-DD] NAME
        puppet-twitch check [--json]
        puppet-twitch --version

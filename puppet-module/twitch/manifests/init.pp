@@ -79,7 +79,8 @@
 #   listener speaks plain HTTP.
 # @param run_timeout
 #   The time after which systemd ends a run, in seconds or with a unit: `90min`. The time in the queue
-#   counts: read "Runs" in README.md first. By default only Puppet's own `runtimeout` applies.
+#   counts: read "Runs" in README.md first. Only Puppet is ended: a command that the run has started, such
+#   as a package manager, goes on. By default only Puppet's own `runtimeout` applies.
 # @param run_settings
 #   Directives of systemd for the unit of the runs, section `[Service]`. Use it for what your site has
 #   set for `puppet.service`: `{ 'Environment' => 'http_proxy=http://proxy:3128', 'UMask' => '0027' }`.
