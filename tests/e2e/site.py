@@ -114,7 +114,6 @@ def active(node: Machine, unit: str) -> int:
 
 def leftovers(node: Machine) -> str:
     """Return everything of puppet-twitch on a machine, one thing a line; empty if there is nothing."""
-    # Without the slice that systemd makes for a template's instances and drops at the next boot.
     script = r"""
         find / -xdev \( -path /proc -o -path /sys -o -path /var/cache/puppet -o -path /var/log \) -prune \
             -o \( -name '*puppet-twitch*' -o -path '/etc/systemd/system/*twitch*' \) -print

@@ -82,7 +82,7 @@ def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str
     reply = curl.parse(output.replace("\n", "\r\n"))
     run = reply.headers["puppet-run"]
     assert run
-    if reply.status == 202:
+    while reply.status == 202:
         assert reply.headers["location"] == f"/puppet/runs/{run}"
         url = f"http://{node.name}:2023/puppet/runs/{run}?wait=60"
         reply = caller.curl(url, *site.PATIENT, timeout_s=120)

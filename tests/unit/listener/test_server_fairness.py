@@ -109,7 +109,7 @@ def test_waiting_strangers_behind_a_nat_do_not_keep_a_token_holder_out(crowded: 
         holder.sendall(trigger("async=false", token))
         # The oldest stranger is told where to look.
         status, headers, body = answered(strangers[0])
-        assert (status, headers["puppet-run"], headers["connection"]) == (200, RUN, "close")
+        assert (status, headers["puppet-run"], headers["connection"]) == (202, RUN, "close")
         assert b"running" in body
         assert all(silent(one) for one in strangers[1:])
         # More strangers come; each takes the place of another one, and none that of the holder.
@@ -154,7 +154,7 @@ def test_named_caller_takes_the_waiting_place_of_the_oldest_stranger(crowded: Cr
         # An anonymous caller finds no place to wait in, so it is answered at once.
         late = held.enter_context(connect(crowded.listening, "127.0.2.1"))
         late.sendall(WAIT_FOR_RUN)
-        assert answered(late)[0] == 200
+        assert answered(late)[0] == 202
         assert all(silent(one) for one in strangers)
         named = held.enter_context(connect(crowded.listening, "127.0.2.1"))
         named.sendall(WAIT_FOR_RUN.replace(b"Host", f"{token}\r\nHost".encode()))

@@ -122,4 +122,5 @@ def _last(last: LastRun) -> list[str]:
     return [
         f"last run: {outcome(last)}, ended {iso(last.ended)}{took}",
         *(["; ".join(details)] if details else []),
+        *([f"reason: {last.reason}"] if last.reason else []),
     ]

@@ -118,6 +118,13 @@ async def test_last_run_that_was_not_attempted(api: ApiUnderTest, named: str) ->
     ]
 
 
+async def test_last_run_that_failed(api: ApiUnderTest, named: str) -> None:
+    failed = last_run("failed", ended=SINCE, duration_s=None, counts={}, environment=None, reason="Exec[a]")
+    api.root_answers("status", status=node_status(last=failed))
+    text = f"idle\nlast run: failed, ended {ISO}\nreason: Exec[a]\n"
+    assert (await api.get("/puppet/status", named)).text == text
+
+
 async def test_last_run_without_resources(api: ApiUnderTest, named: str) -> None:
     unreported = last_run(ended=SINCE, duration_s=None, counts={})
     api.root_answers("status", status=node_status(last=unreported))
