@@ -74,6 +74,15 @@ class Fields:
             raise FieldError(f"{name!r} is not a list of texts")
         return tuple(value)
 
+    def optional_objects(self, name: str) -> Optional[tuple[Fields, ...]]:
+        """Return a list of objects, or None."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise FieldError(f"{name!r} is not a list")
+        return tuple(Fields(item, name) for item in value)
+
     def counts(self, name: str) -> Optional[dict[str, int]]:
         """Return an object whose values are whole numbers, or None."""
         if self._values.get(name) is None:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, Union
 
+from twitch import durations
 from twitch.fields import Fields
 from twitch.node_status import LastRun
 
@@ -47,6 +48,18 @@ class Options(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the options as records and answers hold them."""
         return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
+
+
+class Left(NamedTuple):
+    """A process that a run has left running. Never with its command line, which may have passwords."""
+
+    name: str
+    pid: int
+    age_s: int
+
+    def shown(self) -> str:
+        """Return the process as a reason names it."""
+        return f"{self.name} (pid {self.pid}, {durations.shown(self.age_s)})"
 
 
 class Record(NamedTuple):
@@ -83,7 +96,7 @@ class Record(NamedTuple):
     would_change: Optional[int] = None  # the resources that noop has kept from changing
     failed_resources: Optional[tuple[str, ...]] = None
 
-    left_running: Optional[tuple[str, ...]] = None  # processes that a run has left that did not end by itself
+    left_running: Optional[tuple[Left, ...]] = None  # at the end of a run that was cut short
 
     @property
     def good(self) -> bool:
@@ -93,6 +106,8 @@ class Record(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the record as its file holds it."""
         fields = {name: value for name, value in self._asdict().items() if value is not None}
+        if self.left_running is not None:
+            fields["left_running"] = [process._asdict() for process in self.left_running]
         return {**fields, "options": self.options.to_json()}
 
 
@@ -101,6 +116,7 @@ def from_json(value: object) -> Record:
     fields = Fields(value)
     if fields.text("state") == RUNNING:
         fields.number("started")  # conclude cannot do without it
+    left = fields.optional_objects("left_running")
     return Record(
         run=fields.text("run"),
         state=fields.text("state"),
@@ -126,7 +142,7 @@ def from_json(value: object) -> Record:
         counts=fields.counts("counts"),
         would_change=fields.optional_integer("would_change"),
         failed_resources=fields.optional_texts("failed_resources"),
-        left_running=fields.optional_texts("left_running"),
+        left_running=None if left is None else tuple(map(_left, left)),
     )
 
 
@@ -141,6 +157,10 @@ def outcome(run: Union[Record, LastRun]) -> Optional[str]:
         "cached catalog" if run.cached_catalog_status not in (None, "not_used") else "",
     )
     return "; ".join([run.verdict, *filter(None, marks)])
+
+
+def _left(fields: Fields) -> Left:
+    return Left(fields.text("name"), fields.integer("pid"), fields.integer("age_s"))
 
 
 def options_from_json(fields: Optional[Fields]) -> Options:

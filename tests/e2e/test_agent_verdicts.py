@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e import stub
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
@@ -196,6 +197,8 @@ def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, repo
     assert ended.status == 500
     assert "told to stop before it was done; still running: " in ended.body
     assert f"sleep (pid {left}, " in ended.body
+    recorded = stub.record(node, str(ended.headers["Puppet-Run"]))
+    assert int(left) in [process["pid"] for process in recorded["left_running"]]
     node.run("kill", left)
 
 

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from tests.unit.records import OTHER, RUN, STARTED, finished, record
 from twitch import records
 from twitch.fields import FieldError
-from twitch.records import FINISHED, QUEUED, RUNNING, STATES, VERDICTS, Options, Record, Records, from_json
+from twitch.records import (
+    FINISHED,
+    QUEUED,
+    RUNNING,
+    STATES,
+    VERDICTS,
+    Left,
+    Options,
+    Record,
+    Records,
+    from_json,
+)
 
 SETTINGS = {"lastrunreport": "/var/cache/puppet/public/last_run_report.yaml", "logdest": ""}
 COUNTS = {"total": 12, "changed": 3, "failed": 1}
@@ -86,6 +97,9 @@ INVALID: dict[str, dict[str, Any]] = {
     "counts-of-fractions": {"counts": {"changed": 1.5}},
     "noop-a-number": {"noop": 1},
     "failed-resources-a-text": {"failed_resources": "File[a]"},
+    "left-running-a-text": {"left_running": "apt-get"},
+    "left-running-of-texts": {"left_running": ["apt-get"]},
+    "left-running-without-a-pid": {"left_running": [{"name": "apt-get", "age_s": 1}]},
 }
 
 
@@ -292,6 +306,7 @@ def test_without_a_directory_there_are_no_records(tmp_path: Path) -> None:
 texts = st.text(max_size=20)
 numbers = st.floats(-1e14, 1e14) | st.integers(-(10**14), 10**14)
 whole_numbers = st.integers(-(10**14), 10**14)
+lefts = st.builds(Left, name=texts, pid=whole_numbers, age_s=whole_numbers)
 valid_records = st.builds(
     Record,
     run=texts,
@@ -322,7 +337,7 @@ valid_records = st.builds(
     counts=st.none() | st.dictionaries(texts, whole_numbers, max_size=3),
     would_change=st.none() | whole_numbers,
     failed_resources=st.none() | st.lists(texts, max_size=3).map(tuple),
-    left_running=st.none() | st.lists(texts, max_size=3).map(tuple),
+    left_running=st.none() | st.lists(lefts, max_size=3).map(tuple),
 )
 
 

@@ -274,13 +274,13 @@ def _with_report(record: Record, facts: verdict.Facts) -> Record:
 
 def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict, Record]:
     """Return the verdict and the record of a run that was cut short, with what it has left running."""
-    left = [process.shown() for process in unit.left_running()]
+    left = unit.left_running()
     if not left:
         return judged, record
     more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
-    running = f"still running: {', '.join(left[:MAX_NAMED])}{more}"
+    running = f"still running: {', '.join(process.shown() for process in left[:MAX_NAMED])}{more}"
     reason = f"{judged.reason}; {running}" if judged.reason else running
-    return judged._replace(reason=reason), record._replace(left_running=tuple(left))
+    return judged._replace(reason=reason), record._replace(left_running=left)
 
 
 def _hand_over(private: str, usual: str) -> None:

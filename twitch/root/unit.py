@@ -6,9 +6,9 @@ import contextlib
 import os
 import socket
 import time
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from twitch import durations
+from twitch.records import Left
 from twitch.root.store import start_time
 
 CGROUP = "/proc/{}/cgroup"
@@ -19,18 +19,6 @@ LOG_LEVELS = "/run/systemd/units/log-level-max:"
 
 # More would fill a record, and nobody reads them.
 MAX_LEFT = 20
-
-
-class Left(NamedTuple):
-    """A process that a run has left running. Never with its command line, which may have passwords."""
-
-    name: str
-    pid: int
-    age_s: int
-
-    def shown(self) -> str:
-        """Return the process as a reason names it."""
-        return f"{self.name} (pid {self.pid}, {durations.shown(self.age_s)})"
 
 
 def name(pid: Optional[int] = None) -> Optional[str]:

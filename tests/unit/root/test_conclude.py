@@ -18,7 +18,7 @@ from tests.unit.records import OTHER, RUN, STARTED
 from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
-from twitch.records import QUEUED, Options, outcome
+from twitch.records import QUEUED, Left, Options, outcome
 from twitch.root import conclude, journal, journal_reader, unit
 from twitch.root.failures import Entry
 from twitch.root.node import Node
@@ -30,22 +30,22 @@ Events = list[dict[str, Any]]
 
 
 @pytest.fixture
-def left(monkeypatch: pytest.MonkeyPatch) -> list[unit.Left]:
+def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
     """Return the processes that are left in the unit of the run."""
-    processes = [unit.Left("apt-get", 40, 125)]
+    processes = [Left("apt-get", 40, 125)]
     monkeypatch.setattr(unit, "left_running", lambda: tuple(processes))
     return processes
 
 
 def test_reason_of_a_run_that_was_stopped_names_what_goes_on(
-    root_node: Node, puppet: FakePuppet, events: Events, left: list[unit.Left]
+    root_node: Node, puppet: FakePuppet, events: Events, left: list[Left]
 ) -> None:
     puppet.report.write_text(report(job_id=RUN, status="failed", completed=False))
     record = end(root_node, "0")
     stopped = "Puppet was told to stop before it was done; still running: apt-get (pid 40, 2m 5s)"
     assert (record.verdict, record.reason) == ("interrupted", stopped)
-    assert record.left_running == ("apt-get (pid 40, 2m 5s)",)
-    left += [unit.Left("sleep", pid, 1) for pid in range(41, 47)]
+    assert record.left_running == (Left("apt-get", 40, 125),)
+    left += [Left("sleep", pid, 1) for pid in range(41, 47)]
     record = end(root_node, "TERM", "killed")
     assert record.reason is not None and record.reason.endswith("sleep (pid 44, 1s) and 2 more")
     assert record.left_running is not None and len(record.left_running) == 7
@@ -53,7 +53,7 @@ def test_reason_of_a_run_that_was_stopped_names_what_goes_on(
 
 @pytest.mark.parametrize(("status", "exit_status"), [("changed", "2"), ("failed", "4")])
 def test_run_that_went_to_its_end_names_no_process(
-    root_node: Node, puppet: FakePuppet, events: Events, left: list[unit.Left], status: str, exit_status: str
+    root_node: Node, puppet: FakePuppet, events: Events, left: list[Left], status: str, exit_status: str
 ) -> None:
     puppet.report.write_text(report(job_id=RUN, status=status))  # a daemon that was started on purpose
     record = end(root_node, exit_status)

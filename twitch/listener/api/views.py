@@ -177,6 +177,8 @@ def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a recor
         return iso(value)
     if isinstance(value, Options):
         return value.to_json()
+    if name == "left_running":
+        return [process._asdict() for process in value]
     if isinstance(value, LastRun):
         # With null for unknown values: a client finds every key.
         return {key: _json(key, item) for key, item in value._asdict().items()}

@@ -26,7 +26,7 @@ from twitch.messages import (
     Answer,
 )
 from twitch.node_status import NODE_STATES, LastRun, NodeStatus
-from twitch.records import FINISHED, VERDICTS, Options, Record
+from twitch.records import FINISHED, VERDICTS, Left, Options, Record
 
 # ---- the tables
 
@@ -103,7 +103,7 @@ FULL_RECORD = Record(
     counts={"changed": 3},
     would_change=2,
     failed_resources=("word-failed_resources",),
-    left_running=("word-left_running",),
+    left_running=(Left("word-left_running", 1, 1),),
 )
 FULL_LAST = LastRun(
     verdict="changed",
