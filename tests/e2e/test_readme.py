@@ -84,22 +84,30 @@ def test_first_answer_is_the_real_one(node12: Machine, run: str) -> None:
     assert f"Location: {location}" in CONSOLE[0]
 
 
-def run_puppet(machine: Machine, *nodes: str) -> tuple[int, dict[str, tuple[str, str]]]:
+@pytest.fixture
+def script(node12: Machine) -> str:
+    """Return the path of README's script on the node."""
+    (text,) = re.findall(r"```sh\n(#!/bin/sh\n# ./run-puppet .*?)```", README, re.DOTALL)
+    node12.write("/root/run-puppet", text, 0o755)
+    return "/root/run-puppet"
+
+
+def run_puppet(machine: Machine, script: str, *nodes: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run README's script; return its exit status, and of each node the status and the text."""
-    (script,) = re.findall(r"```sh\n(#!/bin/sh\n# run-puppet .*?)```", README, re.DOTALL)
-    machine.write("/root/run-puppet", script, 0o755)
-    done = machine.sh(f"printf '%s\\n' {' '.join(nodes)} | /root/run-puppet", check=False, timeout_s=120)
+    done = machine.sh(f"printf '%s\\n' {' '.join(nodes)} | {script}", check=False, timeout_s=120)
     lines = (line.split(" ", 2) for line in done.stdout.splitlines())
     return done.returncode, {node: (status, text) for status, node, text in lines}
 
 
-def test_script_for_many_nodes_has_every_outcome(node12: Machine, node13: Machine, run: str) -> None:
+def test_script_for_many_nodes_has_every_outcome(
+    node12: Machine, node13: Machine, run: str, script: str
+) -> None:
     stub.clear(node13)
     stub.real_puppet(node13, "exec { '/bin/false': }\n")
     failing, disabled, unreachable = node13.name, node12.name, "extra"
     node12.run("puppet", "agent", "--disable", "maintenance")
     node12.wait(lambda: node12.curl("/puppet/status").body.startswith("disabled"))
-    code, outcomes = run_puppet(node12, failing, disabled, unreachable)
+    code, outcomes = run_puppet(node12, script, failing, disabled, unreachable)
     assert (code, len(outcomes)) == (123, 3)
     assert outcomes[failing][0] == "500"
     assert outcomes[failing][1].startswith("Puppet run failed: Exec[/bin/false]")
@@ -108,20 +116,20 @@ def test_script_for_many_nodes_has_every_outcome(node12: Machine, node13: Machin
     assert outcomes[unreachable][1].startswith("curl: (")
     node12.run("puppet", "agent", "--enable")
     node12.wait(lambda: node12.curl("/puppet/status").body.startswith("idle"))
-    assert run_puppet(node12, "localhost") == (0, {"localhost": ("200", "Puppet run complete")})
+    assert run_puppet(node12, script, "localhost") == (0, {"localhost": ("200", "Puppet run complete")})
     stub.clear(node13)
 
 
-def test_script_waits_on_when_the_listener_is_restarted(node12: Machine, run: str) -> None:
+def test_script_waits_on_when_the_listener_is_restarted(node12: Machine, run: str, script: str) -> None:
     configuration = node12.read(stub.CONFIG)
     stub.real_puppet(node12, stub.HOLD)
     stub.hold_runs(node12)
-    script = node12.popen("/bin/sh", "-c", "echo localhost | /root/run-puppet")
+    asking = node12.popen("/bin/sh", "-c", f"echo localhost | {script}")
     node12.wait(f"test -e {stub.HELD}")
     node12.run("systemctl", "restart", "puppet-twitch.service")
     node12.wait("ss -Htn state established '( dport = :2023 )' | grep -q .")
     stub.release(node12)
-    output, _ = script.communicate(timeout=60)
+    output, _ = asking.communicate(timeout=60)
     node12.write(stub.CONFIG, configuration)
     assert output.startswith("200 localhost ")
     assert "  changed  " in output
