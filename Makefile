@@ -19,6 +19,8 @@ LIB = $(DESTDIR)/usr/lib/puppet-twitch
 UNITS = $(DESTDIR)/usr/lib/systemd/system
 CATALOG = $(DESTDIR)/usr/lib/systemd/catalog
 SYSUSERS = $(DESTDIR)/usr/lib/sysusers.d
+# Drop-ins that an operator copies. Not below doc, which slim images leave out.
+SHARE = $(DESTDIR)/usr/share/puppet-twitch
 DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
 MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
@@ -38,7 +40,7 @@ ifeq ($(DESTDIR),)
 	@sh packaging/refuse-account.sh
 	@sh packaging/remember-sockets.sh
 endif
-	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(DOC) $(ETC) $(NEEDRESTART) $(DESTDIR)/usr/bin
+	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE) $(DOC) $(ETC) $(NEEDRESTART) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
 	for file in $$(find twitch -name '*.py'); do \
 	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
@@ -50,7 +52,9 @@ endif
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
 	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
-	install -m 644 README.md NEWS.md LICENSE units/per-connection.conf units/tls.conf $(DOC)/
+	install -m 644 units/per-connection.conf units/tls.conf $(SHARE)/
+	install -m 644 README.md NEWS.md LICENSE $(DOC)/
+	ln -sf ../../puppet-twitch/per-connection.conf ../../puppet-twitch/tls.conf $(DOC)/
 	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man8
 	install -m 644 packaging/man/puppet-twitch.1 $(MAN)/man1/
 	install -m 644 packaging/man/puppet-twitch.conf.5 $(MAN)/man5/
@@ -73,7 +77,7 @@ ifeq ($(DESTDIR),)
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
 	sh packaging/forget-runs.sh
 endif
-	rm -rf $(LIB) $(DOC) $(ETC)
+	rm -rf $(LIB) $(SHARE) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
 	rm -f $(NEEDRESTART)/puppet-twitch.conf
 	-rmdir --parents --ignore-fail-on-non-empty $(NEEDRESTART)
@@ -99,10 +103,10 @@ DEB = build/deb/$(NAME)
 PASTE = -e '/@$(1)@/{' -e 'r build/$(2)' -e d -e '}'
 FILL = -e 's/@VERSION@/$(VERSION)/' $(call PASTE,FORGET_RUNS,forget-runs) \
     $(call PASTE,REFUSE_ACCOUNT,refuse-account) $(call PASTE,REMEMBER_SOCKETS,remember-sockets) \
-    $(call PASTE,RESTART_SOCKETS,restart-sockets)
+    $(call PASTE,RESTART_SOCKETS,restart-sockets) $(call PASTE,REMOVE_UNPACKAGED,remove-unpackaged)
 snippets:
 	mkdir -p build
-	for name in forget-runs refuse-account remember-sockets restart-sockets; do \
+	for name in forget-runs refuse-account remember-sockets remove-unpackaged restart-sockets; do \
 	    sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
 
 deb: snippets

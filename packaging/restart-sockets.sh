@@ -1,5 +1,5 @@
 #!/bin/sh
-# After an upgrade, restart only the sockets whose unit has changed, and let new code serve.
+# After an upgrade, restart only the sockets whose unit has changed, and stop the listener of the old version.
 # The Makefile pastes these lines into the scripts of both packages, in place of @RESTART_SOCKETS@.
 
 # While a socket restarts, any user of the node can bind the port, which is not a privileged one, and keep it.
@@ -10,7 +10,8 @@ if [ -d /run/systemd/system ]; then
             systemctl try-restart $socket || true
         fi
     done
-    # The socket starts the next listener, with the new code. Waiting callers hear where to look.
+    # The listener answers the callers that wait in it: 202, with the path of their run. The next connection
+    # starts the next listener, with the new code.
     systemctl --quiet stop puppet-twitch.service 2>/dev/null || true
 fi
 rm -f /run/puppet-twitch.sha256

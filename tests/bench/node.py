@@ -175,7 +175,7 @@ def questions(node: Machine) -> int:
 def set_shape(node: Machine, *, per_connection: bool) -> None:
     """Switch to a listener for each connection, or back to one for all."""
     directory = "/etc/systemd/system/puppet-twitch.socket.d"
-    example = "/usr/share/doc/puppet-twitch/per-connection.conf"
+    example = "/usr/share/puppet-twitch/per-connection.conf"
     change = f"mkdir -p {directory} && cp {example} {directory}/" if per_connection else f"rm -rf {directory}"
     node.sh(f"{change} && systemctl daemon-reload && systemctl stop {LISTENER}")
     node.run("systemctl", "restart", "puppet-twitch.socket")

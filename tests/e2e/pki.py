@@ -124,7 +124,7 @@ def tls_on(
     credential = "" if crl == f"{SSL}/crl.pem" else f"LoadCredential=crl:{crl}"
     node.sh(
         f"mkdir -p /etc/systemd/system/{unit}.d &&"
-        f" {{ sed 's/NODE/{node.name}/' {stub.DOC}/tls.conf; echo '{credential}'; }}"
+        f" {{ sed 's/NODE/{node.name}/' {stub.SHARE}/tls.conf; echo '{credential}'; }}"
         f" >/etc/systemd/system/{unit}.d/tls.conf &&"
         " systemctl daemon-reload; systemctl stop puppet-twitch.service"
     )

@@ -18,7 +18,7 @@ from tests.lab.machine import Machine
 CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
 RUNTIME = "/run/puppet-twitch"
 HISTORY = "/var/lib/puppet-twitch"
-DOC = "/usr/share/doc/puppet-twitch"
+SHARE = "/usr/share/puppet-twitch"
 
 # Grants with which anonymous callers get reasons in answers.
 WITH_REASONS = "anonymous = trigger status logs"
@@ -227,7 +227,7 @@ def one_listener(node: Machine) -> None:
 
 
 def _recipe(node: Machine) -> list[str]:
-    lines = node.read(f"{DOC}/per-connection.conf").splitlines()
+    lines = node.read(f"{SHARE}/per-connection.conf").splitlines()
     commands = [line[len("#   ") :] for line in lines if line.startswith("#   ")]
     assert len(commands) == 5
     return commands

@@ -122,7 +122,7 @@ def test_missing_key_is_reported_by_check_and_recovers(tls_node12: Machine, agen
             check = tls_node12.run("puppet-twitch", "check", check=False)
         assert check.returncode == 1
         assert f"FAULT TLS: missing key ({key}), so puppet-twitch.service cannot start" in check.stdout
-        fix = "set up certificate, key, CA and CRL as /usr/share/doc/puppet-twitch/tls.conf describes"
+        fix = "set up certificate, key, CA and CRL as /usr/share/puppet-twitch/tls.conf describes"
         assert f"fix: {fix}" in check.stdout
     finally:
         tls_node12.run("mv", f"{key}.away", key)

@@ -215,7 +215,7 @@ def test_the_paths_and_modes_of_the_vendors_packages(node: Machine, other: Machi
     )
     try:
         # The lines for AIO in place of Debian's.
-        text = node.read(f"{stub.DOC}/tls.conf").replace("NODE", node.name)
+        text = node.read(f"{stub.SHARE}/tls.conf").replace("NODE", node.name)
         text = re.sub(r"(?m)^(LoadCredential|TemporaryFileSystem|BindReadOnlyPaths)=.*\n", "", text)
         text = text.replace("#LoadCredential", "LoadCredential")
         assert text.count("\nLoadCredential=") == 2

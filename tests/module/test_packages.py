@@ -67,6 +67,10 @@ def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], 
     packaged = set(files())
     assert expected <= packaged
     assert {f"/usr/share/man/{page}.gz" for page in MAN} <= packaged
+    # Not below /usr/share/doc, which slim images leave out.
+    drop_ins = {f"/usr/share/puppet-twitch/{name}.conf" for name in ("tls", "per-connection")}
+    assert drop_ins <= packaged
+    assert all((tmp_path / path.lstrip("/")).is_file() for path in drop_ins)
     assert not [path for path in packaged if path.endswith(".pyc")]
 
 
@@ -98,6 +102,7 @@ def test_packages_reset_the_failed_units_of_runs_on_removal() -> None:
     [
         pytest.param("refuse-account", ("preinst", "preinstall"), id="refuse-account"),
         pytest.param("remember-sockets", ("preinst", "preinstall"), id="remember-sockets"),
+        pytest.param("remove-unpackaged", ("preinst", "preinstall"), id="remove-unpackaged"),
         pytest.param("restart-sockets", ("postinst", "postinstall"), id="restart-sockets"),
     ],
 )

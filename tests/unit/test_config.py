@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twitch import config
-from twitch.config import Config, load
+from twitch.config import KEYS, Config, _Parser, load
 from twitch.errors import ConfigError
 
 
@@ -81,14 +81,32 @@ def test_is_understood(path: Path, text: str, expected: Config) -> None:
     assert load(os.fspath(path)) == expected
 
 
+EXAMPLE = Path(__file__).parents[2] / "units" / "puppet-twitch.conf"
+SHOWN = re.compile("^#(?=[a-z_]+ = |token:|cert:)", re.MULTILINE)
+
+
 def test_the_example_that_is_installed_says_what_holds_without_it(path: Path) -> None:
-    example = Path(__file__).parents[2] / "units" / "puppet-twitch.conf"
-    assert load(os.fspath(example)) == Config()
-    # Its keys are comments; taken in, all but the two that have no default say the same.
-    text = re.sub("^#(?!manifest|path)(?=[a-z]+ = )", "", example.read_text(), flags=re.MULTILINE)
-    assert re.findall("^[a-z]+(?= = )", text, re.MULTILINE) == ["from", "anonymous", "cooldown", "command"]
-    path.write_text(text)
+    assert load(os.fspath(EXAMPLE)) == Config()
+    # Its keys are comments; taken in, all that have a default say the same.
+    no_default = "(?!manifest|path|ca |crl|token|cert)"
+    path.write_text(re.sub(f"{SHOWN.pattern}{no_default}", "", EXAMPLE.read_text(), flags=re.MULTILINE))
     assert load(os.fspath(path)) == Config()
+
+
+def test_the_example_shows_every_key_in_its_section(path: Path) -> None:
+    parser = _Parser(delimiters=("=",), comment_prefixes=(";",), interpolation=None)
+    parser.read_string(SHOWN.sub("", re.sub("^# .*|^#$", "", EXAMPLE.read_text(), flags=re.MULTILINE)))
+    shown = {section: set(parser[section]) for section in parser.sections()}
+    callers = {"anonymous", "token:deploy", "cert:*.ci.example.com"}
+    assert shown == {name: {*keys, *(callers if name == "access" else ())} for name, keys in KEYS.items()}
+    # Each line is valid.
+    path.write_text(SHOWN.sub("", EXAMPLE.read_text()).replace("command = agent", "command = apply"))
+    loaded = load(os.fspath(path))
+    assert loaded.grants["token:deploy"][:2] == ("trigger", "noop")
+    assert (loaded.manifest, loaded.tls_crl) == (
+        "/etc/puppet/manifests/site.pp",
+        "/var/lib/puppet/ssl/crl.pem",
+    )
 
 
 # ---- what may not

@@ -146,4 +146,5 @@ def test_only_root_and_the_listener_reach_the_run_socket() -> None:
 def test_the_shipped_configuration_changes_nothing() -> None:
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.read(UNITS / "puppet-twitch.conf")
-    assert {section: dict(parser[section]) for section in parser.sections()} == {"access": {}, "puppet": {}}
+    sections = {section: dict(parser[section]) for section in parser.sections()}
+    assert sections == {"access": {}, "tls": {}, "puppet": {}}

@@ -3,47 +3,58 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Optional
 
 from twitch import records
-from twitch.check import files
+from twitch.check import files, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import PuppetError
+from twitch.root import files as root_files
 from twitch.root import locks, puppet
 from twitch.root.settings import Settings
 from twitch.root.settings import load as load_settings
 from twitch.root.store import NotOurs, Store
 
 
-def check(config: Config) -> Iterator[Finding]:
-    """Report on Puppet as root's part of a run would find it."""
+def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:
+    """Report on Puppet as root's part of a run would find it; return its settings, or None without them."""
     store = Store(records.ROOT)
     try:
         store.trust()
     except NotOurs as error:
         yield Finding(FAULT, error.fault, error.fix)
-        return  # root would not use the settings that are stored there either
+        return None  # root would not use the settings that are stored there either
     try:
         store.trust_history()
     except NotOurs as error:
         yield Finding(FAULT, error.fault, error.fix)
-    try:
-        command = puppet.find(config.puppet_path)
-    except PuppetError as error:
-        yield Finding(FAULT, str(error), "install Puppet, or correct [puppet] path in puppet-twitch.conf")
-        return
+    command = yield from installed(config)
+    if command is None:
+        return None
     try:
         cache = os.path.join(records.ROOT, "settings.json")
         settings = load_settings(command, cache, puppet.environment(os.environ))
     except PuppetError as error:
         fix = f"run {command} config print --section agent as root, and fix the error that it reports"
-        yield Finding(FAULT, str(error), fix)
-        return
+        yield Finding(FAULT, str(error), fix, by_hand=True)
+        return None
     yield Finding(GOOD, f"Puppet is {command}; its lock is {settings.agent_catalog_run_lockfile}")
     yield from _locks(settings)
+    return settings
+
+
+def installed(config: Config) -> Generator[Finding, None, Optional[str]]:
+    """Report a missing Puppet or manifest; return the path of Puppet, or None without one."""
     if config.command == "apply":
         yield from _manifest(str(config.manifest))
+    try:
+        return puppet.find(config.puppet_path)
+    except PuppetError as error:
+        fix = "install Puppet, or correct [puppet] path in puppet-twitch.conf"
+        yield Finding(FAULT, str(error), fix, by_hand=True)
+        return None
 
 
 def _locks(settings: Settings) -> Iterator[Finding]:
@@ -61,23 +72,24 @@ def _locks(settings: Settings) -> Iterator[Finding]:
             f"Puppet process {holder.pid} has held {run_lock} for {holder.age_s} s, "
             f"longer than its runtimeout of {settings.runtimeout_s} s allows"
         )
-        yield Finding(FAULT, text, f"kill {holder.pid}")
+        # `kill` alone does nothing to a process that is stopped, or waits for a child.
+        yield Finding(FAULT, text, systemd.end_command(holder.pid))
 
 
 def _unreadable(lock: str, consequence: str) -> Iterator[Finding]:
-    """Report a lock file that exists and cannot be read, not even by root: a directory, for instance."""
+    """Report a lock file that root's part of a run cannot read: a directory, for instance, or a FIFO."""
     try:
-        with open(lock, "rb") as file:
+        with root_files.open_foreign(lock, locks.MAX_LOCK_BYTES) as file:
             file.read(1)
     except FileNotFoundError:
         return
     except OSError as error:
-        fix = f"look at it with ls -ld {lock}; it must be a regular file or absent"
-        yield Finding(FAULT, f"{lock} cannot be read ({error.strerror}), so {consequence}", fix)
+        text = f"{lock} cannot be read ({error.strerror}), so {consequence}"
+        yield Finding(FAULT, text, f"mv --no-target-directory --backup=numbered {lock} {lock}.unreadable")
 
 
 def _manifest(path: str) -> Iterator[Finding]:
     yield from files.only_root_writes(path, "change what root applies")
     if not os.path.exists(path):
         fix = f"create {path}, or correct [puppet] manifest in puppet-twitch.conf"
-        yield Finding(FAULT, f"the manifest {path} does not exist", fix)
+        yield Finding(FAULT, f"the manifest {path} does not exist", fix, by_hand=True)

@@ -62,6 +62,7 @@ def _overridden(unit: str) -> Iterator[Finding]:
                 NOTE,
                 f"{path} replaces settings of {unit}: {' '.join(lines)}",
                 f"if this machine can do without, write the settings of {unit} again in {override}",
+                by_hand=True,
             )
 
 
@@ -84,6 +85,7 @@ def _missing_in_runs() -> Iterator[Finding]:
             NOTE,
             f"{missing[0].path} gives {PUPPET} settings that {RUN} lacks: {' '.join(lines)}",
             f"systemctl edit {RUN}: add them in [Service]; with the Puppet module: twitch::run_settings",
+            by_hand=True,
         )
 
 

@@ -12,18 +12,21 @@ from typing import Optional
 
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
-from twitch.config import CONFIG_FILE, RESTORE, Config
+from twitch.config import CONFIG_FILE, Config
+from twitch.config import RESTORE as SEE_CHECK
 from twitch.config import load as load_config
 from twitch.errors import ConfigError
 
 INVALID_FIX = "correct the file; until then the port answers 503"
-# For a missing or empty file. install(1) replaces a dangling link as well. The operator is told first what
-# the defaults allow, because the lost file may have closed the node.
-RESTORE_FIX = (
-    "restore the file from a backup or by the Puppet run that writes it. To use the defaults instead, with "
-    "which anyone who reaches the port may trigger runs: "
-    "echo '# The defaults apply.' | install -m 644 /dev/stdin {path}"
+# For a missing or empty file. install(1) replaces a dangling link as well. The command closes the node,
+# because the lost file may have closed it: with the defaults, anyone who reaches the port may trigger runs.
+RESTORE = (
+    "until it is restored, from a backup or by the Puppet run that writes it, the port answers 503 and "
+    "nothing runs; the fix writes a file with which nobody may do anything"
 )
+RESTORE_FIX = "{{ echo '[access]'; echo 'anonymous ='; }} | install -m 644 /dev/stdin {path}"
+# The listener's sandbox hides these (ProtectHome=, PrivateTmp=).
+HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108
 # The user and group that the package's sysusers.d file declares.
 PACKAGED = Account()
 
@@ -41,7 +44,9 @@ def user(account: Account) -> Iterator[Finding]:
     try:
         members = grp.getgrnam(account.group).gr_mem
     except KeyError:
-        fix = "systemd-sysusers" if account.group == PACKAGED.group else f"groupadd --system {account.group}"
+        fix = f"groupadd --system {account.group}"
+        if group_name(entry.pw_gid) == str(entry.pw_gid):  # so that it has the files of the lost group
+            fix = f"groupadd --system --gid {entry.pw_gid} {account.group}"
         yield Finding(FAULT, f"group {account.group} does not exist", fix)
         members = []
     shell = entry.pw_shell or "/bin/sh"  # passwd(5)
@@ -50,11 +55,8 @@ def user(account: Account) -> Iterator[Finding]:
             f"user {account.user} (uid {entry.pw_uid}) can log in with the shell {shell}, "
             "and trigger runs as any caller"
         )
-        fix = (
-            f"usermod -s /usr/sbin/nologin {account.user}; if it is a person's account, give the listener "
-            "another user (puppet-twitch.service(8))"
-        )
-        yield Finding(FAULT, text, fix)
+        text += "; if it is a person's account, give the listener another user (puppet-twitch.service(8))"
+        yield Finding(FAULT, text, f"usermod -s /usr/sbin/nologin {account.user}")
     others = [name for name in members if name != account.user]
     if others:
         text = f"group {account.group} has other members, who can read all runs: {', '.join(others)}"
@@ -67,12 +69,26 @@ def configuration(account: Account) -> Generator[Finding, None, Optional[Config]
     try:
         config = load_config()
     except ConfigError as error:
-        lost = str(error).endswith(RESTORE)
-        text = str(error).replace(RESTORE, "until it is restored the port answers 503 and nothing runs")
-        yield Finding(FAULT, text, RESTORE_FIX.format(path=CONFIG_FILE) if lost else INVALID_FIX)
+        text = str(error)
+        if text.endswith(SEE_CHECK):
+            text = text.replace(SEE_CHECK, RESTORE)
+            yield Finding(FAULT, text, RESTORE_FIX.format(path=CONFIG_FILE))
+        else:
+            yield Finding(FAULT, text, INVALID_FIX, by_hand=True)
         return None
     yield from permissions(CONFIG_FILE, account, secret=False)
     yield Finding(GOOD, f"the configuration is valid: {CONFIG_FILE}")
+    return config
+
+
+def other_configuration(path: str) -> Generator[Finding, None, Optional[Config]]:
+    """Report on a file that is not in place; return the configuration, or None if it is invalid."""
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        yield Finding(FAULT, str(error).removesuffix(f"; {SEE_CHECK}"), "correct the file", by_hand=True)
+        return None
+    yield Finding(GOOD, f"the configuration is valid: {path}")
     return config
 
 
@@ -94,10 +110,26 @@ def permissions(path: str, account: Account, *, secret: bool) -> Iterator[Findin
             f"it must have owner {owner}, mode {permitted}"
         )
         yield Finding(FAULT, text, f"chown {owner} {path}; chmod {permitted} {path}")
-    elif _can_read(account, path) is False:
-        readable = mode & 0o004 or (mode & 0o040 and group == account.group)
-        fix = f"chmod 755 {os.path.dirname(path)}" if readable else f"chmod {640 if secret else 644} {path}"
+    elif _can_read(account, path) is False or os.path.realpath(path).startswith(HIDDEN):
+        fix = _readable(path, f"root:{account.group}" if secret else "root", 640 if secret else 644)
         yield Finding(FAULT, f"{path} cannot be read by user {account.user}", fix)
+
+
+def _readable(path: str, owner: str, mode: int) -> str:
+    """Return the command that lets the listener read a file.
+
+    A link is replaced by a copy, because the directories of its target are not ours to open.
+    """
+    commands = []
+    if os.path.islink(path):
+        commands += [f"cp --remove-destination {os.path.realpath(path)} {path}", f"chown {owner} {path}"]
+    closed: list[str] = []
+    directory = os.path.dirname(path)
+    while directory != "/":
+        if not os.stat(directory).st_mode & 0o001:
+            closed.insert(0, directory)
+        directory = os.path.dirname(directory)
+    return "; ".join([*commands, *(f"chmod 755 {name}" for name in closed), f"chmod {mode} {path}"])
 
 
 def only_root_writes(path: str, consequence: str) -> Iterator[Finding]:

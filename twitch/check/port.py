@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from twitch.check import files, systemd
 from twitch.check.findings import FAULT, Finding
@@ -14,11 +15,30 @@ from twitch.check.systemd import SOCKET
 PROCESS = re.compile(r'\("([^"]*)",pid=(\d+),')
 
 
+class Opener(NamedTuple):
+    """A process other than systemd that listens on the port."""
+
+    address: str
+    pid: int
+    name: str
+
+
 def check() -> Iterator[Finding]:
     """Report a listening socket on the port of puppet-twitch.socket that systemd has not opened.
 
     Only root can see the processes of all users.
     """
+    for opener in openers():
+        text = (
+            f"process {opener.pid} ({opener.name}, user {_owner(opener.pid)}, unit "
+            f"{systemd.unit_of(opener.pid) or 'unknown'}) has opened {opener.address}, not systemd, "
+            "so it reads tokens that are sent there"
+        )
+        yield Finding(FAULT, text, f"{systemd.end_command(opener.pid)}; systemctl restart {SOCKET}")
+
+
+def openers() -> Iterator[Opener]:
+    """Yield the processes other than systemd that listen on the port of puppet-twitch.socket."""
     for port in sorted(set(re.findall(r":(\d+) \(Stream\)", systemd.show(SOCKET, "Listen")))):
         sockets = systemd.output(
             ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes", f"sport = :{port}"]
@@ -26,17 +46,11 @@ def check() -> Iterator[Finding]:
         for line in (sockets or "").splitlines():
             processes = PROCESS.findall(line)
             if processes and "1" not in [pid for _, pid in processes]:
-                address = line.split()[3]
                 name, pid = processes[0]
-                text = (
-                    f"process {pid} ({name}, user {_owner(pid)}) has opened {address}, not systemd, "
-                    "so it reads tokens that are sent there"
-                )
-                fix = f"look at it with ps -fp {pid}; kill {pid}; systemctl restart {SOCKET}"
-                yield Finding(FAULT, text, fix)
+                yield Opener(line.split()[3], int(pid), name)
 
 
-def _owner(pid: str) -> str:
+def _owner(pid: int) -> str:
     try:
         return files.owner_name(os.stat(f"/proc/{pid}").st_uid)
     except OSError:

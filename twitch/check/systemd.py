@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
@@ -74,6 +75,43 @@ def complaints(unit: str) -> list[str]:
                 texts.remove(text)
             texts.append(text)
     return texts[-3:]
+
+
+def unit_of(pid: int) -> str:
+    """Return the unit of a process, or "" if it has ended or there is none."""
+    return _path_of(pid).rpartition("/")[2]
+
+
+def end_command(pid: int) -> str:
+    """Return the command that ends a process, also a stopped one, and waits for its end.
+
+    A service is stopped as a whole, because systemd may start its process again.
+    """
+    directory, _, unit = _path_of(pid).rpartition("/")
+    if directory.startswith("/system.slice") and unit.endswith(".service"):
+        return f"systemctl stop {unit}"
+    return f"kill {pid}; kill -CONT {pid}; timeout 30 tail --pid={pid} -f /dev/null || kill -KILL {pid}"
+
+
+def _path_of(pid: int) -> str:
+    """Return the control group of a process: /system.slice/NAME.service, for instance."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    # cgroups(7): 0:: is cgroup v2, name=systemd the hierarchy of systemd in v1.
+    paths = [line.split(":", 2)[2] for line in lines if line.startswith("0::") or ":name=systemd:" in line]
+    return next((path for path in paths if path != "/"), "")
+
+
+def drop_in_command(unit: str, section: str, line: str) -> str:
+    """Return the command that adds a line to a unit, after its other drop-ins, and lets systemd read it."""
+    directory = f"/etc/systemd/system/{unit}.d"
+    # A name for each setting, because one fix must not undo another.
+    name = re.sub("[^a-z]+", "-", line.rpartition("=")[0].lower())
+    lines = f"echo '[{section}]'; echo {shlex.quote(line)};"
+    return f"mkdir -p {directory}; {{ {lines} }} >{directory}/zzzz-{name}.conf; systemctl daemon-reload"
 
 
 def output(command: Sequence[str], stdin: str = "") -> Optional[str]:

@@ -7,9 +7,9 @@ import grp
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from twitch.check import files, systemd
+from twitch.check import files, port, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import (
     LISTENER,
@@ -29,7 +29,7 @@ def check(account: Account) -> Iterator[Finding]:
     """Report whether everything is installed, the sockets listen, and root expects this listener."""
     if systemd.output(["systemctl", "show", "-P", "Version"]) is None:
         fix = "run puppet-twitch check on a machine that was booted with systemd"
-        yield Finding(FAULT, "systemd does not answer systemctl", fix)
+        yield Finding(FAULT, "systemd does not answer systemctl", fix, by_hand=True)
         return
     not_loaded = list(_not_loaded())
     yield from not_loaded
@@ -52,7 +52,8 @@ def filters(config: Config) -> Iterator[Finding]:
         text = (
             f"IPAddressAllow= of {listener} has no effect on clients, because the unit inherits its sockets"
         )
-        yield Finding(NOTE, text, f"move it to [Socket] with systemctl edit {SOCKET}, or use [access] from")
+        fix = f"move it to [Socket] with systemctl edit {SOCKET}, or use [access] from"
+        yield Finding(NOTE, text, fix, by_hand=True)
     denied = systemd.show(SOCKET, "IPAddressDeny")
     if not denied:
         return
@@ -60,17 +61,24 @@ def filters(config: Config) -> Iterator[Finding]:
         yield Finding(GOOD, f"{SOCKET} also filters addresses: IPAddressDeny={denied}")
     else:
         text = f"IPAddressDeny={denied} of {SOCKET} may have no effect in this container"
-        yield Finding(NOTE, text, "use [access] from, or the firewall of the container's host")
+        fix = "use [access] from, or the firewall of the container's host"
+        yield Finding(NOTE, text, fix, by_hand=True)
 
 
 def _not_loaded() -> Iterator[Finding]:
     for unit in (*SOCKETS, *SERVICES):
         state = systemd.show(unit, "LoadState")
+        restart = f"; systemctl restart {unit}" if unit in SOCKETS else ""
         if state == "masked":
-            yield Finding(FAULT, f"{unit} is masked", f"systemctl unmask {unit}")
+            # A mask in /run needs --runtime; without such a mask that is no error.
+            fix = f"systemctl unmask {unit}; systemctl unmask --runtime {unit}{restart}"
+            yield Finding(FAULT, f"{unit} is masked", fix)
         elif state != "loaded":
-            fix = "systemctl daemon-reload; if it is still not loaded, reinstall puppet-twitch"
-            yield Finding(FAULT, f"{unit} is not loaded (LoadState={state})", fix)
+            fix = f"reinstall puppet-twitch; then systemctl daemon-reload{restart}"
+            if state != "not-found":
+                verify = f"systemd-analyze verify {unit.replace('@.', '@check.')}"
+                fix = f"{verify} names the line; correct it; then systemctl daemon-reload{restart}"
+            yield Finding(FAULT, f"{unit} is not loaded (LoadState={state})", fix, by_hand=True)
 
 
 def _sockets() -> Iterator[Finding]:
@@ -79,11 +87,23 @@ def _sockets() -> Iterator[Finding]:
         if state == "active":
             yield Finding(GOOD, f"{unit} is {systemd.show(unit, 'SubState')}: {systemd.show(unit, 'Listen')}")
         else:
-            text = f"{unit} does not listen (ActiveState={state}, Result={systemd.show(unit, 'Result')})"
-            text += _in_systemd_words(unit)
-            yield Finding(FAULT, text, f"systemctl restart {unit}; journalctl -u {unit}")
+            yield _not_listening(unit, state)
     if systemd.show(SOCKET, "UnitFileState") not in ("enabled", "enabled-runtime"):
         yield Finding(NOTE, f"{SOCKET} does not start at boot", f"systemctl enable {SOCKET}")
+
+
+def _not_listening(unit: str, state: str) -> Finding:
+    result = systemd.show(unit, "Result")
+    complaints = _in_systemd_words(unit)
+    text = f"{unit} does not listen (ActiveState={state}, Result={result}){complaints}"
+    restart = f"systemctl restart {unit}"
+    openers = list(port.openers()) if unit == SOCKET else []
+    if openers:
+        ends = [systemd.end_command(opener.pid) for opener in openers]
+        return Finding(FAULT, text, "; ".join([*dict.fromkeys(ends), restart]))
+    if result == "resources" and complaints:  # a restart would fail again: an address that is not there
+        return Finding(FAULT, text, f"fix that cause; then {restart}", by_hand=True)
+    return Finding(FAULT, text, restart)
 
 
 def _last_start() -> Iterator[Finding]:
@@ -91,7 +111,9 @@ def _last_start() -> Iterator[Finding]:
     result = systemd.show(listener, "Result")
     if result != "success":
         text = f"{listener} failed (Result={result})" + _in_systemd_words(listener)
-        yield Finding(FAULT, text, f"fix that cause; journalctl -u {LISTENER} has all lines")
+        start = "" if listener == LISTENER_INSTANCE else f"; then systemctl restart {LISTENER}"
+        fix = f"fix that cause, journalctl -u {LISTENER} has all lines{start}"
+        yield Finding(FAULT, text, fix, by_hand=True)
     # systemd forgets an instance that has failed, so only the journal knows. A run that Puppet ends with an
     # error is no failure of its unit to start.
     for template in (LISTENER_INSTANCE, RUN):
@@ -99,7 +121,8 @@ def _last_start() -> Iterator[Finding]:
         if complaints:
             text = f"{template} could not start in the last hour; systemd says: {'; '.join(complaints)}"
             instances = template.replace("@.", "@*.")
-            yield Finding(NOTE, text, f"fix that cause; journalctl -u '{instances}' has all lines")
+            fix = f"fix that cause; journalctl -u '{instances}' has all lines"
+            yield Finding(NOTE, text, fix, by_hand=True)
 
 
 def _in_systemd_words(unit: str) -> str:
@@ -123,16 +146,25 @@ def _run_socket(account: Account) -> Iterator[Finding]:
             text = f"{RUN_SOCKET_FILE} does not exist, so the listener cannot reach root"
             yield Finding(FAULT, text, f"systemctl restart {RUN_SOCKET}")
         return
+    restart = f"systemctl restart {RUN_SOCKET}"
     owner, mode = files.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
     if mode != 0o660 or info.st_uid != 0:
         text = f"{RUN_SOCKET_FILE} has owner {owner}, mode {mode:o}; it must have owner root, mode 660"
-        yield Finding(FAULT, text, f"systemctl restart {RUN_SOCKET}")
+        wanted = {"SocketUser": "root", "SocketMode": "0660"}
+        yield Finding(FAULT, text, "; ".join([*_settings(wanted), restart]))
     with contextlib.suppress(KeyError):  # `files.user` has reported a group that does not exist
         if grp.getgrnam(account.group).gr_gid != info.st_gid:
             group = f"group {files.group_name(info.st_gid)}, not {account.group}"
             text = f"{RUN_SOCKET_FILE} has {group}, so the listener cannot reach root"
-            edit = _edit(RUN_SOCKET, "Socket", f"SocketGroup={account.group}")
-            yield Finding(FAULT, text, f"{edit}; systemctl restart {RUN_SOCKET}")
+            wanted = {"SocketGroup": account.group}
+            yield Finding(FAULT, text, "; ".join([*_settings(wanted), restart]))
+
+
+def _settings(wanted: Mapping[str, str]) -> Iterator[str]:
+    """Yield the commands for settings that the unit of the run socket itself does not have."""
+    for name, value in wanted.items():
+        if systemd.show(RUN_SOCKET, name) != value:
+            yield systemd.drop_in_command(RUN_SOCKET, "Socket", f"{name}={value}")
 
 
 def _expected_listener(account: Account) -> Iterator[Finding]:
@@ -145,9 +177,5 @@ def _expected_listener(account: Account) -> Iterator[Finding]:
         expected = environment.get(name, "twitch")
         if expected != actual:
             text = f"{RUN} expects the listener's {kind} to be {expected}, but it is {actual}"
-            yield Finding(FAULT, text, _edit(RUN, "Service", f"Environment={name}={actual}"))
-
-
-def _edit(unit: str, section: str, line: str) -> str:
-    """Return the fix that adds a line to a unit by a drop-in; `systemctl edit` reloads systemd itself."""
-    return f"systemctl edit {unit}: add {line} in [{section}]"
+            fix = systemd.drop_in_command(RUN, "Service", f"Environment={name}={actual}")
+            yield Finding(FAULT, text, fix)

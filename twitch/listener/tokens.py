@@ -86,12 +86,12 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
         raise UsageError(f"{name!r} is not a valid token name: {NAME_FORM}")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
-    try:
-        end = _token("this token", line).expires
-        if end is not None and end <= time.time():
-            raise ConfigError(f"{expires} has passed")
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
+    if expires is not None:
+        end = _end_of(expires)
+        if end is None:
+            raise UsageError(f"--expires: {expires!r} is not a day; write YYYY-MM-DD, such as 2030-12-31")
+        if end <= time.time():
+            raise UsageError(f"--expires: {expires} has passed")
     return token, line
 
 

@@ -39,6 +39,23 @@ class twitch::config {
     }
   }
 
+  # Such a line never applies, and the node's own `puppet-twitch check` calls it a fault. A warning, because it
+  # allows nothing, and because a fleet may share `access` where only some of its nodes have TLS or the token.
+  $tls_enabled = $twitch::tls =~ NotUndef or $twitch::config.get('tls.enabled', false)
+  $twitch::access.filter |$caller, $grants| { !$grants.empty }.each |$caller, $grants| {
+    $where = "twitch::access of ${trusted['certname']}: ${caller} never applies"
+    if $caller =~ /\Acert:/ and !$tls_enabled {
+      warning("${where}, because client certificates need twitch::tls")
+    }
+    if $caller =~ /\Atoken:/ {
+      # `*` is one or more characters.
+      $pattern = $caller.regsubst('\Atoken:', '').regsubst('[.]', '[.]', 'G').regsubst('[*]', '.+', 'G')
+      if $twitch::tokens.keys.filter |$name| { $name =~ "\\A${pattern}\\z" }.empty {
+        warning("${where}, because twitch::tokens has no such name")
+      }
+    }
+  }
+
   $section_names = ($sections.keys + $twitch::config.keys).unique
   $merged_sections = Hash($section_names.map |$name| {
     [$name, $sections.get($name, {}) + $twitch::config.get($name, {})]

@@ -25,7 +25,8 @@ class twitch::service {
     unless      => "grep -qx ${socket_settings} ${state_directory}/socket",
     require     => Service['puppet-twitch-run.socket'],
   }
-  # The files for TLS are part of these settings, because the listener gets them when it starts.
+  # The drop-in for TLS is part of these settings, because systemd passes certificate and key when the listener
+  # starts. The listener reads CA and CRL itself, at every change.
   -> exec { 'twitch: let the listener start with its settings':
     command     => file('twitch/stop_listener.sh'),
     environment => ["TWITCH_SETTINGS=${listener_settings}", "TWITCH_STATE_DIRECTORY=${state_directory}"],

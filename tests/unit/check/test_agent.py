@@ -10,7 +10,7 @@ import pytest
 from tests.unit.check.levels import of_level
 from tests.unit.fake_puppet import FakePuppet
 from twitch import records
-from twitch.check import agent
+from twitch.check import agent, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import PuppetError
@@ -32,6 +32,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     )
     monkeypatch.setattr(agent, "load_settings", lambda command, cache, environment: settings)
     return settings
+
+
+@pytest.fixture(autouse=True)
+def end_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "end_command", lambda pid: f"end {pid}")
 
 
 def check(puppet: FakePuppet, **options: str) -> list[Finding]:
@@ -77,7 +82,7 @@ def test_a_puppet_that_does_not_tell_its_settings_is_a_fault(
 
     monkeypatch.setattr(agent, "load_settings", load)
     fix = f"run {puppet.path} config print --section agent as root, and fix the error that it reports"
-    assert check(puppet) == [Finding(FAULT, "config print failed", fix)]
+    assert check(puppet) == [Finding(FAULT, "config print failed", fix, by_hand=True)]
 
 
 def test_a_disabled_puppet_is_noted_with_its_reason(puppet: FakePuppet, settings: Settings) -> None:
@@ -95,15 +100,15 @@ def test_a_lock_that_cannot_be_read_is_a_fault(puppet: FakePuppet, settings: Set
     assert of_level(check(puppet), FAULT) == [
         Finding(
             FAULT,
-            f"{run_lock} cannot be read (Is a directory), so puppet-twitch cannot see whether Puppet"
+            f"{run_lock} cannot be read (not a regular file), so puppet-twitch cannot see whether Puppet"
             " is running",
-            f"look at it with ls -ld {run_lock}; it must be a regular file or absent",
+            f"mv --no-target-directory --backup=numbered {run_lock} {run_lock}.unreadable",
         ),
         Finding(
             FAULT,
-            f"{disabled_lock} cannot be read (Is a directory), so puppet-twitch treats Puppet as disabled"
+            f"{disabled_lock} cannot be read (not a regular file), so puppet-twitch treats Puppet as disabled"
             " and answers triggers with 423",
-            f"look at it with ls -ld {disabled_lock}; it must be a regular file or absent",
+            f"mv --no-target-directory --backup=numbered {disabled_lock} {disabled_lock}.unreadable",
         ),
     ]
 
@@ -117,7 +122,7 @@ def test_a_run_far_beyond_its_runtimeout_is_a_fault(
         f"Puppet process 4711 has held {settings.agent_catalog_run_lockfile} for 3901 s, "
         "longer than its runtimeout of 3600 s allows"
     )
-    stuck = [Finding(FAULT, text, "kill 4711")]
+    stuck = [Finding(FAULT, text, "end 4711")]
     assert of_level(check(puppet), FAULT) == (stuck if age_s == 3901 else [])
 
 
@@ -127,6 +132,7 @@ def test_a_missing_manifest_is_a_fault(puppet: FakePuppet) -> None:
         FAULT,
         "the manifest /root/none.pp does not exist",
         "create /root/none.pp, or correct [puppet] manifest in puppet-twitch.conf",
+        by_hand=True,
     )
     assert of_level(check(puppet, command="apply", manifest="/root/none.pp"), FAULT) == [fault]
     assert of_level(check(puppet), FAULT) == []

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.check.levels import of_level, texts
 from tests.unit.pki import PKI
-from twitch.check import certificates, systemd
+from twitch.check import certificates, reading, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.listener import tls
@@ -43,9 +43,10 @@ def check(*, enabled: bool = True) -> list[Finding]:
 def puppet_settings(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
     """Answer for `puppet config print`; every other command is run."""
     run = systemd.output
+    printed = "\n".join(f"{name} = {value}" for name, value in settings.items())
 
     def output(command: Sequence[str], stdin: str = "") -> Optional[str]:
-        return settings.get(command[-1], "") if command[1] == "config" else run(command, stdin)
+        return printed if command[1] == "config" else run(command, stdin)
 
     monkeypatch.setattr(systemd, "output", output)
     monkeypatch.setattr(puppet, "find", lambda configured: "/usr/bin/puppet")
@@ -58,7 +59,7 @@ def test_valid_certificates_have_no_faults() -> None:
     # The test's CA is valid for 30 days, which is soon.
     assert sum("expires within a month" in text for text in texts(findings, NOTE)) >= 3
     good = texts(findings, GOOD)
-    assert any("was fetched less than a minute ago; 0 certificates are revoked" in text for text in good)
+    assert any("was fetched less than a minute ago; 0 certificates are revoked. " in text for text in good)
     chain = "of a client's certificate and of the CAs above it ([tls] revocation = chain)"
     assert f"revocation is checked {chain}" in good
 
@@ -79,19 +80,33 @@ def test_a_crl_that_puppet_never_refreshes_is_noted(
     text = f"Puppet never refreshes {credentials}/crl: a certificate that is revoked from now on is still"
     (note,) = (finding for finding in check() if "refreshes" in finding.text)
     assert (note.level, note.text) == (NOTE, f"{text} accepted here")
-    assert note.fix.startswith("set crl_refresh_interval = 1d in [agent] of puppet.conf")
+    assert (note.fix, note.by_hand) == (
+        "/usr/bin/puppet config set --section agent crl_refresh_interval 1d;"
+        f" touch -d 1970-01-02 {credentials}/crl; /usr/bin/puppet agent -t --crl_refresh_interval 1s",
+        False,
+    )
+
+
+def test_a_crl_that_is_not_puppets_own_is_replaced_by_hand(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puppet_settings(monkeypatch, {"crl_refresh_interval": "", "hostcrl": "/etc/own.pem"})
+    (note,) = (finding for finding in check() if "refreshes" in finding.text)
+    assert note.by_hand
+    assert note.fix.startswith(f"{credentials}/crl is not Puppet's own CRL (/etc/own.pem): replace it")
 
 
 @pytest.mark.parametrize("own_key", [True, False], ids=["the-nodes-key", "a-key-of-its-own"])
-def test_a_listener_with_the_key_of_the_node_is_noted(
+def test_whose_key_the_listener_holds_is_said_and_no_note(
     credentials: Path, monkeypatch: pytest.MonkeyPatch, own_key: bool
 ) -> None:
     node_key = credentials / "key" if own_key else credentials / "another"
     puppet_settings(monkeypatch, {"hostprivkey": os.fspath(node_key), "crl_refresh_interval": "1d"})
-    notes = [
-        text for text in texts(check(), NOTE) if text.startswith(f"the listener holds {credentials}/key: ")
-    ]
-    assert len(notes) == int(own_key)
+    (text,) = (text for text in texts(check(), GOOD) if text.startswith("the listener holds "))
+    impersonate = "an attacker who takes over the listener can impersonate this node"
+    assert text.startswith(
+        f"the listener holds {credentials}/key{f': {impersonate}' if own_key else ', which is not'}"
+    )
 
 
 def test_missing_credentials_are_named(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,13 +114,14 @@ def test_missing_credentials_are_named(credentials: Path, monkeypatch: pytest.Mo
     paths = {name: os.fspath(credentials / name) for name in tls.CREDENTIALS if name != tls.CRL}
     monkeypatch.setattr(systemd, "credentials", lambda unit: paths)
     text = f"TLS: missing key ({credentials}/key), so {UNIT} cannot start, or"
-    assert check() == [Finding(FAULT, f"{text} answers 503", certificates.SET_UP)]
+    assert check() == [Finding(FAULT, f"{text} answers 503", certificates.SET_UP, by_hand=True)]
 
 
 @pytest.mark.usefixtures("credentials")
 def test_credentials_without_tls_are_noted() -> None:
     text = "puppet-twitch.service gets TLS credentials (LoadCredential=), but TLS is off"
-    assert check(enabled=False) == [Finding(NOTE, text, "set [tls] enabled = yes in puppet-twitch.conf")]
+    fix = "set [tls] enabled = yes in puppet-twitch.conf"
+    assert check(enabled=False) == [Finding(NOTE, text, fix, by_hand=True)]
 
 
 def test_without_tls_and_credentials_there_is_nothing_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +186,7 @@ def test_an_unusable_certificate_is_a_fault_with_a_fix(
 )
 def test_expiry_dates(expires: object, level: str, text: str) -> None:
     (finding,) = certificates._expiry("CA 'x'", expires, "renew it")
-    assert (finding.level, finding.text) == (level, text)
+    assert (finding.level, finding.text, finding.by_hand) == (level, text, level != GOOD)
     assert bool(finding.fix) == (level != GOOD)
 
 
@@ -182,7 +198,7 @@ def files(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Return the configuration for the same files, of which two are no credentials."""
     paths = {name: os.fspath(credentials / name) for name in (tls.CERT, tls.KEY)}
     monkeypatch.setattr(systemd, "credentials", lambda unit: paths)
-    monkeypatch.setattr(certificates, "_readable", lambda path, unit: os.path.exists(path))
+    monkeypatch.setattr(reading, "readable", lambda path, unit: os.path.exists(path))
     return Config(
         tls=True,
         tls_ca=os.fspath(credentials / "ca"),
@@ -294,46 +310,23 @@ def test_a_ca_without_a_crl_is_noted_although_ours_is_good(
 def test_revocations_are_counted(pki: PKI, files: Config, credentials: Path) -> None:
     (credentials / "crl").write_text(pki.root.crl())
     leaf = files._replace(tls_revocation="leaf")
-    assert any(text.endswith("ago; 0 certificates are revoked") for text in texts(findings(leaf), GOOD))
+    assert any("ago; 0 certificates are revoked. " in text for text in texts(findings(leaf), GOOD))
     pki.root.revoke(pki.certificate("counted", by=pki.root)[0])
     (credentials / "crl").write_text(pki.root.crl())
-    assert any(text.endswith("ago; 1 certificate is revoked") for text in texts(findings(leaf), GOOD))
+    assert any("ago; 1 certificate is revoked. " in text for text in texts(findings(leaf), GOOD))
 
 
 @pytest.mark.parametrize(
     ("seconds", "age"),
     [
         (0, "less than a minute"),
-        (61, "a minute"),
-        (3600, "60 minutes"),
-        (23.9 * 3600, "23 hours"),
-        (47 * 3600, "47 hours"),
-        (48 * 3600, "2 days"),
+        (61, "1 minute"),
+        (3600, "1 hour"),
+        (23.9 * 3600, "23 hours and 54 minutes"),
+        (47 * 3600, "1 day and 23 hours"),
+        (48 * 3600 + 61, "2 days"),
+        (71.9 * 3600, "2 days and 23 hours"),
     ],
 )
 def test_ages_do_not_hide_hours(seconds: float, age: str) -> None:
     assert certificates._age(seconds) == age
-
-
-@pytest.mark.usefixtures("root")
-def test_whether_the_listener_may_read_a_file_is_asked_of_the_kernel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(certificates, "HIDDEN", ())
-    monkeypatch.setattr(systemd, "account", lambda: systemd.Account("nobody", "nogroup"))
-    closed = tmp_path / "closed"  # as /var/lib/puppet, 750
-    (closed / "ssl").mkdir(parents=True)
-    closed.chmod(0o750)
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(0o755)
-    crl = closed / "ssl" / "crl.pem"
-    crl.write_text("x")
-    settings: dict[str, str] = {}
-    monkeypatch.setattr(systemd, "show", lambda unit, name: settings.get(name, ""))
-    assert not certificates._readable(os.fspath(crl), UNIT)
-    settings["TemporaryFileSystem"] = f"{closed}:ro"
-    assert not certificates._readable(os.fspath(crl), UNIT)
-    settings["BindReadOnlyPaths"] = f"/elsewhere {closed}/ssl:{closed}/ssl:rbind"
-    assert certificates._readable(os.fspath(crl), UNIT)
-    crl.chmod(0o600)
-    assert not certificates._readable(os.fspath(crl), UNIT)

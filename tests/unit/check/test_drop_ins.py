@@ -65,7 +65,7 @@ def test_a_drop_in_for_all_services_that_replaces_ours_is_noted(fake: FakeFiles)
     text = f"{path} replaces settings of {LISTENER}: PrivateNetwork=no NoNewPrivileges=no LoadCredential="
     override = "/etc/systemd/system/puppet-twitch.service.d/zzzz.conf"
     fix = f"if this machine can do without, write the settings of {LISTENER} again in {override}"
-    assert list(drop_ins.check()) == [Finding(NOTE, text, fix)]
+    assert list(drop_ins.check()) == [Finding(NOTE, text, fix, by_hand=True)]
 
 
 def test_a_drop_in_for_a_prefix_of_our_names_is_noted(fake: FakeFiles) -> None:
@@ -93,7 +93,7 @@ def test_settings_of_the_daemon_that_runs_lack_are_noted(fake: FakeFiles) -> Non
     fake.drop_in(RUN, "etc/puppet-twitch-run@.service.d/site.conf", "UMask=0027")
     text = f"{path} gives {PUPPET} settings that {RUN} lacks: Environment=http_proxy=… LimitNOFILE=65536"
     fix = f"systemctl edit {RUN}: add them in [Service]; with the Puppet module: twitch::run_settings"
-    assert list(drop_ins.check()) == [Finding(NOTE, text, fix)]
+    assert list(drop_ins.check()) == [Finding(NOTE, text, fix, by_hand=True)]
 
 
 def test_without_the_daemon_or_its_files_there_is_nothing_to_report(fake: FakeFiles) -> None:

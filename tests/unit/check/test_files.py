@@ -8,6 +8,7 @@ import pwd
 import stat
 import subprocess
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -25,8 +26,9 @@ NOBODY = Account("nobody", grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name)
 
 
 @pytest.fixture
-def file(root: None, tmp_path: Path) -> Path:
-    """Return a file with some content, owned by root, mode 644."""
+def file(root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file with some content, owned by root, mode 644, that the sandbox does not hide."""
+    monkeypatch.setattr(files, "HIDDEN", ())
     for directory in (
         tmp_path,
         tmp_path.parent,
@@ -58,14 +60,19 @@ def test_a_missing_user_is_a_fault() -> None:
     )
 
 
-def test_the_packaged_user_and_group_come_from_sysusers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_user_comes_from_sysusers(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise KeyError(name)
 
-    monkeypatch.setattr("grp.getgrnam", missing)
-    assert of_level(files.user(Account("root", "twitch")), FAULT)[0].fix == "systemd-sysusers"
     monkeypatch.setattr("pwd.getpwnam", missing)
     assert list(files.user(Account())) == [Finding(FAULT, "user twitch does not exist", "systemd-sysusers")]
+
+
+def test_a_lost_group_gets_its_number_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = pwd.struct_passwd(("twitch", "x", 4321, 4321, "", "/", "/usr/sbin/nologin"))
+    monkeypatch.setattr("pwd.getpwnam", lambda name: entry)
+    (fault,) = of_level(files.user(Account("twitch", "no-such-group")), FAULT)
+    assert fault.fix == "groupadd --system --gid 4321 no-such-group"
 
 
 @pytest.mark.parametrize(("shell", "shown"), [("/bin/bash", "/bin/bash"), ("", "/bin/sh")])
@@ -76,9 +83,10 @@ def test_an_account_that_can_log_in_is_a_fault(
     monkeypatch.setattr("pwd.getpwnam", lambda name: entry)
     (fault,) = of_level(files.user(Account("daemon", "daemon")), FAULT)
     assert fault.text == (
-        f"user daemon (uid 1) can log in with the shell {shown}, and trigger runs as any caller"
+        f"user daemon (uid 1) can log in with the shell {shown}, and trigger runs as any caller; if it is a "
+        "person's account, give the listener another user (puppet-twitch.service(8))"
     )
-    assert fault.fix.startswith("usermod -s /usr/sbin/nologin daemon; if it is a person's account, ")
+    assert fault.fix == "usermod -s /usr/sbin/nologin daemon"
 
 
 def test_other_members_of_the_group_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +166,26 @@ def test_a_file_that_the_listener_cannot_read_is_a_fault(
 def test_a_directory_that_the_listener_cannot_enter_is_what_has_to_be_fixed(file: Path) -> None:
     file.parent.chmod(0o700)
     (fault,) = files.permissions(os.fspath(file), NOBODY, secret=False)
-    assert fault == Finding(FAULT, f"{file} cannot be read by user nobody", f"chmod 755 {file.parent}")
+    fix = f"chmod 755 {file.parent}; chmod 644 {file}"
+    assert fault == Finding(FAULT, f"{file} cannot be read by user nobody", fix)
+
+
+def test_a_link_to_a_file_that_the_listener_cannot_read_becomes_a_copy(file: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    target = file.rename(closed / "file")
+    file.symlink_to(target)
+    (fault,) = files.permissions(os.fspath(file), NOBODY, secret=False)
+    assert fault.text == f"{file} cannot be read by user nobody"
+    subprocess.run(["sh", "-c", fault.fix], check=True)
+    assert not file.is_symlink()
+    assert list(files.permissions(os.fspath(file), NOBODY, secret=False)) == []
+
+
+def test_a_file_that_the_sandbox_hides_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "HIDDEN", (f"{file.parent}/",))
+    (fault,) = files.permissions(os.fspath(file), NOBODY, secret=False)
+    assert fault.text == f"{file} cannot be read by user nobody"
 
 
 def test_a_missing_secret_is_not_reported(tmp_path: Path) -> None:
@@ -197,6 +224,7 @@ def test_an_invalid_configuration_is_a_fault(monkeypatch: pytest.MonkeyPatch) ->
         FAULT,
         "/etc/x: [access] anonimous: unknown key",
         "correct the file; until then the port answers 503",
+        by_hand=True,
     )
     assert run_configuration() == ([fault], None)
 
@@ -224,9 +252,44 @@ def test_the_fix_for_a_lost_configuration_restores_it(
     monkeypatch.setattr(files, "load_config", lambda: config.load(os.fspath(file)))
     subprocess.run(["sh", "-c", lose.format(path=file)], check=True)
     (fault,), loaded = run_configuration()
-    ending = "; until it is restored the port answers 503 and nothing runs"
-    assert (loaded, fault.level, fault.text) == (None, FAULT, f"{file}: {text}{ending}")
-    assert "anyone who reaches the port may trigger runs" in fault.fix
-    subprocess.run(["sh", "-c", "umask 077; " + fault.fix.partition("runs: ")[2]], check=True)
-    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], Config())
+    assert (loaded, fault.level, fault.text) == (None, FAULT, f"{file}: {text}; {files.RESTORE}")
+    subprocess.run(["sh", "-c", "umask 077; " + fault.fix], check=True)
+    # Closed, because the lost file may have closed the node.
+    closed = Config(grants={"anonymous": ()})
+    assert run_configuration() == ([Finding(GOOD, f"the configuration is valid: {file}")], closed)
     assert stat.S_IMODE(file.lstat().st_mode) == 0o644
+
+
+# ---- a configuration that is not in place
+
+
+def run_other(path: Path) -> tuple[list[Finding], object]:
+    generator, findings = files.other_configuration(os.fspath(path)), []
+    while True:
+        try:
+            findings.append(next(generator))
+        except StopIteration as end:
+            return findings, end.value
+
+
+def test_a_configuration_that_is_not_in_place_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "new.conf"
+    path.write_text("[access]\ncooldown = 1\n")
+    path.chmod(0o600)  # permissions matter in its place only
+    assert run_other(path) == ([Finding(GOOD, f"the configuration is valid: {path}")], Config(cooldown_s=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [(None, "does not exist"), ("", "is empty"), ("[x]\n", "[x]: unknown")]
+)
+def test_an_invalid_configuration_that_is_not_in_place(
+    tmp_path: Path, text: Optional[str], error: str
+) -> None:
+    path = tmp_path / "new.conf"
+    if text is not None:
+        path.write_text(text)
+    (fault,), config = run_other(path)
+    assert (config, fault.level, fault.fix, fault.by_hand) == (None, FAULT, "correct the file", True)
+    assert fault.text.startswith(f"{path}: {error}")
+    assert "503" not in fault.text
+    assert "restore" not in fault.text

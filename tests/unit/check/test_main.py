@@ -8,7 +8,20 @@ from typing import Optional
 
 import pytest
 
-from twitch.check import agent, callers, certificates, drop_ins, files, main, port, systemd, token_file, units
+from twitch.check import (
+    agent,
+    callers,
+    certificates,
+    drop_ins,
+    files,
+    main,
+    port,
+    runs,
+    space,
+    systemd,
+    token_file,
+    units,
+)
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
 from twitch.config import Config
@@ -75,9 +88,9 @@ def test_json_is_one_object_with_all_findings(capsys: pytest.CaptureFixture[str]
     assert json.loads(out) == {
         "faults": 1,
         "findings": [
-            {"level": "good", "text": "user twitch exists", "fix": ""},
-            {"level": "note", "text": FINDINGS[1].text, "fix": FINDINGS[1].fix},
-            {"level": "fault", "text": FINDINGS[2].text, "fix": FINDINGS[2].fix},
+            {"level": "good", "text": "user twitch exists", "fix": "", "by_hand": False},
+            {"level": "note", "text": FINDINGS[1].text, "fix": FINDINGS[1].fix, "by_hand": False},
+            {"level": "fault", "text": FINDINGS[2].text, "fix": FINDINGS[2].fix, "by_hand": False},
         ],
     }
 
@@ -88,6 +101,32 @@ def test_json_without_faults_has_exit_status_0(
     findings[:] = []
     assert main.main(["--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"faults": 0, "findings": []}
+
+
+def test_faults_come_last_and_notes_before_them(
+    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, note, fault = FINDINGS
+    findings[:] = [fault, note, good, fault._replace(text="another")]
+    assert main.main([]) == 1
+    marks = [line[:5] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert marks == ["ok   ", "note ", "FAULT", "FAULT", "2 fau"]
+
+
+@pytest.mark.usefixtures("findings")
+def test_quiet_prints_faults_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--quiet"]) == 1
+    assert capsys.readouterr().out == "".join(REPORT.splitlines(keepends=True)[3:])
+    assert main.main(["--quiet", "--json"]) == 1
+    assert [finding["level"] for finding in json.loads(capsys.readouterr().out)["findings"]] == ["fault"]
+
+
+def test_quiet_prints_nothing_without_a_fault(
+    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings[:] = FINDINGS[:2]
+    assert main.main(["--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 # ---- options
@@ -105,7 +144,7 @@ def test_help_names_the_options_and_the_exit_status(option: str, capsys: pytest.
         main.main([option])
     assert end.value.code == 0
     out, err = capsys.readouterr()
-    assert out.startswith("usage: puppet-twitch check [-h] [--json]\n")
+    assert out.startswith("usage: puppet-twitch check [-h] [--json] [--quiet] [--config FILE]\n")
     assert "Exit status: 0 without faults, 1 with a fault, 64" in out
     assert err == ""
 
@@ -118,6 +157,7 @@ def test_help_names_the_options_and_the_exit_status(option: str, capsys: pytest.
         pytest.param(["--js"], "unrecognized arguments: --js", id="abbreviated"),
         pytest.param(["now"], "unrecognized arguments: now", id="word"),
         pytest.param(["--json", "now"], "unrecognized arguments: now", id="word-after-json"),
+        pytest.param(["--config"], "argument --config: expected one argument", id="no-file"),
         pytest.param(["--json=yes"], "argument --json: ignored explicit argument 'yes'", id="value"),
     ],
 )
@@ -133,6 +173,19 @@ def test_a_wrong_option_is_a_usage_error_of_one_line(
 
 # ---- the order of the findings
 
+EVERYWHERE = [
+    "user",
+    "directory",
+    "configuration",
+    "tokens",
+    "units",
+    "drop-ins",
+    "port",
+    "agent",
+    "space",
+    "runs",
+]
+
 
 class Rooms:
     """Each room of `check` reports its name only; configuration and user are the test's."""
@@ -147,7 +200,7 @@ class Rooms:
                 yield Finding(GOOD, name)
                 return results.get(name)
 
-            results = {"configuration": self.config, "tokens": ()}
+            results = {"configuration": self.config, "tokens": (), "agent": "settings", "file": self.config}
             return check
 
         self.arguments: dict[str, tuple[object, ...]] = {}
@@ -157,18 +210,23 @@ class Rooms:
         monkeypatch.setattr(files, "user", room("user"))
         monkeypatch.setattr(files, "only_root_writes", room("directory"))
         monkeypatch.setattr(files, "configuration", room("configuration"))
+        monkeypatch.setattr(files, "other_configuration", room("file"))
         monkeypatch.setattr(token_file, "check", room("tokens"))
+        monkeypatch.setattr(token_file, "read", room("tokens"))
         monkeypatch.setattr(units, "check", room("units"))
         monkeypatch.setattr(drop_ins, "check", room("drop-ins"))
         monkeypatch.setattr(port, "check", room("port"))
         monkeypatch.setattr(agent, "check", room("agent"))
+        monkeypatch.setattr(agent, "installed", room("puppet"))
+        monkeypatch.setattr(space, "check", room("space"))
+        monkeypatch.setattr(runs, "check", room("runs"))
         monkeypatch.setattr(certificates, "check", room("certificates"))
         monkeypatch.setattr(units, "filters", room("filters"))
         monkeypatch.setattr(callers, "check", room("callers"))
 
-    def printed(self, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    def printed(self, capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
         """Run `check` and return its findings by name, in their order."""
-        assert main.main(["--json"]) == 0
+        assert main.main(["--json", *options]) == 0
         return [finding["text"] for finding in json.loads(capsys.readouterr().out)["findings"]]
 
 
@@ -176,20 +234,30 @@ def test_root_gets_all_findings_in_their_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rooms = Rooms(monkeypatch)
-    everywhere = ["user", "directory", "configuration", "tokens", "units", "drop-ins", "port", "agent"]
-    assert rooms.printed(capsys) == [*everywhere, "certificates", "filters", "callers"]
+    assert rooms.printed(capsys) == [*EVERYWHERE, "certificates", "filters", "callers"]
     assert rooms.arguments["user"] == (Account("a", "b"),)
     assert rooms.arguments["agent"] == (Rooms.config,)
+    assert rooms.arguments["space"] == rooms.arguments["runs"] == ("settings",)
     assert rooms.arguments["certificates"] == (Rooms.config, "puppet-twitch.service")
     assert rooms.arguments["callers"] == (Rooms.config, ())
 
 
-def test_without_root_the_first_finding_says_what_is_not_checked(
+def test_a_file_that_is_not_in_place_is_all_that_is_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rooms = Rooms(monkeypatch)
+    about_it = ["file", "tokens", "puppet", "certificates", "filters", "callers"]
+    assert rooms.printed(capsys, "--config", "/root/new.conf") == about_it
+    assert rooms.arguments["file"] == ("/root/new.conf",)
+    assert rooms.arguments["callers"] == (Rooms.config, ())
+
+
+def test_without_root_a_note_says_what_is_not_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Rooms, "uid", 65534)
     rooms = Rooms(monkeypatch)
-    note, *names = rooms.printed(capsys)
+    *names, note = rooms.printed(capsys)  # notes come after what is good
     assert note == "check does not run as root, so tokens, Puppet and certificates are not checked"
     assert names == ["user", "directory", "configuration", "units", "drop-ins", "filters", "callers"]
     assert rooms.arguments["callers"] == (Rooms.config, None)
@@ -200,6 +268,5 @@ def test_an_invalid_configuration_leaves_out_grants_and_certificates(
 ) -> None:
     monkeypatch.setattr(Rooms, "config", None)
     rooms = Rooms(monkeypatch)
-    everywhere = ["user", "directory", "configuration", "tokens", "units", "drop-ins", "port", "agent"]
-    assert rooms.printed(capsys) == everywhere
+    assert rooms.printed(capsys) == EVERYWHERE
     assert rooms.arguments["agent"] == (Config(),)

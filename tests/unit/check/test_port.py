@@ -23,6 +23,8 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return "\n".join(lines) if command[-1] == "sport = :2023" else None
 
     monkeypatch.setattr(systemd, "output", output)
+    monkeypatch.setattr(systemd, "unit_of", lambda pid: "x.service")
+    monkeypatch.setattr(systemd, "end_command", lambda pid: f"end {pid}")
     monkeypatch.setattr(systemd, "show", lambda *_: "[::]:2023 (Stream) 192.0.2.1:2023 (Stream)")
     return lines
 
@@ -37,14 +39,14 @@ def test_a_port_of_another_process_is_a_fault(sockets: list[str]) -> None:
     pid = os.getpid()
     sockets += [OURS, f'LISTEN 0 128 127.0.0.1:2023 0.0.0.0:* users:(("nc",pid={pid},fd=4))']
     text = (
-        f"process {pid} (nc, user root) has opened 127.0.0.1:2023, not systemd, "
+        f"process {pid} (nc, user root, unit x.service) has opened 127.0.0.1:2023, not systemd, "
         "so it reads tokens that are sent there"
     )
-    fix = f"look at it with ps -fp {pid}; kill {pid}; systemctl restart puppet-twitch.socket"
+    fix = f"end {pid}; systemctl restart puppet-twitch.socket"
     assert list(port.check()) == [Finding(FAULT, text, fix)]
 
 
 def test_a_process_that_has_ended_meanwhile_has_no_user(sockets: list[str]) -> None:
     sockets.append('LISTEN 0 128 127.0.0.1:2023 0.0.0.0:* users:(("nc",pid=99999999,fd=4))')
     (fault,) = port.check()
-    assert "(nc, user unknown)" in fault.text
+    assert "(nc, user unknown, unit x.service)" in fault.text

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import subprocess
+import threading
 from collections.abc import Sequence
 from typing import Optional
 
@@ -116,3 +120,56 @@ def test_complaints_of_a_template_are_those_of_its_instances(fake: FakeSystemd) 
 def test_without_a_journal_there_are_no_complaints(fake: FakeSystemd) -> None:
     fake.journal = None
     assert systemd.complaints("puppet-twitch.service") == []
+
+
+# ---- processes
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit", "command"),
+    [
+        pytest.param(
+            "0::/system.slice/thief.service\n", "thief.service", "systemctl stop thief.service", id="v2"
+        ),
+        pytest.param(
+            "4:cpu:/\n1:name=systemd:/system.slice/a.slice/x@1.service\n0::/\n",
+            "x@1.service",
+            "systemctl stop x@1.service",
+            id="v1",
+        ),
+        pytest.param(
+            "0::/user.slice/user-0.slice/session-1.scope\n", "session-1.scope", "kill", id="session"
+        ),
+        pytest.param(
+            "0::/user.slice/user-1.slice/user@1.service/app.slice/x.service\n", "x.service", "kill", id="user"
+        ),
+        pytest.param("0::/\n", "", "kill", id="none"),
+    ],
+)
+def test_the_unit_of_a_process_decides_how_it_is_ended(
+    monkeypatch: pytest.MonkeyPatch, cgroup: str, unit: str, command: str
+) -> None:
+    monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(cgroup))
+    kill = "kill 7; kill -CONT 7; timeout 30 tail --pid=7 -f /dev/null || kill -KILL 7"
+    assert systemd.unit_of(7) == unit
+    assert systemd.end_command(7) == (kill if command == "kill" else command)
+
+
+def test_a_stopped_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "_path_of", lambda pid: "")  # the tests may run in a service
+    process = subprocess.Popen(["sleep", "60"])
+    process.send_signal(signal.SIGSTOP)
+    # `tail` sees it until it is reaped.
+    threading.Thread(target=process.wait).start()
+    command = systemd.end_command(process.pid)
+    subprocess.run(["sh", "-c", command], check=True)
+    assert process.wait() == -signal.SIGTERM
+
+
+def test_a_drop_in_of_a_fix_has_a_name_for_its_setting() -> None:
+    command = systemd.drop_in_command("x.service", "Service", "Environment=A_B=c d")
+    directory = "/etc/systemd/system/x.service.d"
+    assert command == (
+        f"mkdir -p {directory}; {{ echo '[Service]'; echo 'Environment=A_B=c d'; }}"
+        f" >{directory}/zzzz-environment-a-b.conf; systemctl daemon-reload"
+    )

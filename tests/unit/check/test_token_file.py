@@ -46,6 +46,7 @@ def token(name: str, expires_in_days: Optional[float] = None) -> Token:
 
 def test_without_the_file_there_is_nothing_to_report(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_file, "load_tokens", lambda: ())
+    monkeypatch.setattr(files, "permissions", lambda path, account, secret: iter([]))
     assert check() == ([], ())
 
 
@@ -77,7 +78,7 @@ def test_an_invalid_file_is_a_fault_and_its_permissions_come_first(
         "line 1: must be NAME SHA256 [YYYY-MM-DD]",
         "correct the file; until then the port answers 503",
     )
-    assert check() == ([Finding(FAULT, "permissions"), Finding(FAULT, text, fix)], None)
+    assert check() == ([Finding(FAULT, "permissions"), Finding(FAULT, text, fix, by_hand=True)], None)
 
 
 def test_an_expired_token_is_noted(path: str) -> None:
@@ -86,6 +87,7 @@ def test_an_expired_token_is_noted(path: str) -> None:
         NOTE,
         f"{path}: a token named a has expired",
         "replace its line with the line of puppet-twitch token a, or remove its line",
+        by_hand=True,
     )
 
 
@@ -95,4 +97,5 @@ def test_a_token_that_expires_within_two_weeks_is_noted(path: str) -> None:
         NOTE,
         f"{path}: a token named a expires within two weeks",
         "add the line of puppet-twitch token a, hand out the new token, then remove the old line",
+        by_hand=True,
     )

@@ -12,7 +12,7 @@ from typing import Optional
 import pytest
 
 from tests.unit.check.levels import of_level
-from twitch.check import systemd, units
+from twitch.check import port, systemd, units
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import Account
 from twitch.config import Config
@@ -20,6 +20,7 @@ from twitch.config import Config
 ACCOUNT = Account("root", "root")
 
 SOCKET = {"ActiveState": "active", "SubState": "listening", "UnitFileState": "enabled", "Result": "success"}
+RUN_SOCKET = {"SocketUser": "root", "SocketGroup": "root", "SocketMode": "0660"}
 
 
 class FakeUnits:
@@ -32,7 +33,12 @@ class FakeUnits:
         loaded = {"LoadState": "loaded", "Result": "success"}
         self.properties: dict[str, dict[str, str]] = {
             "puppet-twitch.socket": {**loaded, **SOCKET, "Listen": "[::]:2023 (Stream)"},
-            "puppet-twitch-run.socket": {**loaded, **SOCKET, "Listen": "/run/x (SequentialPacket)"},
+            "puppet-twitch-run.socket": {
+                **loaded,
+                **SOCKET,
+                **RUN_SOCKET,
+                "Listen": "/run/x (SequentialPacket)",
+            },
             "puppet-twitch.service": dict(loaded),
             "puppet-twitch@.service": dict(loaded),
             "puppet-twitch-run@.service": dict(loaded),
@@ -41,6 +47,7 @@ class FakeUnits:
         monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
         self.complaints: dict[str, list[str]] = {}
         monkeypatch.setattr(systemd, "output", self.output)
+        monkeypatch.setattr(port, "openers", lambda: iter([]))
         monkeypatch.setattr(systemd, "complaints", lambda unit: self.complaints.get(unit, []))
         monkeypatch.setattr(units, "RUN_SOCKET_FILE", os.fspath(run_socket))
 
@@ -76,18 +83,34 @@ def test_units_without_faults(fake: FakeUnits) -> None:
 def test_without_systemd_nothing_else_is_reported(fake: FakeUnits) -> None:
     fake.answers = False
     fix = "run puppet-twitch check on a machine that was booted with systemd"
-    assert list(units.check(ACCOUNT)) == [Finding(FAULT, "systemd does not answer systemctl", fix)]
+    assert list(units.check(ACCOUNT)) == [
+        Finding(FAULT, "systemd does not answer systemctl", fix, by_hand=True)
+    ]
 
 
 def test_units_that_are_not_loaded_are_all_that_is_reported(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.socket", LoadState="masked", ActiveState="inactive")
     fake.set("puppet-twitch@.service", LoadState="not-found")
+    fake.set("puppet-twitch-run@.service", LoadState="bad-setting")
     assert list(units.check(ACCOUNT)) == [
-        Finding(FAULT, "puppet-twitch.socket is masked", "systemctl unmask puppet-twitch.socket"),
+        Finding(
+            FAULT,
+            "puppet-twitch.socket is masked",
+            "systemctl unmask puppet-twitch.socket; systemctl unmask --runtime puppet-twitch.socket; "
+            "systemctl restart puppet-twitch.socket",
+        ),
         Finding(
             FAULT,
             "puppet-twitch@.service is not loaded (LoadState=not-found)",
-            "systemctl daemon-reload; if it is still not loaded, reinstall puppet-twitch",
+            "reinstall puppet-twitch; then systemctl daemon-reload",
+            by_hand=True,
+        ),
+        Finding(
+            FAULT,
+            "puppet-twitch-run@.service is not loaded (LoadState=bad-setting)",
+            "systemd-analyze verify puppet-twitch-run@check.service names the line; correct it; "
+            "then systemctl daemon-reload",
+            by_hand=True,
         ),
     ]
 
@@ -95,17 +118,34 @@ def test_units_that_are_not_loaded_are_all_that_is_reported(fake: FakeUnits) -> 
 def test_a_socket_that_does_not_listen_is_a_fault(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.socket", ActiveState="failed", Result="trigger-limit-hit")
     text = "puppet-twitch.socket does not listen (ActiveState=failed, Result=trigger-limit-hit)"
-    fix = "systemctl restart puppet-twitch.socket; journalctl -u puppet-twitch.socket"
-    assert faults(fake) == [Finding(FAULT, text, fix)]
+    assert faults(fake) == [Finding(FAULT, text, "systemctl restart puppet-twitch.socket")]
+
+
+def test_a_socket_whose_address_is_not_there_is_not_restarted_in_vain(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", ActiveState="failed", Result="resources")
+    fake.complaints["puppet-twitch.socket"] = ["Failed to listen on sockets: Cannot assign requested address"]
+    (fault,) = faults(fake)
+    assert fault.text.endswith("; systemd says: Failed to listen on sockets: Cannot assign requested address")
+    assert (fault.fix, fault.by_hand) == ("fix that cause; then systemctl restart puppet-twitch.socket", True)
+
+
+def test_a_socket_whose_port_is_taken_gets_it_back(fake: FakeUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.set("puppet-twitch.socket", ActiveState="failed", Result="resources")
     fake.complaints["puppet-twitch.socket"] = ["Failed to listen on sockets: Address already in use"]
-    text += "; systemd says: Failed to listen on sockets: Address already in use"
-    assert faults(fake) == [Finding(FAULT, text, fix)]
+    monkeypatch.setattr(port, "openers", lambda: iter([port.Opener("[::]:2023", 4711, "nc")]))
+    monkeypatch.setattr(systemd, "end_command", lambda pid: f"kill {pid}")
+    (fault,) = faults(fake)
+    assert (fault.fix, fault.by_hand) == ("kill 4711; systemctl restart puppet-twitch.socket", False)
 
 
 def test_a_listener_that_failed_is_a_fault(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.service", Result="exit-code")
-    fix = "fix that cause; journalctl -u puppet-twitch.service has all lines"
-    assert faults(fake) == [Finding(FAULT, "puppet-twitch.service failed (Result=exit-code)", fix)]
+    fix = (
+        "fix that cause, journalctl -u puppet-twitch.service has all lines; "
+        "then systemctl restart puppet-twitch.service"
+    )
+    failed = Finding(FAULT, "puppet-twitch.service failed (Result=exit-code)", fix, by_hand=True)
+    assert faults(fake) == [failed]
     fake.complaints["puppet-twitch.service"] = [
         "Failed to set up mount namespacing: No such file",
         "Failed at X",
@@ -114,7 +154,7 @@ def test_a_listener_that_failed_is_a_fault(fake: FakeUnits) -> None:
         "puppet-twitch.service failed (Result=exit-code); systemd says: "
         "Failed to set up mount namespacing: No such file; Failed at X"
     )
-    assert faults(fake) == [Finding(FAULT, text, fix)]
+    assert faults(fake) == [failed._replace(text=text)]
 
 
 def test_a_run_that_could_not_start_is_noted(fake: FakeUnits) -> None:
@@ -126,7 +166,7 @@ def test_a_run_that_could_not_start_is_noted(fake: FakeUnits) -> None:
         "Failed to load environment files: No such file"
     )
     fix = "fix that cause; journalctl -u 'puppet-twitch-run@*.service' has all lines"
-    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix)]
+    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix, by_hand=True)]
 
 
 def test_a_socket_that_does_not_start_at_boot_is_noted(fake: FakeUnits) -> None:
@@ -169,9 +209,14 @@ def test_a_run_socket_with_another_mode_is_a_fault(fake: FakeUnits, mode: int) -
 def test_a_run_socket_of_another_group_is_a_fault(fake: FakeUnits) -> None:
     os.chown(fake.run_socket, 0, grp.getgrnam("daemon").gr_gid)
     text = f"{fake.run_socket} has group daemon, not root, so the listener cannot reach root"
+    restart = "systemctl restart puppet-twitch-run.socket"
+    assert faults(fake) == [Finding(FAULT, text, restart)]
+    # A unit that asks for that group needs a drop-in first.
+    fake.set("puppet-twitch-run.socket", SocketGroup="daemon")
+    directory = "/etc/systemd/system/puppet-twitch-run.socket.d"
     fix = (
-        "systemctl edit puppet-twitch-run.socket: add SocketGroup=root in [Socket]; "
-        "systemctl restart puppet-twitch-run.socket"
+        f"mkdir -p {directory}; {{ echo '[Socket]'; echo SocketGroup=root; }}"
+        f" >{directory}/zzzz-socketgroup.conf; systemctl daemon-reload; {restart}"
     )
     assert faults(fake) == [Finding(FAULT, text, fix)]
 
@@ -180,30 +225,34 @@ def test_a_run_socket_of_another_group_is_a_fault(fake: FakeUnits) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "text", "line"),
+    ("environment", "text", "line", "name"),
     [
         pytest.param(
             "PUPPET_TWITCH_USER=other PUPPET_TWITCH_GROUP=root",
             "user to be other, but it is root",
             "PUPPET_TWITCH_USER=root",
+            "zzzz-environment-puppet-twitch-user.conf",
             id="user",
         ),
         pytest.param(
             "'A=b c' PUPPET_TWITCH_USER=root",
             "group to be twitch, but it is root",
             "PUPPET_TWITCH_GROUP=root",
+            "zzzz-environment-puppet-twitch-group.conf",
             id="group-by-default",
         ),
     ],
 )
 def test_a_run_unit_that_expects_another_listener_is_a_fault(
-    fake: FakeUnits, environment: str, text: str, line: str
+    fake: FakeUnits, environment: str, text: str, line: str, name: str
 ) -> None:
     fake.set("puppet-twitch-run@.service", Environment=environment)
+    directory = "/etc/systemd/system/puppet-twitch-run@.service.d"
     fault = Finding(
         FAULT,
         f"puppet-twitch-run@.service expects the listener's {text}",
-        f"systemctl edit puppet-twitch-run@.service: add Environment={line} in [Service]",
+        f"mkdir -p {directory}; {{ echo '[Service]'; echo Environment={line}; }} >{directory}/{name};"
+        " systemctl daemon-reload",
     )
     assert faults(fake) == [fault]
 
@@ -226,7 +275,7 @@ def test_a_filter_of_the_service_has_no_effect(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.service", IPAddressAllow="10.0.0.0/8")
     text = "IPAddressAllow= of puppet-twitch.service has no effect on clients, because the unit inherits its"
     fix = "move it to [Socket] with systemctl edit puppet-twitch.socket, or use [access] from"
-    assert filters() == [Finding(NOTE, f"{text} sockets", fix)]
+    assert filters() == [Finding(NOTE, f"{text} sockets", fix, by_hand=True)]
 
 
 def test_a_filter_of_the_socket_may_have_no_effect_in_a_container(fake: FakeUnits) -> None:
@@ -235,4 +284,4 @@ def test_a_filter_of_the_socket_may_have_no_effect_in_a_container(fake: FakeUnit
     fake.container = True
     text = "IPAddressDeny=any of puppet-twitch.socket may have no effect in this container"
     fix = "use [access] from, or the firewall of the container's host"
-    assert filters() == [Finding(NOTE, text, fix)]
+    assert filters() == [Finding(NOTE, text, fix, by_hand=True)]

@@ -144,7 +144,9 @@ def test_new_token_matches_its_line(path: Path) -> None:
         pytest.param("a b", None, "is not a valid token name", id="space"),
         pytest.param("--help", None, "is not a valid token name", id="option"),
         pytest.param("a*", None, "is not a valid token name", id="star"),
-        pytest.param("a", "soon", "must be a date", id="no-date"),
+        pytest.param("a", "tomorrow", "^--expires: 'tomorrow' is not a day; write YYYY-MM-DD", id="no-date"),
+        pytest.param("a", "", "^--expires: '' is not a day; write YYYY-MM-DD", id="empty"),
+        pytest.param("a", "2027-02-30", "^--expires: '2027-02-30' is not a day", id="no-such-day"),
         pytest.param("a", "2020-01-01", "2020-01-01 has passed", id="passed"),
     ],
 )

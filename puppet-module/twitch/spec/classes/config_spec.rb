@@ -89,4 +89,47 @@ describe 'twitch' do
       is_expected.to contain_file(tokens).with_content("#{header}deploy #{digest} 2027-12-31\n")
     end
   end
+
+  context 'with two tokens of one name' do
+    let(:params) do
+      { tokens: { 'deploy' => [{ 'sha256' => digest, 'expires' => '2027-01-31' }, { 'sha256' => 'ab' * 32 }],
+                  'ci' => { 'sha256' => digest } } }
+    end
+
+    it 'writes a line for each, so that both work while one replaces the other' do
+      is_expected.to contain_file(tokens).with_content(
+        "#{header}deploy #{digest} 2027-01-31\ndeploy #{'ab' * 32}\nci #{digest}\n"
+      )
+    end
+  end
+
+  # Lines that never apply: the node's own check calls each a fault.
+  context 'with grants of callers that cannot be' do
+    let(:warnings) do
+      logged = []
+      Puppet::Util::Log.newdestination(Puppet::Test::LogCollector.new(logged))
+      logged.clear # what Puppet has kept for the first destination
+      catalogue
+      logged.select { |entry| entry.level == :warning }.map(&:message)
+    end
+
+    [
+      [{ access: { 'cert:*.example.com' => ['noop'] } }, ['cert:*.example.com never applies, because client certificates']],
+      [{ access: { 'token:deplyo' => ['trigger'] } }, ['token:deplyo never applies, because twitch::tokens has no such']],
+      [{ access: { 'token:d*' => ['trigger'], 'token:*.y' => ['trigger'] } }, ['token:*.y never applies']],
+      [{ access: { 'token:d*y' => ['trigger'], 'token:deploy' => ['status'] } }, []],
+      [{ access: { 'token:other' => [], 'cert:a' => [] } }, []],
+      [{ access: { 'cert:a' => ['noop'] }, config: { 'tls' => { 'enabled' => true } } }, []],
+      [{ access: { 'cert:a' => ['noop'] }, tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r' } }, []]
+    ].each do |settings, expected|
+      context "with #{settings}" do
+        let(:params) { { tokens: { 'deploy' => { 'sha256' => digest } } }.merge(settings) }
+
+        it 'warns at compile time' do
+          expect(warnings.length).to eq(expected.length), warnings.inspect
+          warnings.zip(expected) { |warning, text| expect(warning).to include(text) }
+        end
+      end
+    end
+  end
 end

@@ -26,6 +26,10 @@ digest = 'a' * 64
        { 'sha256' => digest, 'expires' => day }
      end]
   ],
+  'Twitch::Tokens' => [
+    [{}, { 'a' => { 'sha256' => digest } }, { 'a.b' => [{ 'sha256' => digest }, { 'sha256' => digest, 'expires' => '2027-12-31' }] }],
+    [{ 'a' => [] }, { 'a' => [digest] }, { 'a' => [[{ 'sha256' => digest }]] }, { 'a b' => { 'sha256' => digest } }]
+  ],
   'Twitch::Account' => [%w[twitch _svc svc-1], ['', '1st', 'a b', '-x', "a\nb", 'a;b', "x'"]],
   'Twitch::Timespan' => [[1, 3600, '3600', '90min', '2h'], [0, -1, '', '0', '1 fortnight', "1h\nUser=root"]],
   'Twitch::Path' => [['/usr/bin/puppet'], ['puppet', "/a\nb", '/a b']],
