@@ -11,7 +11,7 @@ from twitch.errors import EX_USAGE, TwitchError, UsageError
 USAGE = """\
 usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit TIME] [--debug]
        puppet-twitch token [--expires YYYY-MM-DD] NAME
-       puppet-twitch check [--json]
+       puppet-twitch check [--json] [--quiet] [--config FILE]
        puppet-twitch --version
 
 Trigger a Puppet run on this node over HTTP. Normally systemd starts everything:
@@ -25,7 +25,8 @@ listen    answer HTTP on the sockets that systemd or systemd-socket-activate pas
           seconds without a connection (--idle-exit), in the foreground never. --debug, or
           PUPPET_TWITCH_DEBUG=1 in the environment, logs each step
 token     make a new token: it is shown once, with the line for /etc/puppet-twitch/tokens
-check     look at this node's setup, and show what is wrong and how to fix it
+check     look at this node's setup, and show what is wrong and how to fix it; --quiet shows faults
+          only, --config looks at a file that is not in place yet
 handle, conclude
           root's part of a run, started by puppet-twitch-run@.service
 """

@@ -477,7 +477,7 @@ FAULTS: dict[str, Fault] = {
         "certificates._verification/1",
         f"cp {pki.CERTS}/crl.pem {pki.SSL}/crl.pem",
         "fails verification with this CA and CRL: CRL has expired",
-        "/usr/bin/puppet agent -t --crl_refresh_interval 1s",
+        "/usr/bin/puppet ssl bootstrap --waitforcert 0",
     ),
     "foreign-certificate": Fault(
         "certificates._verification/2",
@@ -490,6 +490,6 @@ FAULTS: dict[str, Fault] = {
         "certificates._validity/1",
         f"{EXPIRED_CRL}; cat {pki.CERTS}/x.crl >>{pki.SSL}/crl.pem",
         f"the CRL {pki.SSL}/crl.pem expired on",
-        "/usr/bin/puppet agent -t --crl_refresh_interval 1s",
+        "/usr/bin/puppet ssl bootstrap --waitforcert 0",
     ),
 }

@@ -52,6 +52,8 @@ def test_a_healthy_node_is_reported_without_faults(node: Machine) -> None:
         assert line in done.stdout, done.stdout
     # Notes are for what may be changed: a node that is set up as README says has none.
     assert "\nnote " not in done.stdout, done.stdout
+    quiet = check(node, "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
 # What no fixture puts back: the account, files of Puppet and of the package, mounts, processes.
@@ -59,7 +61,7 @@ KEEP = f"cp -a /etc/group {pki.SSL}/crl.pem {PUPPET_CONF} /root"
 RESTORE = f"""\
 umount {stub.RUNTIME} {LOCKS}
 cat /root/group >/etc/group
-cp -a /root/crl.pem {pki.SSL}/crl.pem
+rm -f {pki.SSL}/crl.pem.old; cp -a /root/crl.pem {pki.SSL}/crl.pem
 cp -a /root/puppet.conf {PUPPET_CONF}
 chmod 771 {pki.SSL}; chmod 644 {pki.SSL}/certs/ca.pem
 chmod 755 /etc/puppet-twitch {stub.RUNTIME}

@@ -37,6 +37,7 @@ NOTES: dict[str, tuple[str, str]] = {
     ),
     "tokens-from-here-only": (config("[access]\ntoken:deploy = trigger"), "applies on this node only"),
     "tls-off": (config("# The defaults apply."), "gets TLS credentials (LoadCredential=), but TLS is off"),
+    "open": (config("# The defaults apply."), "plain HTTP; anyone who reaches the port may trigger runs"),
     "not-at-boot": ("systemctl disable -q puppet-twitch.socket", "does not start at boot"),
     "filter-in-a-container": (
         "mkdir -p /etc/systemd/system/puppet-twitch.socket.d;"
@@ -62,6 +63,19 @@ def test_a_note_has_a_fix_and_is_no_fault(node: Machine, change: str, note: str)
     lines = done.stdout.splitlines()
     (place,) = (number for number, line in enumerate(lines) if line.startswith("note ") and note in line)
     assert lines[place + 1].startswith("      fix: ")
+
+
+def test_check_says_who_has_a_run_under_way(stub_node12: Machine) -> None:
+    run = stub.hold(stub_node12)
+    waiting = stub.started(stub_node12, "?queue=true")
+    text = check(stub_node12).stdout
+    running = f"ok    Puppet is running: run {run}, asked for by anonymous at "
+    (line,) = (line for line in text.splitlines() if line.startswith(running))
+    pid, unit = stub.pid_of(stub_node12, run), stub.unit_of(stub_node12, run)
+    assert line.endswith(f" UTC, pid {pid}, unit {unit}; until it ends, triggers get 409")
+    assert f"ok    in the queue: run {waiting}, asked for by anonymous at " in text
+    stub.release(stub_node12)
+    stub.end_of(stub_node12, waiting)
 
 
 def test_json_for_programs(node: Machine) -> None:

@@ -54,7 +54,7 @@ def test_full_run_directory_refuses_runs(node_with_small_disk: Machine) -> None:
         reply = stub.trigger(node_with_small_disk)
         assert reply.status == 500
         assert reply.body.startswith("Puppet cannot be started: ")
-        assert NO_SPACE in reply.body
+        assert f"{NO_SPACE}: '{stub.RUNTIME}/" in reply.body
         assert node_with_small_disk.curl("/version").status == 200
         assert node_with_small_disk.curl("/puppet/status").body == "idle\n"
     assert stub.stub_log(node_with_small_disk) == []

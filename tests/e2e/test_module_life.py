@@ -187,30 +187,37 @@ def test_drop_in_of_a_template_needs_no_daemon_reload(node: Machine) -> None:
 
 
 def test_tokens_and_tls_of_the_module_take_effect(node: Machine, neighbour: Machine, managed: Site) -> None:
-    token = "known-to-its-holder-only"
+    old, token = "known-to-its-holder-only", "the-one-that-replaces-it"
+    old_line, line = ({"sha256": hashlib.sha256(text.encode()).hexdigest()} for text in (old, token))
     name, ssl = site.certname(node), "/var/lib/puppet/ssl"
-    managed.hiera(
-        node,
-        access={
+    settings: dict[str, object] = {
+        "access": {
             "anonymous": [],
             "token:deploy": ["trigger", "environment=*", "status"],
             "cert:*.example.com": ["noop"],
         },
-        tokens={"deploy": {"sha256": hashlib.sha256(token.encode()).hexdigest(), "expires": "2999-12-31"}},
-        tls={
+        "tls": {
             "cert": f"{ssl}/certs/{name}.pem",
             "key": f"{ssl}/private_keys/{name}.pem",
             "ca": f"{ssl}/certs/ca.pem",
             "crl": f"{ssl}/crl.pem",
         },
-    )
+    }
+    # Two of one name, while the second replaces the first.
+    managed.hiera(node, **settings, tokens={"deploy": [{**old_line, "expires": "2999-12-31"}, line]})
     plain, tls = f"http://{node.name}:2023", f"https://{node.name}:2023"
     credentials = ("--insecure", "--oauth2-bearer", token)
     change(neighbour, plain, tls, following=credentials)
     assert not site.apply(node)
     node.run("puppet-twitch", "check")
     assert neighbour.curl(f"{tls}/puppet/status", "--insecure").status == 401
-    assert neighbour.curl(f"{tls}/puppet/status", *credentials).status == 200
+    replaced = ("--insecure", "--oauth2-bearer", old)
+    statuses = [neighbour.curl(f"{tls}/puppet/status", *each).status for each in (replaced, credentials)]
+    assert statuses == [200, 200]
+    managed.hiera(node, **settings, tokens={"deploy": line})
+    change(neighbour, tls, tls, asking=credentials, following=credentials)
+    statuses = [neighbour.curl(f"{tls}/puppet/status", *each).status for each in (replaced, credentials)]
+    assert statuses == [401, 200]
     managed.hiera(node)
     change(neighbour, tls, plain, asking=credentials)
     assert neighbour.curl(f"http://{node.name}:2023/puppet/status").status == 200

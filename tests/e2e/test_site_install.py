@@ -134,6 +134,25 @@ def test_installing_again_from_the_source_keeps_the_port(bare: Machine) -> None:
     copy_source(bare)
 
 
+def test_a_package_over_make_install_leaves_no_old_file(bare: Machine) -> None:
+    bare.sh(f"{MAKE} install && systemctl enable --quiet --now {SOCKETS[0]}")
+    bare.sh("cd /usr/lib/puppet-twitch/twitch && cp errors.py of_another_version.py && touch listener/old.py")
+    before = started(bare)
+    apt(bare, VERSION)
+    assert started(bare) == before
+    assert bare.curl("/version").status == 200
+    packaged = set(bare.sh("dpkg --listfiles puppet-twitch").stdout.splitlines())
+    found = bare.sh(
+        "find /usr /etc/puppet-twitch /etc/needrestart ! -name '*.pyc' ! -name __pycache__"
+        " \\( -path '*puppet-twitch/*' -o -name '*puppet-twitch*' \\)"
+    )
+    assert set(found.stdout.splitlines()) - packaged == set()
+    # This image is a slim one: dpkg leaves out /usr/share/doc.
+    assert not bare.exists("/usr/share/doc/puppet-twitch/README.md")
+    assert bare.exists(f"{stub.SHARE}/tls.conf")
+    bare.sh("dpkg --purge puppet-twitch")
+
+
 def test_check_names_the_process_that_has_the_port(bare: Machine) -> None:
     bare.sh(f"{MAKE} install; systemctl enable --quiet puppet-twitch.socket puppet-twitch-run.socket")
     # As a unit, because runuser would leave its child behind.

@@ -31,11 +31,12 @@ RENEW = (
     " ssl clean and puppet ssl bootstrap; for another: puppetserver ca generate --certname NAME on the server"
 )
 RENEW_CA = "renew the CA on the puppetserver, then replace the file on this node"
-# The first for the future. The second, because Puppet asks for a CRL that is newer than the file. The third
-# fetches it now.
+# The first for the future, the others for now. With the present CRL, Puppet would ask for a newer one only
+# (If-Modified-Since), and would not trust the server while it has expired; without one it fetches it, without
+# a run, and also while the agent is disabled (seen with 7.23 and 8.10).
 REFRESH = (
-    "{puppet} config set --section agent crl_refresh_interval 1d; touch -d 1970-01-02 {crl}; "
-    "{puppet} agent -t --crl_refresh_interval 1s"
+    "{puppet} config set --section agent crl_refresh_interval 1d; mv {crl} {crl}.old; "
+    "{puppet} ssl bootstrap --waitforcert 0 || mv {crl}.old {crl}"
 )
 REPLACE = "{crl} is not Puppet's own CRL ({own}): replace it with a fresh one, or let [tls] crl name Puppet's"
 LEAF = "set [tls] revocation = leaf in puppet-twitch.conf, or add the CRL of every CA to the file"

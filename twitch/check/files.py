@@ -25,8 +25,8 @@ RESTORE = (
     "nothing runs; the fix writes a file with which nobody may do anything"
 )
 RESTORE_FIX = "{{ echo '[access]'; echo 'anonymous ='; }} | install -m 644 /dev/stdin {path}"
-# The listener's sandbox hides these (ProtectHome=, PrivateTmp=).
-HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108
+# The listener's sandbox hides these (ProtectHome=, PrivateTmp=, TemporaryFileSystem=).
+HIDDEN = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noqa: S108
 # The user and group that the package's sysusers.d file declares.
 PACKAGED = Account()
 

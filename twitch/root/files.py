@@ -103,9 +103,11 @@ def replacing(path: str, temporary: str, mode: int, directory: Optional[int] = N
         with open(descriptor, "wb") as file:
             yield file
         os.rename(temporary, path, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=directory)
+        if isinstance(error, OSError) and error.filename is None:  # write(2) on a full disk names no file
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

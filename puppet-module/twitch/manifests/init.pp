@@ -67,9 +67,10 @@
 #   of `anonymous`: to restrict access to certain callers, set `anonymous => []`.
 # @param tokens
 #   Tokens by name: the SHA-256 of each, in hexadecimal, and optionally the last day on which it is
-#   valid. From other machines, tokens are accepted over TLS only, unless `config` sets
-#   `plaintext_tokens`. Hiera merges all levels deeply. To revoke a token of a higher level on one
-#   node, let it expire there: `expires: '2000-01-01'`.
+#   valid, a string. A list of several for one name are all valid, while one replaces another. From
+#   other machines, tokens are accepted over TLS only, unless `config` sets `plaintext_tokens`.
+#   Hiera merges all levels deeply. To revoke a token of a higher level on one node, let it expire
+#   there: `expires: '2000-01-01'`.
 # @param tls
 #   The listener's certificate and key, and the CA and CRL for client certificates, as paths on the
 #   node. Root reads certificate and key. The listener reads CA and CRL itself, at every change, so its

@@ -237,3 +237,14 @@ def test_a_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "record").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "file")
+    # What write(2) raises has no file name.
+    with (
+        pytest.raises(OSError, match=f"No space left on device: '{path}'"),
+        files.replacing(path, f"{path}.new", 0o644),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []

@@ -10,7 +10,7 @@ describe 'twitch' do
       let(:params) do
         params = YAML.safe_load(example).transform_keys { |name| name.delete_prefix('twitch::').to_sym }
         # The example that revokes a token leaves the digest to another level of Hiera.
-        params[:tokens]&.each_value { |token| token['sha256'] ||= '0' * 64 }
+        params[:tokens]&.each_value { |token| token['sha256'] ||= '0' * 64 if token.is_a?(Hash) }
         params
       end
 
