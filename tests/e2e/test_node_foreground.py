@@ -220,7 +220,19 @@ def test_listener_reaches_root_through_the_run_socket_only(clean_node: Machine, 
             assert clean_node.exists(path)
             done = clean_node.sh(f'{as_it} python3 -c "{connect}"', check=False)
             assert "PermissionError" in done.stderr or "FileNotFoundError" in done.stderr, done
+        # A list of what is there, because a site may have others that every user can open.
+        # `test`, because find takes the type of a file that is bound over another from the directory.
+        sockets = "-type s -o -path '/run/*' -exec test -S {} ';'"
+        find = f"nsenter --target {pid} --mount find / -path /proc -prune -o '(' {sockets} ')' -print"
+        found = set(clean_node.sh(find, check=False).stdout.split())
+        assert found == {"/run/puppet-twitch/run.sock", "/run/systemd/notify"}
     stub.end_of(clean_node, stub.started(clean_node))
+
+
+def test_listener_finds_a_run_directory_that_was_made_again(stub_node12: Machine) -> None:
+    assert stub_node12.curl("/version").status == 200
+    stub_node12.sh(f"rm -rf {stub.RUNTIME}; systemctl restart puppet-twitch-run.socket")
+    stub.runs_again(stub_node12)
 
 
 def test_listener_can_write_to_its_own_tmp_only(clean_node: Machine) -> None:

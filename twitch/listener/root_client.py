@@ -114,7 +114,7 @@ class RootClient:
     """Asks root, for all callers of this listener.
 
     `joined(client, run)` is called for each anonymous request that joins a run in the queue without a
-    question to root.
+    question to root, and `lost()` when there is no run socket.
     """
 
     def __init__(
@@ -122,10 +122,12 @@ class RootClient:
         records: Records,
         path: str = messages.RUN_SOCKET,
         joined: Callable[[str, str], None] = lambda client, run: None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._records = records
         self._path = path
         self._joined = joined
+        self._lost = lost
         self.status: Optional[NodeStatus] = None  # as root last answered
         self.status_at = 0.0  # when that was, by the loop's clock
         self._kept: list[Kept] = []
@@ -154,6 +156,8 @@ class RootClient:
             answer = await _ask(self._path, question)
         except RootUnavailable as error:
             answer = Answer(UNAVAILABLE, reason=str(error))
+            if isinstance(error.__cause__, FileNotFoundError):
+                self._lost()
         log.debug("root answers: %s to %s", answer, question)
         if isinstance(question, Status):
             self.status, self.status_at = answer.status, asyncio.get_running_loop().time()

@@ -37,6 +37,8 @@ RETRY_CROWDED_S = 2
 
 IDLE_EXIT_S = 30.0
 MAX_AGE_S = 600.0
+# Of a listener that leaves because there is no run socket: a flood must not start one for each request.
+LOST_AGE_S = 10.0
 # With callers who wait for a run; Puppet's own limit for one is an hour.
 MAX_WAITED_AGE_S = 4200.0
 RETIRE_LOOK_S = 1.0
@@ -52,7 +54,7 @@ async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) ->
     known_tokens = Watched(config.TOKENS_FILE, tokens.load)
     refusals, records = Refusals(), Records()
     wait_s = MAX_WAIT_ALONE_S if sockets.connection else MAX_WAIT_S
-    root = RootClient(records, joined=refusals.joined)
+    root = RootClient(records, joined=refusals.joined, lost=lambda: listener.lost())
     service = API(configuration, known_tokens, root, records, refusals, longest_wait_s=wait_s)
     listener = Listener(service, Contexts(configuration), sockets.listening, idle_exit_s)
     await listener.run(sockets.connection)
@@ -226,6 +228,14 @@ class Listener:
         if self._may_wait_on() and self._loop.time() < self._started_at + MAX_WAITED_AGE_S:
             self._loop.call_later(RETIRE_LOOK_S, self._retire)
         else:
+            self._stop()
+
+    def lost(self) -> None:
+        """Exit if there is no run socket: this process may only see a run directory that was replaced since.
+
+        The sandbox shows that directory alone, as it was at the start (BindReadOnlyPaths=).
+        """
+        if self._idle_exit_s is not None and self._loop.time() > self._started_at + LOST_AGE_S:
             self._stop()
 
     def _may_wait_on(self) -> bool:

@@ -471,3 +471,16 @@ async def test_joined_requests_of_anonymous_callers_are_counted(api: ApiUnderTes
         await client.ask(question)
     assert counted == [("192.0.2.9", RUN), ("198.51.100.1", RUN)]
     assert api.root.asked == [EXTRA, named]
+
+
+@pytest.mark.parametrize(("missing", "told"), [(True, 1), (False, 0)], ids=["no-socket", "no-answer"])
+async def test_a_missing_run_socket_is_reported_to_the_listener(
+    api: ApiUnderTest, missing: bool, told: int
+) -> None:
+    lost: list[None] = []
+    path = f"{api.socket}.none" if missing else api.socket
+    api.root_answers("unavailable", reason="Puppet cannot be asked")
+    client = RootClient(api.store, path, lost=lambda: lost.append(None))
+    with pytest.raises(RootUnavailable):
+        await client.ask(EXTRA)
+    assert len(lost) == told

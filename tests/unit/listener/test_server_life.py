@@ -108,6 +108,30 @@ async def test_an_old_one_ends_connections_that_are_only_kept(monkeypatch: pytes
         await running
 
 
+@pytest.mark.parametrize(
+    ("idle_exit_s", "age_s", "leaves"),
+    [(30, 11, True), (30, 9, False), (None, 11, False)],
+    ids=["old", "young", "foreground"],
+)
+async def test_one_without_a_run_socket_leaves_unless_it_is_young(
+    monkeypatch: pytest.MonkeyPatch, idle_exit_s: Optional[float], age_s: float, leaves: bool
+) -> None:
+    with port() as listening:
+        listening.setblocking(False)
+        one = Listener(Echo(), Plain(), [listening], idle_exit_s)
+        running = asyncio.create_task(one.run())
+        await asyncio.sleep(0)
+        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
+        with monkeypatch.context() as later:
+            later.setattr(loop, "time", lambda: now() + age_s)
+            one.lost()
+        await asyncio.sleep(0)
+        assert running.done() == leaves
+        if not leaves:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await running
+
+
 async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_AGE_S", 0.01)
     monkeypatch.setattr(server, "RETIRE_LOOK_S", 0.01)
