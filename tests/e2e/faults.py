@@ -289,7 +289,7 @@ FAULTS: dict[str, Fault] = {
     "port-taken": Fault(
         "port.check/1",
         THIEF,
-        "(python3, user nobody, unit thief.service) has opened 0.0.0.0:2023, not systemd",
+        "(python3, user nobody) has opened 0.0.0.0:2023, not systemd",
         f"systemctl stop thief.service; systemctl restart {SOCKET}",
     ),
     # ---- Puppet

@@ -159,7 +159,7 @@ def _node_key(settings: Mapping[str, str], key: str) -> Finding:
             "and fetch its catalog (README, TLS, says how to use a separate certificate)"
         )
         return Finding(GOOD, text)
-    return Finding(GOOD, f"the listener holds {key}, which is not the key of this node")
+    return Finding(GOOD, f"the listener has a key of its own, {key}")
 
 
 def _verification(config: Config, paths: tls.Files, server: tls.Trust, refresh: Fix) -> Iterator[Finding]:

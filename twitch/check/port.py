@@ -30,10 +30,11 @@ def check() -> Iterator[Finding]:
     """
     for opener in openers():
         text = (
-            f"process {opener.pid} ({opener.name}, user {_owner(opener.pid)}, unit "
-            f"{systemd.unit_of(opener.pid) or 'unknown'}) has opened {opener.address}, not systemd, "
-            "so it reads tokens that are sent there"
+            f"process {opener.pid} ({opener.name}, user {_owner(opener.pid)}) has opened {opener.address}, "
+            "not systemd, so it reads tokens that are sent there"
         )
+        unit = systemd.unit_of(opener.pid)
+        text += f"; it is in {unit}" if unit else ""
         yield Finding(FAULT, text, f"{systemd.end_command(opener.pid)}; systemctl restart {SOCKET}")
 
 
