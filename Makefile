@@ -66,6 +66,8 @@ ifeq ($(DESTDIR),)
 	@sh packaging/restart-sockets.sh
 	@echo 'Installed; nothing is enabled. To answer on port 2023, now and after a reboot:'
 	@echo '  systemctl enable --now puppet-twitch.socket'
+	@grep -q '^[a-z]' $(ETC)/puppet-twitch.conf || echo 'Anyone who reaches that port may then trigger runs, unless' \
+	    '/etc/puppet-twitch/puppet-twitch.conf says otherwise.'
 endif
 
 # The sockets first, so that nothing starts meanwhile. A run that is under way continues to its end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -51,18 +52,36 @@ NOTES: dict[str, tuple[str, str]] = {
         "IPAddressAllow= of puppet-twitch.service has no effect",
     ),
     "disabled": ("puppet agent --disable 'on holiday'", "Puppet is disabled: on holiday"),
+    "group-members": ("usermod --append --groups twitch games", "group twitch has other members"),
+    "unit-changed": (
+        "mkdir -p /etc/systemd/system/puppet-twitch.socket.d;"
+        " printf '[Unit]\\n' >/etc/systemd/system/puppet-twitch.socket.d/a.conf",
+        "systemd has not read the changed unit files of puppet-twitch.socket",
+    ),
     "crl-never-refreshed": ("true", "Puppet never refreshes"),
 }
 
 
 @pytest.mark.parametrize(("change", "note"), NOTES.values(), ids=NOTES)
-def test_a_note_has_a_fix_and_is_no_fault(node: Machine, change: str, note: str) -> None:
+def test_a_note_has_a_fix_that_cures_and_is_no_fault(node: Machine, change: str, note: str) -> None:
+    puppet_conf = node.read("/etc/puppet/puppet.conf")
     node.sh(change)
-    done = check(node)
+    try:
+        (finding,) = notes(node, note)
+        assert finding["fix"]
+        if not finding["by_hand"]:
+            node.sh(finding["fix"])
+            assert notes(node, note) == []
+    finally:
+        node.write("/etc/puppet/puppet.conf", puppet_conf)
+
+
+def notes(node: Machine, text: str) -> list[dict[str, Any]]:
+    """Return the notes with this text, on a node without faults."""
+    done = check(node, "--json")
     assert done.returncode == 0, done.stdout
-    lines = done.stdout.splitlines()
-    (place,) = (number for number, line in enumerate(lines) if line.startswith("note ") and note in line)
-    assert lines[place + 1].startswith("      fix: ")
+    findings = json.loads(done.stdout)["findings"]
+    return [finding for finding in findings if finding["level"] == "note" and text in finding["text"]]
 
 
 def test_check_says_who_has_a_run_under_way(stub_node12: Machine) -> None:

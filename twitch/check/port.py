@@ -45,10 +45,10 @@ def openers() -> Iterator[Opener]:
             ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes", f"sport = :{port}"]
         )
         for line in (sockets or "").splitlines():
-            processes = PROCESS.findall(line)
-            if processes and "1" not in [pid for _, pid in processes]:
-                name, pid = processes[0]
-                yield Opener(line.split()[3], int(pid), name)
+            processes = [Opener(line.split()[3], int(pid), name) for name, pid in PROCESS.findall(line)]
+            if processes and 1 not in [process.pid for process in processes]:
+                # A server with workers: its main process would start others.
+                yield next((one for one in processes if systemd.is_main(one.pid)), processes[0])
 
 
 def _owner(pid: int) -> str:

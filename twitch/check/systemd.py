@@ -82,14 +82,21 @@ def unit_of(pid: int) -> str:
     return _path_of(pid).rpartition("/")[2]
 
 
+def is_main(pid: int) -> bool:
+    """Return whether a process is the main one of a service of the system."""
+    directory, _, unit = _path_of(pid).rpartition("/")
+    service = directory.startswith("/system.slice") and unit.endswith(".service")
+    return service and show(unit, "MainPID") == str(pid)
+
+
 def end_command(pid: int) -> str:
     """Return the command that ends a process, also a stopped one, and waits for its end.
 
-    A service is stopped as a whole, because systemd may start its process again.
+    The main process of a service is stopped by systemd, which may start it again otherwise. A run of Puppet's
+    daemon, or of cron, is another process of its unit, and the unit goes on.
     """
-    directory, _, unit = _path_of(pid).rpartition("/")
-    if directory.startswith("/system.slice") and unit.endswith(".service"):
-        return f"systemctl stop {unit}"
+    if is_main(pid):
+        return f"systemctl stop {unit_of(pid)}"
     return f"kill {pid}; kill -CONT {pid}; timeout 30 tail --pid={pid} -f /dev/null || kill -KILL {pid}"
 
 

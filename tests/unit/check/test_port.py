@@ -24,6 +24,7 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(systemd, "output", output)
     monkeypatch.setattr(systemd, "unit_of", lambda pid: "x.service")
+    monkeypatch.setattr(systemd, "is_main", lambda pid: pid == 12345)
     monkeypatch.setattr(systemd, "end_command", lambda pid: f"end {pid}")
     monkeypatch.setattr(systemd, "show", lambda *_: "[::]:2023 (Stream) 192.0.2.1:2023 (Stream)")
     return lines
@@ -50,3 +51,11 @@ def test_a_process_that_has_ended_meanwhile_has_no_user(sockets: list[str]) -> N
     sockets.append('LISTEN 0 128 127.0.0.1:2023 0.0.0.0:* users:(("nc",pid=99999999,fd=4))')
     (fault,) = port.check()
     assert "(nc, user unknown)" in fault.text
+
+
+def test_the_main_process_is_named_not_its_worker(sockets: list[str]) -> None:
+    users = '(("nginx",pid=12346,fd=5),("nginx",pid=12345,fd=5))'
+    sockets.append(f"LISTEN 0 128 0.0.0.0:2023 0.0.0.0:* users:{users}")
+    (fault,) = port.check()
+    assert fault.text.startswith("process 12345 (nginx, ")
+    assert fault.fix.startswith("end 12345; ")

@@ -21,7 +21,7 @@ def test_whether_the_listener_may_read_a_file_is_asked_of_the_kernel(
     closed = tmp_path / "closed"  # as /var/lib/puppet, 750
     (closed / "ssl").mkdir(parents=True)
     closed.chmod(0o750)
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *list(tmp_path.parents)[:2]):
         path.chmod(0o755)
     crl = closed / "ssl" / "crl.pem"
     crl.write_text("x")

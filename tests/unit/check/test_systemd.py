@@ -126,29 +126,28 @@ def test_without_a_journal_there_are_no_complaints(fake: FakeSystemd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cgroup", "unit", "command"),
+    ("cgroup", "main", "unit", "command"),
     [
         pytest.param(
-            "0::/system.slice/thief.service\n", "thief.service", "systemctl stop thief.service", id="v2"
+            "0::/system.slice/thief.service\n", 7, "thief.service", "systemctl stop thief.service", id="v2"
         ),
         pytest.param(
             "4:cpu:/\n1:name=systemd:/system.slice/a.slice/x@1.service\n0::/\n",
+            7,
             "x@1.service",
             "systemctl stop x@1.service",
             id="v1",
         ),
-        pytest.param(
-            "0::/user.slice/user-0.slice/session-1.scope\n", "session-1.scope", "kill", id="session"
-        ),
-        pytest.param(
-            "0::/user.slice/user-1.slice/user@1.service/app.slice/x.service\n", "x.service", "kill", id="user"
-        ),
-        pytest.param("0::/\n", "", "kill", id="none"),
+        pytest.param("0::/system.slice/puppet.service\n", 6, "puppet.service", "kill", id="daemon"),
+        pytest.param("0::/user.slice/session-1.scope\n", 0, "session-1.scope", "kill", id="session"),
+        pytest.param("0::/user.slice/user@1.service/x.service\n", 7, "x.service", "kill", id="user"),
+        pytest.param("0::/\n", 0, "", "kill", id="none"),
     ],
 )
 def test_the_unit_of_a_process_decides_how_it_is_ended(
-    monkeypatch: pytest.MonkeyPatch, cgroup: str, unit: str, command: str
+    monkeypatch: pytest.MonkeyPatch, cgroup: str, main: int, unit: str, command: str
 ) -> None:
+    monkeypatch.setattr(systemd, "show", lambda unit, name: str(main))
     monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(cgroup))
     kill = "kill 7; kill -CONT 7; timeout 30 tail --pid=7 -f /dev/null || kill -KILL 7"
     assert systemd.unit_of(7) == unit
