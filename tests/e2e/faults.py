@@ -487,7 +487,7 @@ FAULTS: dict[str, Fault] = {
         SET_UP,
     ),
     "crl-of-another-ca-expired": Fault(
-        "certificates._validity/1",
+        "expiry.validity/1",
         f"{EXPIRED_CRL}; cat {pki.CERTS}/x.crl >>{pki.SSL}/crl.pem",
         f"the CRL {pki.SSL}/crl.pem expired on",
         "/usr/bin/puppet ssl bootstrap --waitforcert 0",

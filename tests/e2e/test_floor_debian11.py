@@ -71,6 +71,17 @@ def test_trigger_and_queue(node: Machine) -> None:
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
+def test_the_listener_has_its_credentials_in_an_empty_run(node11: Machine) -> None:
+    stub.clear(node11)
+    stub.drop_in(node11, "puppet-twitch.service", "[Service]\nLoadCredential=key:/etc/hostname\n")
+    assert node11.curl("/version").status == 200
+    pid = stub.state(node11, "puppet-twitch.service", "MainPID")["MainPID"]
+    look = f"nsenter --target {pid} --mount sh -c 'cd /run; ls; cat credentials/*/key'"
+    hostname = node11.read("/etc/hostname").strip()
+    assert node11.sh(look).stdout.split() == ["credentials", "puppet-twitch", "systemd", hostname]
+    stub.clear(node11)
+
+
 def test_uninstall_and_install_again(node11: Machine) -> None:
     stub.clear(node11)
     node11.sh(f"make --silent --directory={SOURCE} uninstall")

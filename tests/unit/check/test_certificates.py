@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.check.levels import of_level, texts
 from tests.unit.pki import PKI
-from twitch.check import certificates, reading, systemd
+from twitch.check import certificates, crls, expiry, reading, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.listener import tls
@@ -185,7 +185,7 @@ def test_an_unusable_certificate_is_a_fault_with_a_fix(
     ],
 )
 def test_expiry_dates(expires: object, level: str, text: str) -> None:
-    (finding,) = certificates._expiry("CA 'x'", expires, "renew it")
+    (finding,) = expiry.check("CA 'x'", expires, "renew it")
     assert (finding.level, finding.text, finding.by_hand) == (level, text, level != GOOD)
     assert bool(finding.fix) == (level != GOOD)
 
@@ -329,4 +329,4 @@ def test_revocations_are_counted(pki: PKI, files: Config, credentials: Path) -> 
     ],
 )
 def test_ages_do_not_hide_hours(seconds: float, age: str) -> None:
-    assert certificates._age(seconds) == age
+    assert crls.age(seconds) == age
