@@ -121,6 +121,14 @@ def test_quiet_prints_faults_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert [finding["level"] for finding in json.loads(capsys.readouterr().out)["findings"]] == ["fault"]
 
 
+def test_quiet_says_that_it_does_not_run_as_root(
+    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings[:] = [main.NOT_ROOT, *FINDINGS[:2]]
+    assert main.main(["--quiet"]) == 0
+    assert capsys.readouterr().out.startswith(f"note  {main.NOT_ROOT.text}\n      fix: sudo ")
+
+
 def test_quiet_prints_nothing_without_a_fault(
     findings: list[Finding], capsys: pytest.CaptureFixture[str]
 ) -> None:
