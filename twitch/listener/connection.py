@@ -150,14 +150,18 @@ class Connection(asyncio.Protocol):
         *,
         local: bool = False,
         may_wait: Callable[[Connection], bool] = lambda connection: True,
+        pace: Callable[[Callable[[], None]], None] = lambda step: step(),
     ) -> None:
-        """`may_wait` says whether a request of this connection may wait for a run (room.py)."""
+        """`may_wait` says whether a request of this connection may wait for a run (room.py); `pace` calls
+        what reads a request that is not the first one (pace.py)."""
         self.address = address
         self.state = NEW
         self.answers = 0  # that have been given on this connection
         self.leaving_since = 0.0  # by the loop's clock; 0 while it stays
         self.vet: Optional[Vet] = None  # for each request over TLS
         self._may_wait = may_wait
+        self._pace = pace
+        self._has_turn = False  # `pace` is going to call
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
         self._local = local  # the client is on this machine
@@ -202,7 +206,7 @@ class Connection(asyncio.Protocol):
             self._set_timer(REQUEST_TIMEOUT_S, self._too_slow)
         if self.state != READING:
             self._enter(READING)
-        self._read()
+        self._read_on()
 
     def eof_received(self) -> bool:  # noqa: D102
         if self.state == LINGERING:
@@ -265,6 +269,11 @@ class Connection(asyncio.Protocol):
     def leaving(self) -> bool:
         """Whether it ends with the answer that is being given, or has ended on our side."""
         return self.leaving_since > 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client, or the kernel, has the last answer to a request, so that it can be closed."""
+        return self.state == LINGERING and self.answers > 0 and not self._blocked
 
     def leave(self) -> None:
         """Make room for another connection: end with the answer that is being given, and wait for nothing."""
@@ -396,6 +405,27 @@ class Connection(asyncio.Protocol):
             return
         self._enter(READING if begun else KEPT)
         self._set_timer(REQUEST_TIMEOUT_S if begun else KEEP_ALIVE_S, self._too_slow)
+        if begun:
+            self._read_on()
+        else:
+            self._transport.resume_reading()
+            self._read()  # the client's end-of-file, perhaps
+
+    def _read_on(self) -> None:
+        """Read what has arrived of a request: at once of the first one, else when it is its turn."""
+        if not self.answers:
+            self._read()
+            return
+        if self._exchange.ahead > MAX_AHEAD_BYTES:
+            self._transport.pause_reading()
+        if not self._has_turn:
+            self._has_turn = True
+            self._pace(self._turn)
+
+    def _turn(self) -> None:
+        self._has_turn = False
+        if self.state != READING:
+            return
         if self._exchange.ahead <= MAX_AHEAD_BYTES:
             self._transport.resume_reading()
         self._read()

@@ -1,16 +1,28 @@
-"""Who stays and who goes: every limit on connections, and the one rule for the case that one is reached.
+"""Who is served and who goes: every limit on connections, and the one rule for the case that one is reached.
 
-The limits, each of which a new connection must fit into:
+A connection passes through these states:
 
-    limit                          places  that may be leaving
-    of one address                     32                    8
-    of one IPv6 /64                    64                   16
-    of all                            256                   64
+    accept()              a place is free              the answer is given
+       |                         |                      and our half is shut
+       v                         v                              |
+    IN LINE ----------------> SERVED ----> told to make room ---+--> LEAVING ----> gone
+       |                         |                                      ^
+       +-- no place in 5 s, or   +-- idle: closed --> gone              |
+       |   none to be expected --+------ answered 503 ------------------+
+       +-- too many descriptors: closed --> gone
+
+The limits on the connections that are served:
+
+    limit                          places
+    of one address                     32
+    of one IPv6 /64                    64
+    of all                            256
     that wait for a run               192
 
 A client behind a NAT shares its address with strangers, and one in a /64 with its neighbours. Therefore a
-limit that is reached does not refuse the new connection, which may be that of a caller with a token, but the
-first connection within that limit to which one of these lines applies makes room, the oldest first:
+limit that is reached does not refuse the newcomer, which may be a caller with a token: it waits in line, and
+the first connection within that limit to which one of these lines applies makes room, that of the address
+with the most connections first, and of these the oldest:
 
     1  idle       no request is being answered, and it had a     closed
                   fair chance to send one (FAIR_S)
@@ -19,16 +31,15 @@ first connection within that limit to which one of these lines applies makes roo
                   root, which has not been asked yet
     4  going on   an anonymous caller was answered before on     the next answer is the last one
                   this connection
-    -  nobody                                                    the new connection is answered 503
+    -  nobody                                                    the newcomer waits on
 
 Named callers (those with a line in [access]) are in no line but the first. Only they take a place among the
 callers that wait for a run from an anonymous one; an anonymous caller that finds those places taken does not
 wait.
 
-A connection that is told to make room, or refused, is leaving: it needs its place until the client has the
-answer. Leaving connections do not count against the places, but are limited as well. Beyond that a new
-connection is closed without an answer, because a refusal holds its descriptor for up to LINGER_S: with 250
-connections a second from one address (measured), those would be more descriptors than there are.
+All states together are limited to 280 descriptors. Beyond that the first of these is closed at once, within
+the address with the most connections: one that is leaving and has its answer; the newcomer that is worth the
+least (line.py); one that is idle; one that is leaving and does not take its answer.
 """
 
 from __future__ import annotations
@@ -36,116 +47,136 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Callable, NamedTuple, Optional
 
-from twitch.listener import access
-from twitch.listener.connection import ANSWERING, FRESH, KEPT, LINGERING, NEW, ROOT, RUN, Connection
+from twitch.listener.connection import ANSWERING, FRESH, KEPT, NEW, ROOT, RUN, Connection
+from twitch.listener.line import ALL, CLAIMS, Line, Newcomer, groups, rank
 
-# LimitNOFILE= of the unit is 512. With those that are leaving, a crowd of a thousand that does not read its
-# answers holds 327 descriptors; the rest is for questions to root and for files.
-MAX_CONNECTIONS = 256
-# With 24, such a crowd kept out a good request (seen).
-MAX_LEAVING = 64
+# LimitNOFILE= of the unit is 512; the rest is for questions to root, files, and what is accepted or closed in
+# one pass of the loop. A crowd of a thousand holds less than 300 (test_fault_connections.py).
+MAX_OPEN = 280
+# The other 24 are for those in line or leaving.
+MAX_SERVED = 256
 # Honest callers behind a proxy fit.
 MAX_PER_ADDRESS = 32
-MAX_LEAVING_PER_ADDRESS = 8
 # More than of an address, so that a single neighbour cannot take all places of a /64.
 MAX_PER_64 = 64
-MAX_LEAVING_PER_64 = 16
-# Of the connections; so the other 64 are for callers that do not wait.
+# Of those that are served; so the other 64 are for callers that do not wait.
 MAX_WAITING = 192
 
-# The time from accept() in which an idle connection is not closed; the bytes of a request that have arrived
-# keep it open as well. A request comes right after the connection, and with TLS 1.3 one round trip later.
+# The time for which an idle connection is served at least; the bytes of a request that have arrived protect
+# it as well. A request comes right after the connection, and with TLS 1.3 one round trip later.
 # Within an address the time must be long enough: with 2 ms, of 200 clients at once that ask again and again
 # three in a hundred were answered, and the others pushed each other out. It must not be longer either,
-# because without a connection that may be closed the new one is refused, and that may be the caller with the
-# token: 32 places and 50 ms are enough for 640 connections a second, and 250 (measured, from one address)
-# leave each one 128 ms.
+# because newcomers wait for it: 32 places and 50 ms are enough for 640 connections a second.
 FAIR_S = 0.05
 # The same at the limit of all: a crowd at many addresses must not keep another address out.
 FAIR_TO_ALL_S = 0.002
-# The time in which a client takes the answer with which it is refused.
+# The time in which a client takes its last answer.
 TAKE_S = 0.1
+# The time in line. Longer than a crowd that MAX_OPEN lets stand there takes with TLS.
+LINE_S = 5
 
 DROPPED = "too many connections"
 DISPLACED = "idle when its place was needed"
 
-# What becomes of a new connection.
-SERVE, REFUSE, DROP = "serve", "refuse", "drop"
-
 
 class Limit(NamedTuple):
-    """A limit on connections, by what they have in common."""
+    """A limit on the connections of a group that are served."""
 
     of: str
     places: int
-    leaving: int
     fair_s: float
     refusal: str
 
 
-class Verdict(NamedTuple):
-    """What becomes of a new connection; `text` says why it is refused."""
+class Turn(NamedTuple):
+    """A newcomer that leaves the line: to be served, or, if there is a text, to be refused with that."""
 
-    kind: str
-    text: str = ""
+    newcomer: Newcomer
+    refusal: str = ""
 
 
 class Room:
-    """The connections of a listener, oldest first."""
+    """The connections of a listener, oldest first, and the newcomers in line."""
 
-    def __init__(self, close: Callable[[Connection], bool]) -> None:
-        """`close` ends a connection at once, and returns whether it could."""
+    def __init__(self, close: Callable[[Connection], bool], drop: Callable[[Newcomer], None]) -> None:
+        """`close` ends a connection at once, and returns whether it could; `drop` closes a newcomer."""
         self._clock = time.monotonic  # which is the loop's clock
         self._close = close
-        self._accepted: dict[Connection, tuple[socket.socket, float]] = {}  # and when
-        self._members: dict[str, dict[Connection, None]] = {}  # what they have in common -> connections
+        self._drop = drop
+        self.line = Line()
+        self._accepted: dict[Connection, tuple[socket.socket, float]] = {}  # and when it was first served
+        self._members: dict[str, dict[Connection, None]] = {}  # by group
 
     def __len__(self) -> int:  # noqa: D105
-        return len(self._accepted)
+        return len(self._accepted) + len(self.line)
 
     def __iter__(self) -> Iterator[Connection]:  # noqa: D105
         return iter(list(self._accepted))
 
-    def decide(self, address: str) -> Verdict:
-        """Return what becomes of a new connection from this address; make room for it if that is needed."""
-        for limit in limits(address):
-            members = self._members.get(limit.of, {})
-            if len(members) < limit.places:
-                continue
-            leaving = sum(one.leaving for one in members)
-            full = len(members) - leaving >= limit.places
-            if full and self._close_idle(members, limit.fair_s):
-                continue
-            if not full and len(members) < limit.places + limit.leaving:
-                continue
-            if leaving >= limit.leaving and not self._close_leaving(members):
-                return Verdict(DROP, DROPPED)
-            if full and not self._displace(members):
-                return Verdict(REFUSE, limit.refusal)
-        return Verdict(SERVE)
+    def arrive(self, accepted: socket.socket, address: str) -> None:
+        """Let a newcomer stand in line; if those are too many descriptors, close another one or this one."""
+        self.line.add(Newcomer(accepted, address, self._clock(), rank(accepted)))
+        if len(self) > MAX_OPEN:
+            self.shrink()
+
+    def next_turn(self) -> Optional[Turn]:
+        """Return the newcomer whose turn it is, making room for it if needed; None if all have to wait."""
+        expired = self.line.expired(self._clock() - LINE_S)
+        if expired:
+            return Turn(expired, self._refusal(expired.address))
+        full = set()
+        for address in self.line.addresses():
+            for limit in limits(address):
+                served = self._served(limit.of)
+                if len(served) < limit.places:
+                    continue
+                if limit.of in full or not self._make_room(served, limit):
+                    full.add(limit.of)
+                    if all(one.named and one.waiting for one in served):
+                        return Turn(self.line.take(address), limit.refusal)
+                    break
+            else:
+                return Turn(self.line.take(address))
+        return None
 
     def enter(self, connection: Connection, accepted: socket.socket) -> None:
         """Count a connection, from its first moment on, so that no exit can overlook it."""
         self._accepted[connection] = (accepted, self._clock())
-        for limit in limits(connection.address):
-            self._members.setdefault(limit.of, {})[connection] = None
+        for group in groups(connection.address):
+            self._members.setdefault(group, {})[connection] = None
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is gone, if it is known."""
         if self._accepted.pop(connection, None) is None:
             return
-        for limit in limits(connection.address):
-            members = self._members[limit.of]
+        for group in groups(connection.address):
+            members = self._members[group]
             del members[connection]
             if not members:
-                del self._members[limit.of]
+                del self._members[group]
 
-    def make(self) -> None:
-        """Make room for one connection, if possible: there is no descriptor or memory for another one."""
-        if not self._close_idle(self._accepted, FAIR_TO_ALL_S) and not self._close_leaving(self._accepted):
+    def shrink(self) -> None:
+        """Close one connection or newcomer: there are too many, or no descriptor or memory for another."""
+        answered = (one for one in self._accepted if one.answered)
+        if self._close_leaving(answered):
+            return
+        addresses = dict.fromkeys([*(one.address for one in self._accepted), *self.line.addresses()])
+        for address in sorted(addresses, key=self._crowd):
+            members = self._members.get(address, {})
+            newcomer = self.line.drop(address)
+            if newcomer:
+                self._drop(newcomer)
+                return
+            if self._close_idle(members, FAIR_TO_ALL_S) or self._close_leaving(self._overdue(members)):
+                return
+        newcomers = (self.line.drop(address, CLAIMS) for address in sorted(addresses, key=self._crowd))
+        newcomer = next(filter(None, newcomers), None)
+        if newcomer:
+            self._drop(newcomer)
+        else:
             self._displace(self._accepted)
 
     def may_wait(self, connection: Connection) -> bool:
@@ -163,6 +194,25 @@ class Room:
 
     # ---- who makes room
 
+    def _refusal(self, address: str) -> str:
+        """Return the text of the narrowest limit that is reached for this address."""
+        *narrower, everyone = limits(address)
+        reached = (limit for limit in narrower if len(self._served(limit.of)) >= limit.places)
+        return next(reached, everyone).refusal
+
+    def _served(self, group: str) -> list[Connection]:
+        return [one for one in self._members.get(group, ()) if not one.leaving]
+
+    def _crowd(self, address: str) -> tuple[int, ...]:
+        """Return the key that sorts the /64 and the address with the most connections first."""
+        counts = (len(self._members.get(of, ())) + self.line.count(of) for of in groups(address))
+        return tuple(-count for count in reversed(list(counts)))
+
+    def _make_room(self, served: Collection[Connection], limit: Limit) -> bool:
+        crowds = {address: self._crowd(address) for address in {one.address for one in served}}
+        in_order = sorted(served, key=lambda one: crowds[one.address])
+        return self._close_idle(in_order, limit.fair_s) or self._displace(in_order)
+
     def _close_idle(self, connections: Iterable[Connection], fair_s: float) -> bool:
         for connection in connections:
             if self._is_idle(connection, fair_s) and self._close(connection):
@@ -177,7 +227,6 @@ class Room:
         had_its_chance = connection.state == KEPT or self._clock() - since >= fair_s
         if not had_its_chance or connection.state not in (NEW, FRESH, KEPT):
             return had_its_chance
-        # Up to 64 connections are accepted at one wake-up of the loop, before any of them is read.
         try:
             return not accepted.recv(1, socket.MSG_PEEK)
         except OSError:  # BlockingIOError: nothing has come; else the connection is gone
@@ -193,14 +242,14 @@ class Room:
                 return True
         return False
 
-    def _close_leaving(self, connections: Iterable[Connection]) -> bool:
-        """Close the connection that is leaving and most likely has its answer; return False if none has."""
-        leaving = [one for one in connections if one.leaving]
-        if not leaving:
-            return False
-        oldest = min(leaving, key=lambda one: (not _is_answered(one), one.leaving_since))
-        had_time = _is_answered(oldest) or self._clock() - oldest.leaving_since >= TAKE_S
-        if not had_time or not self._close(oldest):
+    def _overdue(self, connections: Iterable[Connection]) -> Iterator[Connection]:
+        latest = self._clock() - TAKE_S
+        return (one for one in connections if one.leaving and one.leaving_since <= latest)
+
+    def _close_leaving(self, leaving: Iterable[Connection]) -> bool:
+        """Close the one of these that is leaving for longest; return False if there is none."""
+        oldest = min(leaving, key=lambda one: one.leaving_since, default=None)
+        if oldest is None or not self._close(oldest):
             return False
         self.remove(oldest)
         return True
@@ -208,19 +257,15 @@ class Room:
 
 def limits(address: str) -> tuple[Limit, ...]:
     """Return the limits that apply to a connection from this address, the narrowest first."""
-    network = access.group(address)
     per_address = Limit(
-        address,
-        MAX_PER_ADDRESS,
-        MAX_LEAVING_PER_ADDRESS,
-        FAIR_S,
-        f"More than {MAX_PER_ADDRESS} connections from one address",
+        address, MAX_PER_ADDRESS, FAIR_S, f"More than {MAX_PER_ADDRESS} connections from one address"
     )
-    per_64 = Limit(
-        network, MAX_PER_64, MAX_LEAVING_PER_64, FAIR_S, f"More than {MAX_PER_64} connections from one /64"
+    everyone = Limit(ALL, MAX_SERVED, FAIR_TO_ALL_S, "Too many connections")
+    per_64 = (
+        Limit(network, MAX_PER_64, FAIR_S, f"More than {MAX_PER_64} connections from one /64")
+        for network in groups(address)[1:-1]
     )
-    everyone = Limit("", MAX_CONNECTIONS, MAX_LEAVING, FAIR_TO_ALL_S, "Too many connections")
-    return (per_address, everyone) if network == address else (per_address, per_64, everyone)
+    return (per_address, *per_64, everyone)
 
 
 def is_local(address: str, own_address: str) -> bool:
@@ -234,9 +279,3 @@ def _line(connection: Connection) -> int:
         return 0
     waiting: dict[Optional[str], int] = {RUN: 2, ROOT: 3}
     return waiting.get(connection.waits_for, 4 if connection.answers else 0)
-
-
-def _is_answered(connection: Connection) -> bool:
-    """Return whether the client has its answer, or the kernel has. A connection of which no request was read
-    is not meant: closing it would send a reset over the request, which can destroy the answer."""
-    return connection.state == LINGERING and connection.answers > 0

@@ -22,17 +22,24 @@ from twitch.listener.api.routes import API, MAX_WAIT_ALONE_S
 from twitch.listener.connection import NEW, STOP_GRACE_S, Connection, Service
 from twitch.listener.contexts import Contexts
 from twitch.listener.exchange import HTTPError
+from twitch.listener.line import Newcomer
+from twitch.listener.pace import Pace
 from twitch.listener.refusals import Refusals
-from twitch.listener.room import Room
+from twitch.listener.room import Room, Turn
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
 from twitch.records import Records
 
 log = logging.getLogger(__name__)
 
-# At one wake-up of the loop; the rest waits in the backlog until these have been looked at.
-ACCEPT_AT_ONCE = 64
+# In one pass of the loop; the rest waits in the backlog meanwhile.
+ACCEPT_AT_ONCE = 16
 ACCEPT_AGAIN_S = 0.1
+# When no newcomer could be served, the line is looked at again after this time, or when a connection ends.
+LOOK_AGAIN_S = 0.01
+# In one pass of the loop: requests that are not the first of their connection. In the same pass, at most one
+# newcomer is served.
+LATER_REQUESTS_AT_ONCE = 4
 RETRY_CROWDED_S = 2
 
 IDLE_EXIT_S = 30.0
@@ -75,7 +82,9 @@ class Listener:
         self._contexts = contexts
         self._sockets = sockets
         self._idle_exit_s = idle_exit_s
-        self._connections = Room(self._close)
+        self._connections = Room(self._close, self._drop)
+        self._later_requests = Pace(LATER_REQUESTS_AT_ONCE)
+        self._next_turn: Optional[asyncio.Handle] = None
         self._handshakes: dict[Connection, asyncio.Task[None]] = {}  # of those that are not connected yet
         self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._listening = False
@@ -100,7 +109,7 @@ class Listener:
         self._listen(on=bool(self._sockets))
         if connection:
             with contextlib.suppress(OSError):  # reset since systemd accepted it: there is no client
-                self._admit_or_refuse(connection, connection.getpeername()[0])
+                self._arrive(connection, connection.getpeername()[0])
         activation.notify("READY=1")
         self._start_idle_timer()
         await self._done
@@ -126,39 +135,63 @@ class Listener:
                 # Out of descriptors or memory. The backlog would wake us again at once, without end.
                 log.warning("cannot accept: %s", error.strerror)
                 self._listen(on=False)
-                self._connections.make()
+                self._connections.shrink()
                 self._loop.call_later(ACCEPT_AGAIN_S, self._listen_again)
                 return
-            self._admit_or_refuse(accepted, peer[0])
+            self._arrive(accepted, peer[0])
 
     def _listen_again(self) -> None:
         if not self._done.done() and not self._retired:
             self._listen(on=True)
 
-    def _admit_or_refuse(self, accepted: socket.socket, peer: str) -> None:
-        """Serve an accepted connection, refuse it with an answer, or close it, as there is room."""
-        address = access.normalise(peer)
-        verdict = self._connections.decide(address)
-        if verdict.kind == room.DROP:
-            accepted.close()
-            self._service.dropped(address, verdict.text)
-            return
+    def _arrive(self, accepted: socket.socket, peer: str) -> None:
+        """Let an accepted connection stand in line for a place."""
         accepted.setblocking(False)
         if self._idle_timer:
             self._idle_timer.cancel()
-        local = room.is_local(address, access.normalise(accepted.getsockname()[0]))
-        may_wait = self._connections.may_wait
+        self._connections.arrive(accepted, access.normalise(peer))
+        self._look_at_line(0)
+
+    def _look_at_line(self, delay_s: float) -> None:
+        """Look for a newcomer to serve after this time; with 0 in the next pass of the loop."""
+        if self._next_turn:
+            self._next_turn.cancel()
+        self._next_turn = None
+        if self._connections.line:
+            look = self._serve_next
+            self._next_turn = self._loop.call_later(delay_s, look) if delay_s else self._loop.call_soon(look)
+
+    def _serve_next(self) -> None:
+        """Serve or refuse the newcomer whose turn it is: one in a pass, so that what is under way goes on."""
+        turn = self._connections.next_turn()
+        self._look_at_line(0 if turn else LOOK_AGAIN_S)
+        if turn:
+            self._begin(turn)
+
+    def _begin(self, turn: Turn) -> None:
+        accepted, address = turn.newcomer.accepted, turn.newcomer.address
         connection = Connection(
-            address, self._service, self._connection_closed, local=local, may_wait=may_wait
+            address,
+            self._service,
+            self._connection_closed,
+            local=room.is_local(address, access.normalise(accepted.getsockname()[0])),
+            may_wait=self._connections.may_wait,
+            pace=self._later_requests,
         )
         self._connections.enter(connection, accepted)
-        refusal = verdict.text
-        if refusal:
+        if turn.refusal:
             connection.leave()
-        task = self._loop.create_task(self._handshake(connection, accepted, refusal))
+        if self._retired:
+            connection.stop()
+        task = self._loop.create_task(self._handshake(connection, accepted, turn.refusal))
         self._handshakes[connection] = task
         # A done-callback, not a `finally`: a task that is cancelled before its first step never reaches one.
         task.add_done_callback(lambda task: self._handshake_done(connection, accepted, task))
+
+    def _drop(self, newcomer: Newcomer) -> None:
+        """Close a newcomer for which there is no descriptor, without an answer."""
+        newcomer.accepted.close()
+        self._service.dropped(newcomer.address, room.DROPPED)
 
     async def _handshake(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
@@ -209,12 +242,13 @@ class Listener:
 
     def _connection_closed(self, connection: Connection) -> None:
         self._connections.remove(connection)
+        self._look_at_line(0)
         if not self._connections:
             self._start_idle_timer()
 
     def _start_idle_timer(self) -> None:
         """Exit after a while if there is no connection; at once if none can come."""
-        if self._connections:
+        if self._connections or self._done.done():
             return
         if self._retired or not self._sockets:
             self._finish()
@@ -254,13 +288,17 @@ class Listener:
         self._listen(on=False)
         for connection in self._connections:
             connection.stop()
-        self._loop.call_later(STOP_GRACE_S, self._cancel_handshakes)
+        self._loop.call_later(STOP_GRACE_S, self._close_unserved)
         self._start_idle_timer()
 
-    def _cancel_handshakes(self) -> None:
-        """Cancel unfinished handshakes: those clients have not sent a request."""
+    def _close_unserved(self) -> None:
+        """Cancel unfinished handshakes, because those clients have not sent a request, and end the line."""
         for connection in list(self._handshakes):
             self._cancel_handshake(connection)
+        for newcomer in self._connections.line:
+            self._connections.line.remove(newcomer)
+            self._drop(newcomer)
+        self._start_idle_timer()
 
     def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handle an exception that no code of ours has caught."""

@@ -230,7 +230,7 @@ async def test_without_certificate_and_key_a_handshake_ends_with_an_alert(
 async def test_too_many_connections_is_a_readable_answer(
     pki: PKI, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(room, "MAX_SERVED", 1)
     certificate = pki.certificate("web.example.com")
     async with tlswire.node(pki, credentials) as node, kept(node, certificate) as one:
         node.service.named = True  # an anonymous caller that waits would make room

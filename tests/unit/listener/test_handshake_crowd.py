@@ -48,14 +48,36 @@ async def test_silent_handshakes_of_one_address_do_not_keep_others_behind_it_out
                 if number % 2:
                     one.sendall(b"\x16\x03\x01")
             crowd = node.listener._connections
-            while len(crowd) + len(node.service.drops) < 100 or not all(
-                one.leaving or crowd._is_idle(one, room.FAIR_S) for one in crowd
-            ):
+            while crowd.line or not all(crowd._is_idle(one, room.FAIR_S) for one in crowd):
                 await asyncio.sleep(0.01)
             for _ in range(5):
                 assert (await node.ask(source="127.0.1.1")).startswith(b"HTTP/1.1 200 ")
             assert (await node.ask(source="127.0.1.2")).startswith(b"HTTP/1.1 200 ")
-            assert len(node.listener._connections) <= room.MAX_PER_ADDRESS + room.MAX_LEAVING_PER_ADDRESS
+            assert len(list(crowd)) <= room.MAX_PER_ADDRESS
+
+
+async def test_certificate_gets_through_strangers_that_shake_hands_without_end_at_its_address(
+    pki: PKI, credentials: Path
+) -> None:
+    done, context = asyncio.Event(), ssl._create_unverified_context()
+    async with tlswire.node(pki, credentials) as node:
+
+        async def stranger() -> None:
+            while not done.is_set():
+                reader, writer = await asyncio.open_connection("127.0.0.1", node.port, ssl=context)
+                writer.write(tlswire.GET)
+                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+                writer.close()
+
+        crowd = [asyncio.create_task(stranger()) for _ in range(2 * room.MAX_PER_ADDRESS)]
+        while len(node.service.seen) < len(crowd):
+            await asyncio.sleep(0.01)
+        certificate = pki.certificate("deploy")
+        for _ in range(5):
+            assert (await node.ask(certificate)).startswith(b"HTTP/1.1 200 ")
+        done.set()
+        await asyncio.gather(*crowd)
+        assert node.service.drops == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Optional
@@ -53,17 +54,25 @@ class Crowd:
         self._requests = 0  # complete ones that were sent
         self.held: list[socket.socket] = []
 
-    def enter(self, peer: str, request: bytes = b"") -> tuple[socket.socket, Optional[Connection]]:
-        """Return a client that has sent this, and its connection; None if it was dropped."""
-        before = set(self._connections)
+    def arrive(self, peer: str, request: bytes = b"") -> socket.socket:
+        """Return a client that has sent this, and was accepted."""
         client = socket.create_connection(self._listening.getsockname())
         client.sendall(request)
-        self._requests += request.count(b"\r\n\r\n")
         client.setblocking(False)
         self.held.append(client)
         accepted, _ = self._listening.accept()
-        self.listener._admit_or_refuse(accepted, peer)
+        self.listener._arrive(accepted, peer)
+        return client
+
+    async def enter(self, peer: str, request: bytes = b"") -> tuple[socket.socket, Optional[Connection]]:
+        """Return a client that has sent this, and its connection; None if it is in line or was dropped."""
+        before = set(self._connections)
+        client = self.arrive(peer, request)
+        for _ in range(5):  # passes of the loop; one newcomer is served in each
+            await asyncio.sleep(0)
         new = set(self._connections) - before
+        if new:
+            self._requests += request.count(b"\r\n\r\n")
         return client, new.pop() if new else None
 
     async def settled(self) -> None:
@@ -72,13 +81,16 @@ class Crowd:
         while self.service.begun < self._requests or any(one.state == "new" for one in self._connections):
             await asyncio.sleep(0.001)
 
+    def in_line(self) -> list[str]:
+        """Return the addresses of those in line, the oldest of an address first."""
+        return [newcomer.address for newcomer in self._connections.line]
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the limits small, and their order as it is."""
     for name, value in {
-        "MAX_CONNECTIONS": 8, "MAX_LEAVING": 4, "MAX_PER_ADDRESS": 2, "MAX_LEAVING_PER_ADDRESS": 1,
-        "MAX_PER_64": 4, "MAX_LEAVING_PER_64": 2, "MAX_WAITING": 3,
+        "MAX_OPEN": 12, "MAX_SERVED": 8, "MAX_PER_ADDRESS": 2, "MAX_PER_64": 4, "MAX_WAITING": 3,
     }.items():  # fmt: skip
         monkeypatch.setattr(room, name, value)
 
@@ -104,15 +116,13 @@ async def crowd() -> AsyncIterator[Crowd]:
 
 
 def test_the_limits_are_as_documented() -> None:
-    assert room.MAX_PER_ADDRESS < room.MAX_PER_64 < room.MAX_CONNECTIONS
-    assert room.MAX_WAITING < room.MAX_CONNECTIONS
-    rows = [line.split()[-2:] for line in str(room.__doc__).splitlines() if line.startswith("    of ")]
-    assert rows == [
-        [str(room.MAX_PER_ADDRESS), str(room.MAX_LEAVING_PER_ADDRESS)],
-        [str(room.MAX_PER_64), str(room.MAX_LEAVING_PER_64)],
-        [str(room.MAX_CONNECTIONS), str(room.MAX_LEAVING)],
-    ]
-    assert f"that wait for a run               {room.MAX_WAITING}\n" in str(room.__doc__)
+    assert room.MAX_PER_ADDRESS < room.MAX_PER_64 < room.MAX_SERVED < room.MAX_OPEN
+    assert room.MAX_WAITING < room.MAX_SERVED
+    rows = re.findall(r"^    (?:of|that) .* ([0-9]+)$", str(room.__doc__), re.MULTILINE)
+    limits = (room.MAX_PER_ADDRESS, room.MAX_PER_64, room.MAX_SERVED, room.MAX_WAITING)
+    assert rows == [str(limit) for limit in limits]
+    assert f"limited to {room.MAX_OPEN} descriptors" in str(room.__doc__)
+    assert f"in {room.LINE_S} s" in str(room.__doc__)
 
 
 def limited_by(address: str) -> Iterator[tuple[str, int]]:
@@ -126,11 +136,11 @@ def test_addresses_and_64s_are_counted_apart() -> None:
 
 async def test_oldest_idle_connection_of_the_address_makes_room(small: None) -> None:
     async with crowd() as one:
-        _, other = one.enter("192.0.2.1")
-        _, first = one.enter("192.0.2.7", b"GET / HT")
-        _, second = one.enter("192.0.2.7")
+        _, other = await one.enter("192.0.2.1")
+        _, first = await one.enter("192.0.2.7", b"GET / HT")
+        _, second = await one.enter("192.0.2.7")
         await one.settled()
-        _, third = one.enter("192.0.2.7")
+        _, third = await one.enter("192.0.2.7")
         assert set(one.listener._connections) == {other, second, third}
         assert first is not None
         await asyncio.sleep(0)
@@ -140,9 +150,9 @@ async def test_oldest_idle_connection_of_the_address_makes_room(small: None) -> 
 
 async def test_neighbour_in_a_64_takes_no_more_than_its_own_places(small: None) -> None:
     async with crowd() as one:
-        _, mine = one.enter("2001:db8::1")
+        _, mine = await one.enter("2001:db8::1")
         for _ in range(10):
-            one.enter("2001:db8::2", b"GET / HT")
+            await one.enter("2001:db8::2", b"GET / HT")
             await one.settled()
         assert mine in set(one.listener._connections)
         assert len(one.listener._connections) == 3
@@ -150,35 +160,108 @@ async def test_neighbour_in_a_64_takes_no_more_than_its_own_places(small: None) 
 
 async def test_oldest_idle_connection_of_a_64_makes_room(small: None) -> None:
     async with crowd() as one:
-        _, other = one.enter("2001:db8:0:1::1")
+        _, other = await one.enter("2001:db8:0:1::1")
         connections = []
         for number in range(5):
-            connections.append(one.enter(f"2001:db8::{number:x}")[1])
+            connections.append((await one.enter(f"2001:db8::{number:x}"))[1])
             await one.settled()
         assert set(one.listener._connections) == {other, *connections[1:]}
 
 
-async def test_request_that_has_arrived_is_not_closed_unread(small: None) -> None:
-    # All are accepted at one wake-up of the loop; the two with a request hold their places.
+async def test_request_that_has_arrived_is_not_closed_unread(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "FAIR_S", 0)
     async with crowd() as one:
-        good = [one.enter("192.0.2.7", WAIT)[1] for _ in range(2)]
-        _, refused = one.enter("192.0.2.7")
-        _, dropped = one.enter("192.0.2.7")
-        assert refused is not None and refused.leaving
-        assert dropped is None
-        assert set(one.listener._connections) == {*good, refused}
-        assert one.service.drops == [room.DROPPED]
+        for _ in range(3):
+            one.arrive("192.0.2.7", BUSY)
+        while one.service.begun < 2:
+            await asyncio.sleep(0)
+        assert one.service.drops == []
+        assert one.in_line() == ["192.0.2.7"]
 
 
-async def test_young_connection_is_not_closed(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_newcomer_waits_for_a_young_connection_and_is_refused_in_the_end(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "FAIR_S", 3600)  # and FAIR_TO_ALL_S is for all addresses together
     async with crowd() as one:
-        silent = [one.enter("192.0.2.7")[1] for _ in range(2)]
-        client, refused = one.enter("192.0.2.7")
-        assert set(one.listener._connections) == {*silent, refused}
+        silent = [(await one.enter("192.0.2.7"))[1] for _ in range(2)]
+        client, waiting = await one.enter("192.0.2.7")
+        assert waiting is None
+        assert one.in_line() == ["192.0.2.7"]
+        monkeypatch.setattr(room, "LINE_S", 0)
         text = await asyncio.get_running_loop().sock_recv(client, 4096)
         assert text.startswith(b"HTTP/1.1 503 ")
         assert text.endswith(b"More than 2 connections from one address")
+        assert set(silent) <= set(one.listener._connections)
+
+
+async def test_newcomer_is_served_when_a_young_connection_had_its_chance(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "FAIR_S", 3600)
+    async with crowd() as one:
+        for _ in range(2):
+            await one.enter("192.0.2.7")
+        client, waiting = await one.enter("192.0.2.7", QUICK)
+        assert waiting is None
+        monkeypatch.setattr(room, "FAIR_S", 0)
+        assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
+        assert one.service.drops == [room.DISPLACED]
+
+
+async def test_line_of_an_address_delays_no_other_address(small: None) -> None:
+    async with crowd() as one:
+        for _ in range(6):
+            await one.enter("192.0.2.7", BUSY)
+        client, other = await one.enter("192.0.2.8", QUICK)
+        assert other is not None
+        assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
+        assert one.in_line() == ["192.0.2.7"] * 4
+
+
+async def test_newcomer_with_a_credential_is_served_first(small: None) -> None:
+    token = QUICK.replace(b"Host", b"Authorization: Bearer x\r\nHost")
+    async with crowd() as one:
+        for _ in range(2):
+            await one.enter("192.0.2.7", BUSY)
+        for request in (b"", REQUEST % b"/other", token):
+            await one.enter("192.0.2.7", request)
+        assert len(one.in_line()) == 3
+        one.service.busy_ends.set()
+        while one.in_line():
+            await asyncio.sleep(0.001)
+        while len(one.service.seen) < 4:
+            await asyncio.sleep(0)
+        assert [request.target for request in one.service.seen[2:]] == ["/quick", "/other"]
+
+
+async def test_too_many_newcomers_of_an_address_cost_no_other_one_its_place(small: None) -> None:
+    token = QUICK.replace(b"Host", b"Authorization: Bearer x\r\nHost")
+    async with crowd() as one:
+        _, alone = await one.enter("192.0.2.8")  # it is idle, and the oldest
+        for _ in range(2):
+            await one.enter("192.0.2.7", BUSY)
+        caller, _ = await one.enter("192.0.2.7", token)
+        for _ in range(50):
+            await one.enter("192.0.2.7", QUICK)
+            assert len(one.listener._connections) <= room.MAX_OPEN
+        assert alone in set(one.listener._connections)
+        assert one.service.drops == [room.DROPPED] * (54 - room.MAX_OPEN)
+        one.service.busy_ends.set()
+        assert (await asyncio.get_running_loop().sock_recv(caller, 4096)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_crowded_address_makes_room_before_an_older_one(small: None) -> None:
+    async with crowd() as one:
+        _, alone = await one.enter("192.0.2.1")
+        for number in range(7):
+            await one.enter(f"192.0.2.{2 + number // 2}")
+        await one.settled()
+        await one.enter("192.0.2.9", BUSY)
+        assert alone in set(one.listener._connections)
+        assert one.service.drops == [room.DISPLACED]
 
 
 LINES = {"waiting": WAIT, "in-line": TURN, "going-on": QUICK + BUSY}
@@ -192,9 +275,9 @@ async def test_lines_of_the_table_make_room_in_their_order(
     requests = list(LINES.values())
     async with crowd() as one:
         wanted = (first, second) if in_order else (second, first)
-        connections = {line: one.enter("192.0.2.7", requests[line])[1] for line in wanted}
+        connections = {line: (await one.enter("192.0.2.7", requests[line]))[1] for line in wanted}
         await one.settled()
-        _, new = one.enter("192.0.2.7")
+        _, new = await one.enter("192.0.2.7")
         leaving = {line for line, connection in connections.items() if connection and connection.leaving}
         assert leaving == {first}
         assert new is not None and not new.leaving
@@ -204,12 +287,12 @@ async def test_answered_clients_that_do_not_leave_are_limited(small: None) -> No
     # Each would hold its descriptor for LINGER_S.
     last = QUICK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with crowd() as one:
-        for _ in range(20):
-            _, connection = one.enter("192.0.2.7", last)
+        for _ in range(40):
+            _, connection = await one.enter("192.0.2.7", last)
             assert connection is not None
             while connection.state != "lingering":
                 await asyncio.sleep(0)
-            assert len(one.listener._connections) <= 3
+            assert len(one.listener._connections) <= room.MAX_OPEN
         # No answer was lost: the kernel has them all.
         for client in one.held:
             assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
@@ -217,38 +300,40 @@ async def test_answered_clients_that_do_not_leave_are_limited(small: None) -> No
 
 async def test_idle_connection_makes_room_before_a_waiting_one(small: None) -> None:
     async with crowd() as one:
-        _, waiting = one.enter("192.0.2.7", WAIT)
-        _, idle = one.enter("192.0.2.7")
+        _, waiting = await one.enter("192.0.2.7", WAIT)
+        _, idle = await one.enter("192.0.2.7")
         await one.settled()
-        one.enter("192.0.2.7")
+        await one.enter("192.0.2.7")
         assert waiting is not None and not waiting.leaving
         assert idle not in set(one.listener._connections)
 
 
 async def test_named_caller_makes_no_room(small: None) -> None:
     async with crowd() as one:
-        named = [one.enter("192.0.2.7", QUICK + NAMED)[1] for _ in range(2)]
+        named = [(await one.enter("192.0.2.7", QUICK + NAMED))[1] for _ in range(2)]
         await one.settled()
-        _, refused = one.enter("192.0.2.7")
+        _, refused = await one.enter("192.0.2.7")
         assert refused is not None and refused.leaving
         assert not any(connection and connection.leaving for connection in named)
 
 
 async def test_first_request_that_is_being_answered_makes_no_room(small: None) -> None:
     async with crowd() as one:
-        busy = [one.enter("192.0.2.7", BUSY)[1] for _ in range(2)]
+        busy = [(await one.enter("192.0.2.7", BUSY))[1] for _ in range(2)]
         await one.settled()
-        _, refused = one.enter("192.0.2.7")
-        assert refused is not None and refused.leaving
+        client, _ = await one.enter("192.0.2.7", QUICK)
+        assert one.in_line() == ["192.0.2.7"]
         assert not any(connection and connection.leaving for connection in busy)
+        one.service.busy_ends.set()
+        assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_caller_in_line_for_root_is_told_that_it_was_not_asked(small: None) -> None:
     async with crowd() as one:
         for _ in range(2):
-            one.enter("192.0.2.7", TURN)
+            await one.enter("192.0.2.7", TURN)
         await one.settled()
-        one.enter("192.0.2.7")
+        await one.enter("192.0.2.7")
         while not one.service.pauses:
             await asyncio.sleep(0)
         assert one.service.pauses == [False]
@@ -258,14 +343,14 @@ async def test_waiting_places_are_taken_by_named_callers_only(small: None) -> No
     async with crowd() as one:
         waiting = []
         for number in range(3):
-            waiting.append(one.enter(f"192.0.2.{number}", WAIT)[1])
+            waiting.append((await one.enter(f"192.0.2.{number}", WAIT))[1])
             await one.settled()
-        one.enter("192.0.2.9", WAIT)
+        await one.enter("192.0.2.9", WAIT)
         while not one.service.pauses:
             await asyncio.sleep(0)
         assert one.service.pauses == [True]
         assert all(connection and connection.waiting for connection in waiting)
-        _, named = one.enter("192.0.2.10", NAMED)
+        _, named = await one.enter("192.0.2.10", NAMED)
         while len(one.service.pauses) < 2:
             await asyncio.sleep(0)
         assert [connection.waiting for connection in waiting if connection] == [False, True, True]
@@ -275,10 +360,13 @@ async def test_waiting_places_are_taken_by_named_callers_only(small: None) -> No
 async def test_connections_are_forgotten_when_they_are_gone(small: None) -> None:
     async with crowd() as one:
         for number in range(20):
-            one.enter(f"2001:db8::{number % 5:x}", (b"", QUICK, WAIT)[number % 3])
+            await one.enter(f"2001:db8::{number % 5:x}", (b"", QUICK, WAIT)[number % 3])
             await one.settled()
         for client in one.held:
             client.close()
         while len(one.listener._connections):
             await asyncio.sleep(0.001)
         assert one.listener._connections._members == {}
+        assert one.listener._connections.line._by_address == {}
+        assert one.listener._connections.line._counts == {}
+        assert one.listener._connections.line._silent_next == set()

@@ -82,7 +82,7 @@ def waiting_strangers(
         one = held.enter_context(connect(crowded.listening, source))
         one.sendall(WAIT_FOR_RUN)
         strangers.append(one)
-    assert ask(crowded.listening, source="127.9.9.9")[0] == 200  # all that was sent before has been read
+        assert ask(crowded.listening, source="127.9.9.9")[0] == 200  # all that was sent before has been read
     return strangers
 
 
@@ -164,7 +164,7 @@ def test_named_caller_takes_the_waiting_place_of_the_oldest_stranger(crowded: Cr
     assert stopped(crowded.process)[0] == 0
 
 
-# ---- queue=true, from 64 sources
+# ---- the same address, without end
 
 
 async def flood(
@@ -201,6 +201,36 @@ async def flooded(crowded: Crowded, *requests: bytes) -> AsyncIterator[Counter[i
     finally:
         done.set()
         await asyncio.gather(*tasks)
+
+
+@contextlib.asynccontextmanager
+async def flooding(crowded: Crowded, source: str, count: int, request: bytes) -> AsyncIterator[Counter[int]]:
+    """So many strangers at one address, each of which asks again as soon as it is answered."""
+    done, heard = asyncio.Event(), Counter[int]()
+    tasks = [asyncio.create_task(flood(crowded, source, request, done, heard)) for _ in range(count)]
+    try:
+        yield heard
+    finally:
+        done.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_named_caller_gets_through_200_strangers_that_ask_without_end_at_its_address(
+    crowded: Crowded,
+) -> None:
+    token = crowded.token("deploy")
+    async with flooding(crowded, NAT, 200, GET) as heard:
+        while heard[200] < 300:
+            await asyncio.sleep(0.01)
+        named = [await status(crowded, trigger("", token), NAT) for _ in range(40)]
+        others = [await status(crowded, GET, "127.9.9.9") for _ in range(10)]
+    assert named == [409] * 40
+    assert others == [200] * 10
+    assert set(heard) == {200}  # each of the crowd waits for its turn, and is answered
+    assert stopped(crowded.process) == (0, "<4>refused 127.0.0.2: 40 x 409\n")
+
+
+# ---- queue=true, from 64 sources
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 1.0], ids=["usual", "slow-root"])

@@ -222,7 +222,7 @@ class NamedEcho(Echo):
 async def test_where_everybody_is_being_answered_the_next_is_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(room, "MAX_SERVED", 1)
     echo = NamedEcho()
     async with serving(service=echo) as (listening, _):
         first = await visitor(listening)

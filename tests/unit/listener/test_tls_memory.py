@@ -14,7 +14,7 @@ import twitch
 from tests.unit.fake_node import TWITCH_UID, FakeNode
 from tests.unit.listening import GET, answer, connect, port, start, stopped
 from tests.unit.pki import PKI
-from twitch.listener.room import MAX_CONNECTIONS, MAX_PER_ADDRESS
+from twitch.listener.room import MAX_PER_ADDRESS, MAX_SERVED
 
 # The goal of make bench for any crowd with TLS. Before the buffers had a bound, 256 connections took 248 MiB.
 MOST_MIB = 64
@@ -85,7 +85,7 @@ def test_a_crowd_that_pipelines_and_does_not_read(node: FakeNode, pki: PKI, cred
         process = start(node, listening, before=before(credentials))
         crowd = [
             stack.enter_context(secure(crowded(listening, stack, number), context))
-            for number in range(MAX_CONNECTIONS)
+            for number in range(MAX_SERVED)
         ]
         for one in crowd:
             push(one)
