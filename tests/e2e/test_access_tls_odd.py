@@ -106,7 +106,8 @@ def test_address_outside_from_gets_no_handshake(
                 assert left_out.recv(100) == b""
     access.logged_refusals(tls_node, cursor, f"refused {source}: ")
     assert any(
-        f"refused {source}: " in line and "x 403" in line for line in access.messages_since(tls_node, cursor)
+        f"refused {source}: " in line and "x 403 address outside [access] from" in line
+        for line in access.messages_since(tls_node, cursor)
     )
     assert ask(other_node, tls_node, "/puppet/status", *own(other_node))[0] == 200
 

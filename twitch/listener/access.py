@@ -155,16 +155,17 @@ def _token_name(config: Config, tokens: tuple[Token, ...], credentials: Credenti
             403,
             "This token was sent over plain HTTP and may have been intercepted: replace it. Use https, "
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
+            reason="token over plain HTTP",
         )
     bearer = BEARER.fullmatch(credentials.authorization or "")
     if not bearer:
-        raise HTTPError(
-            401, "The credential is not of the form Authorization: Bearer TOKEN", headers=(CHALLENGE,)
-        )
+        text = "The credential is not of the form Authorization: Bearer TOKEN"
+        raise HTTPError(401, text, headers=(CHALLENGE,), reason="credential that is no token")
     # Without tokens there is nothing to compare, and no reason to load OpenSSL.
     name = holder(tokens, bearer[1]) if tokens else None
     if name is None:
-        raise HTTPError(401, "The token is wrong or has expired", headers=(CHALLENGE,))
+        text = "The token is wrong or has expired"
+        raise HTTPError(401, text, headers=(CHALLENGE,), reason="wrong or expired token")
     return name
 
 

@@ -385,10 +385,11 @@ class Connection(asyncio.Protocol):
 
     async def _response(self, request: Request, pause: Pause) -> Response:
         try:
+            if self._certificate:
+                request = request._replace(certname=tls.certname(self._certificate))
             if self.vet:
                 await self.vet(self._certificate or {})
-            name = tls.certname(self._certificate) if self._certificate else None
-            return await self._service.respond(request._replace(certname=name), pause)
+            return await self._service.respond(request, pause)
         except HTTPError as error:
             return self._service.explain(self.address, request, error)
         except Exception:

@@ -13,6 +13,7 @@ from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls, watched
 from twitch.listener.exchange import HTTPError
+from twitch.listener.refusals import MISCONFIGURED_REASON
 from twitch.listener.tls import Trust
 from twitch.listener.watched import FaultLog, Watched
 
@@ -79,20 +80,23 @@ class Contexts:
         try:
             now = await self.current()
         except ConfigError as error:
-            raise HTTPError(503, MISCONFIGURED, close=True) from error
+            raise HTTPError(503, MISCONFIGURED, close=True, reason=MISCONFIGURED_REASON) from error
         if now is None:
             return
         if now.fault and certificate:
-            raise HTTPError(503, NO_CERTIFICATES, close=True)
+            raise HTTPError(503, NO_CERTIFICATES, close=True, reason="CRL that verifies no certificate")
         if certificate and ssl.cert_time_to_seconds(str(certificate["notAfter"])) < time.time():
-            raise HTTPError(403, "The client certificate has expired", close=True)
+            text = "The client certificate has expired"
+            raise HTTPError(403, text, close=True, reason="certificate expired")
         if now is then:
             return
         if certificate and _revoked(certificate, now, then):
-            raise HTTPError(403, "The client certificate has been revoked", close=True)
+            text = "The client certificate has been revoked"
+            raise HTTPError(403, text, close=True, reason="certificate revoked")
         # What else has changed is for a new handshake to decide.
         if then.fault or (then.client, then.revocation, then.ca) != (now.client, now.revocation, now.ca):
-            raise HTTPError(503, "The TLS settings of this node have changed: connect again", close=True)
+            text = "The TLS settings of this node have changed: connect again"
+            raise HTTPError(503, text, close=True, reason="TLS settings have changed")
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[Optional[ssl.SSLContext]]:
@@ -106,7 +110,7 @@ class Contexts:
             yield None
             return
         if self._refused >= MAX_REFUSED_HANDSHAKES:
-            raise HTTPError(503, "Too many connections")
+            raise HTTPError(503, "Too many connections", reason="no room")
         self._refused += 1
         try:
             if self._refusing is None:

@@ -62,16 +62,25 @@ class HTTPError(TwitchError):
     """A request that is answered with `status` and this text.
 
     `headers` are added to the answer; `close` ends the connection after it, for requests after which the
-    position in the byte stream is not certain.
+    position in the byte stream is not certain. `reason` is for the journal: a few words that contain nothing
+    of the request, where the status alone does not say enough (refusals.py).
     """
 
     def __init__(
-        self, status: int, text: str, *, headers: Sequence[tuple[str, str]] = (), close: bool = False
+        self,
+        status: int,
+        text: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        close: bool = False,
+        reason: str = "",
     ) -> None:
         super().__init__(text)
         self.status = status
         self.headers = tuple(headers)
         self.close = close
+        self.reason = reason
+        self.caller = ""  # the name of the caller, if it is known when the request is refused
 
 
 class Request(NamedTuple):

@@ -14,6 +14,7 @@ from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls
 from twitch.listener.connection import Connection
 from twitch.listener.exchange import HTTPError
+from twitch.listener.refusals import MISCONFIGURED_REASON, kind
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +62,8 @@ async def begin(
         trust = await contexts.current()
     except ConfigError:
         # Even if the file was about to turn TLS off: until it can be read, no client is accepted.
-        await refuse(connection, accepted, contexts, HTTPError(503, MISCONFIGURED, close=True))
+        error = HTTPError(503, MISCONFIGURED, close=True, reason=MISCONFIGURED_REASON)
+        await refuse(connection, accepted, contexts, error)
         return
     if trust is None:
         await plain(connection, accepted)
@@ -72,7 +74,8 @@ async def begin(
         await _secure(connection, accepted, trust.context, until - loop.time())
     else:
         await plain(connection, accepted)
-        connection.refuse(HTTPError(400, "This port speaks TLS: use https://"))
+        text = "This port speaks TLS: use https://"
+        connection.refuse(HTTPError(400, text, reason="plain HTTP at a port that speaks TLS"))
 
 
 async def refuse(
@@ -135,11 +138,11 @@ def _send_alert(accepted: socket.socket) -> None:
 def reason(failure: BaseException) -> str:
     """Return what a failed handshake is counted as, `TLS certificate revoked`; empty for a client that left.
 
-    A client that is not accepted counts as the status that plain HTTP would have had. The others are texts
+    A client that is not accepted counts as the refusal that plain HTTP would have had. The others are texts
     of OpenSSL, of which there are not many; none is the client's.
     """
     if isinstance(failure, HTTPError):
-        return str(failure.status)
+        return kind(failure)
     text = tls.failure(failure)
     if text:
         return f"TLS {text}"

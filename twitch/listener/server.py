@@ -197,7 +197,7 @@ class Listener:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
         if refusal:
             retry = ("Retry-After", str(RETRY_CROWDED_S))
-            error = HTTPError(503, refusal, headers=(retry,), close=True)
+            error = HTTPError(503, refusal, headers=(retry,), close=True, reason="no room")
             await handshake.refuse(connection, accepted, self._contexts, error)
         else:
             await handshake.begin(connection, accepted, self._contexts, self._service.admit)

@@ -270,9 +270,11 @@ def certname(certificate: Mapping[str, Any]) -> Optional[str]:
         return None
     names = common_names(certificate)
     if len(names) != 1:
-        raise HTTPError(403, f"A client certificate must have exactly one CN, this one has {len(names)}")
+        text = f"A client certificate must have exactly one CN, this one has {len(names)}"
+        raise HTTPError(403, text, reason="certificate without exactly one CN")
     if not CERTNAME.fullmatch(names[0]):
-        raise HTTPError(403, "The CN of the client certificate is not a valid Puppet certname")
+        text = "The CN of the client certificate is not a valid Puppet certname"
+        raise HTTPError(403, text, reason="certificate without a valid certname")
     return names[0]
 
 

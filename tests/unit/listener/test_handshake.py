@@ -144,7 +144,7 @@ async def test_who_is_not_admitted_gets_no_handshake(pki: PKI, credentials: Path
             return b""
 
         assert await asyncio.to_thread(visit) == b""
-        assert node.service.drops == ["403"]
+        assert node.service.drops == ["403 forbidden"]
         node.service.refusal = None
         assert (await node.ask()).endswith(understood("GET", "/"))
 

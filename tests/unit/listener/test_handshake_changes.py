@@ -224,7 +224,7 @@ async def test_without_certificate_and_key_a_handshake_ends_with_an_alert(
         with pytest.raises(ssl.SSLError, match="TLSV1_ALERT_INTERNAL_ERROR"):
             await node.ask()
         assert (await speak(node, GET)).startswith(b"HTTP/1.1 503 ")
-    assert node.service.drops == ["503", "503"]
+    assert node.service.drops == ["503 configuration or tokens invalid"] * 2
 
 
 async def test_too_many_connections_is_a_readable_answer(
@@ -256,7 +256,7 @@ async def test_only_so_many_refused_clients_get_a_handshake(
             while len(node.listener._handshakes) < 2:
                 await asyncio.sleep(0)
             assert await speak(node, hello()) == b""
-            assert node.service.drops == ["503"]
+            assert node.service.drops == ["503 no room"]
             for one in silent:
                 one.close()
             while node.listener._connections:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from twitch.listener import refusals
+from twitch.listener.exchange import HTTPError
 from twitch.listener.refusals import Refusals
 
 
@@ -37,7 +38,7 @@ async def test_thousands_of_addresses_are_counted_in_bounded_memory(caplog: pyte
     counts, many = Refusals(), 3 * refusals.MAX_ADDRESSES
     for number in range(many):
         counts.add(f"2001:db8:0:{number:x}::1", "503")
-        assert len(counts._counts) <= refusals.MAX_ADDRESSES
+        assert len(counts._addresses) <= refusals.MAX_ADDRESSES
     counts.flush()
     assert caplog.messages[0].startswith("refused other addresses: ")
     assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
@@ -53,7 +54,7 @@ async def test_refusals_of_ipv6_are_counted_by_64(
     counts.add("192.0.2.8", "403")
     counts.flush()
     assert caplog.messages == [
-        f"refused 2001:db8::/64: {3 * refusals.MAX_ADDRESSES} x 503",
+        f"refused 2001:db8::/64 (2001:db8::0 and others): {3 * refusals.MAX_ADDRESSES} x 503",
         "refused 192.0.2.7: 1 x 403",
         "refused 192.0.2.8: 1 x 403",
     ]
@@ -83,6 +84,53 @@ async def test_refusals_are_logged_after_an_interval(
         while not caplog.messages:
             await asyncio.sleep(0.001)
         assert caplog.messages == ["refused 192.0.2.7: 1 x 403"]
+
+
+async def test_callers_with_a_name_are_counted_by_it_wherever_they_come_from(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counts = Refusals()
+    for number in range(399):  # it knocks at as many addresses as it has
+        counts.add(f"2001:db8:0:{number:x}::7", "403 no grant trigger", "cert:web07")
+    counts.add("192.0.2.7", "429 cooldown", "token:deploy")
+    counts.add("2001:db8::9", "404 unknown path or run")
+    counts.flush()
+    assert caplog.messages == [
+        "refused cert:web07 at 2001:db8:0:0::7 and others: 399 x 403 no grant trigger",
+        "refused token:deploy at 192.0.2.7: 1 x 429 cooldown",
+        "refused 2001:db8::/64 (2001:db8::9): 1 x 404 unknown path or run",
+    ]
+
+
+async def test_crowd_of_addresses_does_not_hide_a_caller_with_a_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counts = Refusals()
+    counts.add("192.0.2.7", "403 no grant trigger", "cert:web07")
+    for number in range(3 * refusals.MAX_ADDRESSES):
+        for _ in range(2):
+            counts.add(f"10.0.{number // 256}.{number % 256}", "404 unknown path or run")
+    counts.flush()
+    assert caplog.messages[0] == "refused cert:web07 at 192.0.2.7: 1 x 403 no grant trigger"
+    assert len(caplog.messages) <= 1 + refusals.MAX_LINES + 1
+
+
+async def test_thousands_of_names_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
+    counts, many = Refusals(), 3 * refusals.MAX_CALLERS
+    for number in range(many):
+        counts.add(f"192.0.2.{number % 256}", "403 no grant trigger", f"cert:node{number}")
+        tally = counts._callers
+        assert max(len(tally), len(tally._examples), len(tally._several)) <= refusals.MAX_CALLERS
+    counts.flush()
+    assert caplog.messages[0].startswith("refused other callers: ")
+    assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
+
+
+def test_every_kind_has_words() -> None:
+    # An operator reads them; the statuses are those that README has.
+    for status in (400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 423, 429, 431, 500, 503, 505):
+        assert refusals.words(status) != str(status)
+    assert refusals.kind(HTTPError(503, "a text with a secret", reason="no room")) == "503 no room"
 
 
 async def test_no_refusals_are_no_line(caplog: pytest.LogCaptureFixture) -> None:

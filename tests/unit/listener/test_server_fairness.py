@@ -227,7 +227,10 @@ async def test_named_caller_gets_through_200_strangers_that_ask_without_end_at_i
     assert named == [409] * 40
     assert others == [200] * 10
     assert set(heard) == {200}  # each of the crowd waits for its turn, and is answered
-    assert stopped(crowded.process) == (0, "<4>refused 127.0.0.2: 40 x 409\n")
+    assert stopped(crowded.process) == (
+        0,
+        "<4>refused token:deploy at 127.0.0.2: 40 x 409 Puppet busy or queue full\n",
+    )
 
 
 # ---- queue=true, from 64 sources

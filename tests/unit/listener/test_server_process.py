@@ -68,7 +68,7 @@ def test_openssl_is_mapped_for_tokens_only(node: FakeNode) -> None:
         os.chown(tokens, 0, TWITCH_GID)
         assert ask(listening, TOKEN) == (200, VERSION)
         assert "libcrypto" in maps()
-        assert stopped(process) == (0, "<4>refused 127.0.0.1: 2 x 401\n")
+        assert stopped(process) == (0, "<4>refused 127.0.0.1: 2 x 401 wrong or expired token\n")
 
 
 @pytest.mark.parametrize("shape", ["one-listener", "one-connection", "foreground"])

@@ -39,7 +39,7 @@ def refuse(request: Request) -> None:
     if "authorization" in request.headers:
         return
     if _from_a_page(request) or (request.certname is None and _from_a_browser(request)):
-        raise HTTPError(403, "Not from a browser; use curl")
+        raise HTTPError(403, "Not from a browser; use curl", reason="request of a web page")
 
 
 def _from_a_page(request: Request) -> bool:

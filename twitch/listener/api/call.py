@@ -14,6 +14,7 @@ from twitch.listener.access import Caller
 from twitch.listener.api.parameters import Parameters
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request
+from twitch.listener.refusals import MISCONFIGURED_REASON
 from twitch.listener.root_client import RootClient, RootUnavailable
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, Record, Records
@@ -70,10 +71,12 @@ class Call(NamedTuple):
 
     def forbidden(self, grant: str) -> HTTPError:
         """Return the error that names the missing grant: 401 if credentials could help, else 403."""
+        kind = grant.partition("=")[0]  # the caller chooses the name of an environment
         if self.caller.name == access.ANONYMOUS:
             text = f"Not allowed without a token or a certificate that has the grant {grant}"
-            return HTTPError(401, text, headers=(access.CHALLENGE,))
-        return HTTPError(403, f"Not allowed: {self.caller.name} has no grant {grant}")
+            return HTTPError(401, text, headers=(access.CHALLENGE,), reason=f"anonymous without {kind}")
+        text = f"Not allowed: {self.caller.name} has no grant {grant}"
+        return HTTPError(403, text, reason=f"no grant {kind}")
 
     async def ask(self, question: Question) -> Answer:
         """Return root's answer; raises `HTTPError` (503) if there is none, or root finds the configuration
@@ -82,9 +85,9 @@ class Call(NamedTuple):
             answer = await self.root.ask(question, self.patience.place)
         except RootUnavailable as error:
             headers = (("Retry-After", str(RETRY_UNAVAILABLE_S)),)
-            raise HTTPError(503, str(error), headers=headers) from error
+            raise HTTPError(503, str(error), headers=headers, reason="no answer from root") from error
         if answer.kind == MISCONFIGURED:
-            raise HTTPError(503, MISCONFIGURED_TEXT)
+            raise HTTPError(503, MISCONFIGURED_TEXT, reason=MISCONFIGURED_REASON)
         return answer
 
     async def finished(self, run: str, wait_s: float) -> Optional[Record]:

@@ -17,7 +17,7 @@ from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request, Response
-from twitch.listener.refusals import Refusals
+from twitch.listener.refusals import MISCONFIGURED_REASON, Refusals, kind, words
 from twitch.listener.root_client import RootClient
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched
@@ -76,7 +76,8 @@ class API:
     def admit(self, address: str) -> None:
         """Raise `HTTPError` for addresses outside `[access] from`, and while the configuration is invalid."""
         if not access.may_connect(self._configuration(), address):
-            raise HTTPError(403, "Not allowed from this address", close=True)
+            text = "Not allowed from this address"
+            raise HTTPError(403, text, close=True, reason="address outside [access] from")
 
     async def respond(self, request: Request, pause: Pause) -> Response:
         """Answer a complete request; raises `HTTPError` for one that is refused."""
@@ -90,11 +91,16 @@ class API:
         pause.named = caller.named
         log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
         patience = Patience(pause, self._longest_wait_s)
-        answer = await route.answer(Call(request, run, values, caller, patience, self._root, self._records))
+        call = Call(request, run, values, caller, patience, self._root, self._records)
+        try:
+            answer = await route.answer(call)
+        except HTTPError as error:
+            error.caller = _named(caller.name)
+            raise
         log.debug("%s at %s is answered %d", caller.name, caller.address, answer.status)
         if answer.refused:
             # Root logs its refusals, but not those that come from the memory of its answers.
-            self._refusals.add(request.address, str(answer.status))
+            self._refusals.add(request.address, words(answer.status), _named(caller.name))
         return reply.render(answer, request.headers.get("accept", ""))
 
     def dropped(self, address: str, why: str) -> None:
@@ -105,7 +111,8 @@ class API:
         """Return the response for an error, and count it."""
         # Without the text, which may quote the request, and so a token that was put in the wrong place.
         log.debug("%s is refused with %d", address, error.status)
-        self._refusals.add(address, str(error.status))
+        certname = f"cert:{request.certname}" if request and request.certname else ""
+        self._refusals.add(address, kind(error), error.caller or certname)
         return reply.render(reply.of_error(error), request.headers.get("accept", "") if request else "")
 
     def _identify(self, request: Request) -> Caller:
@@ -128,7 +135,12 @@ class API:
         try:
             return file.current()
         except ConfigError as error:
-            raise HTTPError(503, MISCONFIGURED, close=True) from error
+            raise HTTPError(503, MISCONFIGURED, close=True, reason=MISCONFIGURED_REASON) from error
+
+
+def _named(name: str) -> str:
+    """Return the name of a caller that has shown a credential, with a line in [access] or not; else ''."""
+    return "" if name == access.ANONYMOUS else name
 
 
 # The beginning of a request target that is a whole URL, which a server must accept (RFC 9112 section 3.2.2).

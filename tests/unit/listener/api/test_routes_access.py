@@ -10,9 +10,12 @@ from typing import Any, Callable
 import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest, node_status, request
-from tests.unit.wire import ADDRESS
+from tests.unit.wire import ADDRESS, visit
 from twitch import config
 from twitch.errors import MISCONFIGURED
+from twitch.listener import refusals
+from twitch.listener.connection import Pause
+from twitch.listener.exchange import HTTPError, Request
 from twitch.messages import Run
 
 STATUS = ("/puppet/status", "/puppet/runs", f"/puppet/runs/{RUN}")
@@ -163,8 +166,36 @@ async def test_refusals_are_summed_up_in_the_journal(
             await client.ask(request("GET", target))
         api.service.dropped("192.0.2.99", "TLS certificate revoked")
     assert caplog.messages == [
-        f"refused {ADDRESS}: 1 x 400, 1 x 404, 2 x 409",
+        f"refused {ADDRESS}: 1 x 400 invalid request, 1 x 404 unknown path or run, "
+        "2 x 409 Puppet busy or queue full",
         "refused 192.0.2.99: 1 x TLS certificate revoked",
+    ]
+
+
+async def test_refused_caller_is_named_in_the_journal_and_the_reason_is_in_words(
+    api: ApiUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.allow("anonymous =", "token:deploy = trigger", "plaintext_tokens = yes")
+    async with visit(api.service) as client:
+        for asked in (
+            request("GET", "/puppet/twitch?environment=secret", api.token("deploy")),
+            request("GET", "/puppet/twitch"),
+            request("GET", "/nothing"),
+        ):
+            await client.ask(asked)
+    certified = Request("GET", "/puppet/twitch", {}, b"", "192.0.2.99", secure=True, certname="web07")
+    for target in ("/puppet/twitch", "/nothing"):
+        one = certified._replace(target=target)
+        with pytest.raises(HTTPError) as refused:
+            await api.service.respond(one, Pause(lambda: True))
+        api.service.explain("192.0.2.99", one, refused.value)
+    api.allow("from = 10.0.0.0/8")
+    await api.get("/version")
+    assert caplog.messages == [
+        "refused cert:web07 at 192.0.2.99: 1 x 403 no grant trigger, 1 x 404 unknown path or run",
+        f"refused token:deploy at {ADDRESS}: 1 x 403 no grant environment",
+        f"refused {ADDRESS}: 1 x 401 anonymous without trigger, "
+        "1 x 403 address outside [access] from, 1 x 404 unknown path or run",
     ]
 
 
@@ -193,7 +224,7 @@ async def test_refusal_by_root_is_counted(
     async with api.client() as client:
         for _ in range(2):
             assert (await client.ask(request("GET", target))).status == status
-    assert caplog.messages == [f"refused {ADDRESS}: 2 x {status}"]
+    assert caplog.messages == [f"refused {ADDRESS}: 2 x {status} {refusals.MEANINGS[status]}"]
 
 
 @pytest.mark.parametrize("target", ["/puppet/twitch?async=false", "/puppet/status?max_age=1h"])

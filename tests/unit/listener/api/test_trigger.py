@@ -306,7 +306,7 @@ async def test_already_running_if_another_run_was_faster(
     reply = await api.get("/puppet/twitch?async=false")
     assert (reply.status, reply.body, reply.headers["retry-after"]) == (409, b"Puppet already running", "30")
     assert (reply.headers["puppet-run"], reply.headers["puppet-verdict"]) == (RUN, "busy")
-    assert caplog.messages == [f"refused {ADDRESS}: 1 x 409"]
+    assert caplog.messages == [f"refused {ADDRESS}: 1 x 409 Puppet busy or queue full"]
     problem = await api.json("/puppet/twitch?async=false")
     assert (problem["http"], problem["run"], problem["verdict"]) == (409, RUN, "busy")
 
