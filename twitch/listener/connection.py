@@ -266,6 +266,11 @@ class Connection(asyncio.Protocol):
         return self._pause is not None and self._pause.named
 
     @property
+    def shakes_hands(self) -> bool:
+        """Whether the client has begun a TLS handshake, and no byte of a request has been decrypted."""
+        return self.vet is not None and self.state in (NEW, FRESH)
+
+    @property
     def leaving(self) -> bool:
         """Whether it ends with the answer that is being given, or has ended on our side."""
         return self.leaving_since > 0

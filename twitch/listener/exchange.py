@@ -247,6 +247,21 @@ class Exchange:
         return HTTPError(*BAD_REQUEST)
 
 
+def unread(error: HTTPError) -> bytes:
+    """Return an answer for a client whose request is not read; without h11, because crowds get it."""
+    body = f"{error}\n".encode()
+    fields = (
+        *error.headers,
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Cache-Control", "no-store"),
+        ("Content-Length", str(len(body))),
+        ("Date", _date()),
+        ("Connection", "close"),
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 {error.status} {REASONS[error.status]}\r\n{head}\r\n".encode() + body
+
+
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _date_cache = (0, "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls
 from twitch.listener.connection import Connection
-from twitch.listener.exchange import HTTPError
+from twitch.listener.exchange import HTTPError, unread
 from twitch.listener.refusals import MISCONFIGURED_REASON, kind
 
 if TYPE_CHECKING:
@@ -117,6 +117,19 @@ async def _secure(
         ssl=context,
         ssl_handshake_timeout=max(timeout_s, 0.1),  # asyncio takes no 0
     )
+
+
+def turn_away(accepted: socket.socket, error: HTTPError) -> None:
+    """Tell a client that has sent something why it is not served, without waiting for it, and close.
+
+    A client of TLS gets an alert, because more would cost a handshake.
+    """
+    with contextlib.suppress(OSError):
+        if _speaks_tls(accepted):
+            _send_alert(accepted)
+        elif accepted.recv(MAX_HELLO_BYTES):  # unread, it would make the kernel send a reset
+            accepted.send(unread(error))
+    accepted.close()
 
 
 def _speaks_tls(accepted: socket.socket) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
@@ -42,7 +42,7 @@ class Line:
 
     def __init__(self) -> None:
         self._by_address: dict[str, tuple[deque[Newcomer], ...]] = {}  # a queue for each rank
-        self._counts: Counter[str] = Counter()  # by address, by /64, and all together
+        self._counts = {ALL: 0}  # by address, by /64, and all together
         self._silent_next: set[str] = set()  # addresses
 
     def __len__(self) -> int:  # noqa: D105
@@ -55,11 +55,12 @@ class Line:
         """Let a newcomer stand in the line of its address."""
         address = newcomer.address
         self._by_address.setdefault(address, (deque(), deque(), deque()))[newcomer.rank].append(newcomer)
-        self._counts.update(groups(address))
+        for of in groups(address):
+            self._counts[of] = self._counts.get(of, 0) + 1
 
     def count(self, of: str) -> int:
         """Return how many come from this address or /64; or (ALL) how many there are."""
-        return self._counts[of]
+        return self._counts.get(of, 0)
 
     def addresses(self) -> list[str]:
         """Return the addresses whose newcomers wait, the one whose turn it is first."""
@@ -96,11 +97,13 @@ class Line:
         """Remove a newcomer, and return it."""
         address = newcomer.address
         self._by_address[address][newcomer.rank].remove(newcomer)
-        self._counts.subtract(groups(address))
         if not any(self._by_address[address]):
             del self._by_address[address]
             self._silent_next.discard(address)
-            self._counts = +self._counts  # without zeros
+        for of in groups(address):
+            self._counts[of] -= 1
+            if of != ALL and not self._counts[of]:
+                del self._counts[of]
         return newcomer
 
 

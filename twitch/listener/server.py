@@ -37,9 +37,13 @@ ACCEPT_AT_ONCE = 16
 ACCEPT_AGAIN_S = 0.1
 # When no newcomer could be served, the line is looked at again after this time, or when a connection ends.
 LOOK_AGAIN_S = 0.01
-# In one pass of the loop: requests that are not the first of their connection. In the same pass, at most one
-# newcomer is served.
+# In one pass of the loop: requests that are not the first of their connection.
 LATER_REQUESTS_AT_ONCE = 4
+# In one pass of the loop: newcomers that are served if the last pass was short; else one. With one in each
+# pass, an answer takes 370 us of CPU instead of 290 (measured with 16 clients that connect for each request).
+# With TLS passes are long, because each newcomer costs a handshake of 2 to 7 ms.
+NEWCOMERS_AT_ONCE = 4
+SHORT_PASS_S = 0.005
 RETRY_CROWDED_S = 2
 
 IDLE_EXIT_S = 30.0
@@ -85,6 +89,7 @@ class Listener:
         self._connections = Room(self._close, self._drop)
         self._later_requests = Pace(LATER_REQUESTS_AT_ONCE)
         self._next_turn: Optional[asyncio.Handle] = None
+        self._looked_at = 0.0  # by the loop's clock
         self._handshakes: dict[Connection, asyncio.Task[None]] = {}  # of those that are not connected yet
         self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._listening = False
@@ -156,16 +161,20 @@ class Listener:
         """Look for a newcomer to serve after this time; with 0 in the next pass of the loop."""
         if self._next_turn:
             self._next_turn.cancel()
-        self._next_turn = None
+            self._next_turn = None
         if self._connections.line:
             look = self._serve_next
             self._next_turn = self._loop.call_later(delay_s, look) if delay_s else self._loop.call_soon(look)
 
     def _serve_next(self) -> None:
-        """Serve or refuse the newcomer whose turn it is: one in a pass, so that what is under way goes on."""
-        turn = self._connections.next_turn()
-        self._look_at_line(0 if turn else LOOK_AGAIN_S)
-        if turn:
+        """Serve or refuse a few newcomers, those whose turn it is, so that what is under way goes on."""
+        before, self._looked_at = self._looked_at, self._loop.time()
+        at_once = NEWCOMERS_AT_ONCE if self._looked_at - before < SHORT_PASS_S else 1
+        for _ in range(at_once):
+            turn = self._connections.next_turn()
+            self._look_at_line(0 if turn else LOOK_AGAIN_S)
+            if not turn:
+                return
             self._begin(turn)
 
     def _begin(self, turn: Turn) -> None:
@@ -189,16 +198,14 @@ class Listener:
         task.add_done_callback(lambda task: self._handshake_done(connection, accepted, task))
 
     def _drop(self, newcomer: Newcomer) -> None:
-        """Close a newcomer for which there is no descriptor, without an answer."""
-        newcomer.accepted.close()
+        """Close a newcomer for which there is no descriptor."""
+        handshake.turn_away(newcomer.accepted, _no_room("Too many connections"))
         self._service.dropped(newcomer.address, room.DROPPED)
 
     async def _handshake(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
         if refusal:
-            retry = ("Retry-After", str(RETRY_CROWDED_S))
-            error = HTTPError(503, refusal, headers=(retry,), close=True, reason="no room")
-            await handshake.refuse(connection, accepted, self._contexts, error)
+            await handshake.refuse(connection, accepted, self._contexts, _no_room(refusal))
         else:
             await handshake.begin(connection, accepted, self._contexts, self._service.admit)
 
@@ -321,3 +328,8 @@ class Listener:
             self._listen(on=False)
             activation.notify("STOPPING=1")
             self._done.set_result(None)
+
+
+def _no_room(text: str) -> HTTPError:
+    retry = ("Retry-After", str(RETRY_CROWDED_S))
+    return HTTPError(503, text, headers=(retry,), close=True, reason="no room")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.echo import Echo, Plain
 from tests.unit.listening import port
-from twitch.listener import room
+from twitch.listener import handshake, room
 from twitch.listener.connection import Connection, Pause
 from twitch.listener.exchange import Request, Response
 from twitch.listener.server import Listener
@@ -253,6 +253,24 @@ async def test_too_many_newcomers_of_an_address_cost_no_other_one_its_place(smal
         assert (await asyncio.get_running_loop().sock_recv(caller, 4096)).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("hello", [b"", b"\x16\x03\x01", QUICK], ids=["silent", "tls", "plain"])
+async def test_newcomer_that_is_closed_is_told_why(small: None, hello: bytes) -> None:
+    async with crowd() as one:
+        for _ in range(2):
+            await one.enter("192.0.2.7", BUSY)
+        newcomers = [(await one.enter("192.0.2.7", hello))[0] for _ in range(room.MAX_OPEN - 1)]
+        assert one.service.drops == [room.DROPPED]
+        answer = await asyncio.get_running_loop().sock_recv(newcomers[0], 4096)
+        assert await asyncio.get_running_loop().sock_recv(newcomers[0], 1) == b""  # no reset
+    if hello == QUICK:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n")
+        assert b"\r\nContent-Length: 21\r\n" in head and b"\r\nConnection: close" in head
+        assert body == b"Too many connections\n"
+    else:
+        assert answer == (handshake.INTERNAL_ERROR if hello else b"")
+
+
 async def test_crowded_address_makes_room_before_an_older_one(small: None) -> None:
     async with crowd() as one:
         _, alone = await one.enter("192.0.2.1")
@@ -368,5 +386,5 @@ async def test_connections_are_forgotten_when_they_are_gone(small: None) -> None
             await asyncio.sleep(0.001)
         assert one.listener._connections._members == {}
         assert one.listener._connections.line._by_address == {}
-        assert one.listener._connections.line._counts == {}
+        assert one.listener._connections.line._counts == {"": 0}
         assert one.listener._connections.line._silent_next == set()
