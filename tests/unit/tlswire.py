@@ -61,6 +61,12 @@ class Node(NamedTuple):
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
+    async def first_drops(self) -> list[str]:
+        """Return what has been counted as dropped, when that is something: a client can hear it before."""
+        while not self.service.drops:
+            await asyncio.sleep(0.001)
+        return self.service.drops
+
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """Return a TCP connection that has said nothing yet."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(source, 0))

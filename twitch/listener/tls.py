@@ -9,6 +9,7 @@ than the 1 MiB that systemd allows for all credentials of a unit.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -66,6 +67,28 @@ def bound_buffers() -> None:
 
     # By name, because the type checkers' Python 3.9 does not have it.
     setattr(sslproto.SSLProtocol, "max_size", BUFFER_BYTES)  # noqa: B010
+
+
+def send_alerts() -> None:
+    """Let asyncio send the alert of a handshake that fails (Python >= 3.11), so that the client sees why.
+
+    OpenSSL has written it, and asyncio closes the connection without it. Nothing of the client decides here.
+    """
+    from asyncio import sslproto
+
+    # By name, because these are not asyncio's public names; without them, the end of the connection says it.
+    end = getattr(sslproto.SSLProtocol, "_on_handshake_complete", None)
+    if end is None or hasattr(end, "__wrapped__"):
+        return
+
+    @functools.wraps(end)
+    def with_alert(protocol: object, failure: Optional[BaseException]) -> None:
+        transport, outgoing = (getattr(protocol, name, None) for name in ("_transport", "_outgoing"))
+        if failure is not None and transport and outgoing:
+            transport.write(outgoing.read())
+        end(protocol, failure)
+
+    setattr(sslproto.SSLProtocol, "_on_handshake_complete", with_alert)  # noqa: B010
 
 
 def bound_ahead(transport: asyncio.Transport) -> None:
@@ -167,10 +190,11 @@ def context(cert: str, key: str) -> ssl.SSLContext:
     import ssl
 
     bound_buffers()
+    send_alerts()
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # With TLS 1.2 OpenSSL resumes sessions from its memory (6 kB each, up to 20,480), which `ssl` cannot turn
-    # off: no newer CRL would be looked at, and the memory of this process would be the client's to use. With
-    # 1.3 and no tickets there is nothing to resume.
+    # off: a resumed session is verified by nobody, and the memory of this process would be the client's to
+    # use. With 1.3 and no tickets there is nothing to resume. HACKING has what was weighed.
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.num_tickets = 0
     made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import ssl
 import subprocess
+import sys
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -74,7 +76,7 @@ async def test_a_certificate_that_is_not_good_is_not_anonymous(
         # TLS 1.3: the client is done before the server has looked at its certificate.
         with contextlib.suppress(OSError):
             assert await node.ask(bad_certificate(pki, kind)) == b""
-        (reason,) = node.service.drops
+        (reason,) = await node.first_drops()
         if ssl.OPENSSL_VERSION_INFO < (3,):
             reason = reason.replace("self signed", "self-signed")
             if kind.startswith("foreign") and reason in OPENSSL_1_1:
@@ -82,6 +84,42 @@ async def test_a_certificate_that_is_not_good_is_not_anonymous(
         assert reason == REFUSED[kind]
         assert node.service.seen == []
         await node.ask(pki.certificate("good"))
+
+
+# Before, asyncio keeps no alert that could be sent.
+ALERTS = sys.version_info >= (3, 11)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "client", "text"),
+    [
+        ("revoked", "optional", "certificate revoked"),
+        ("expired", "optional", "certificate expired"),
+        ("self-signed", "optional", "unknown ca"),
+        (None, "required", "certificate required"),
+    ],
+    ids=["revoked", "expired", "self-signed", "missing"],
+)
+async def test_client_whose_certificate_is_refused_sees_why(
+    pki: PKI, credentials: Path, certificate: Optional[str], client: str, text: str
+) -> None:
+    files = bad_certificate(pki, certificate) if certificate else None
+    async with tlswire.node(pki, credentials, client=client) as node:
+        if ALERTS:
+            with pytest.raises(ssl.SSLError, match=text):
+                await node.ask(files)
+        else:
+            with contextlib.suppress(OSError):
+                assert await node.ask(files) == b""
+
+
+async def test_client_without_tls_13_sees_why_and_the_journal_says_so(pki: PKI, credentials: Path) -> None:
+    context = ssl._create_unverified_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with tlswire.node(pki, credentials) as node:
+        with pytest.raises(OSError, match="protocol version" if ALERTS else ""):
+            await asyncio.to_thread(node._ask, context, tlswire.GET, "127.0.0.1")
+        assert await node.first_drops() == ["TLS unsupported protocol"]
 
 
 @pytest.mark.parametrize("revocation", ["chain", "leaf", "no"])
@@ -99,7 +137,7 @@ async def test_revocation_decides_which_certificates_are_refused(
             return
         with contextlib.suppress(OSError):
             assert await node.ask(refused) == b""
-        assert node.service.drops == ["TLS certificate revoked"]
+        assert await node.first_drops() == ["TLS certificate revoked"]
         # Puppet with `leaf` has the CRL of the issuing CA alone.
         (directory / "crl").write_text(pki.authority.crl())
         answer = await node.ask(pki.certificate("another"))
@@ -118,7 +156,7 @@ async def test_puppets_ca_can_be_trusted_without_the_root_above_it(pki: PKI, tmp
         (directory / "ca").write_text(pki.authority.cert.read_text())
         with contextlib.suppress(OSError):
             assert await node.ask(other) == b""
-        assert node.service.drops == ["TLS unable to get local issuer certificate"]
+        assert await node.first_drops() == ["TLS unable to get local issuer certificate"]
         assert (await node.ask(pki.certificate("web.example.com"))).startswith(b"HTTP/1.1 200 ")
 
 
@@ -126,7 +164,7 @@ async def test_required_means_that_nobody_is_anonymous(pki: PKI, credentials: Pa
     async with tlswire.node(pki, credentials, client="required") as node:
         with contextlib.suppress(OSError):
             assert await node.ask() == b""
-        assert node.service.drops == ["TLS peer did not return a certificate"]
+        assert await node.first_drops() == ["TLS peer did not return a certificate"]
         assert node.service.seen == []
         await node.ask(pki.certificate("good"))
     assert [request.certname for request in node.service.seen] == ["good"]
@@ -144,7 +182,7 @@ async def test_who_is_not_admitted_gets_no_handshake(pki: PKI, credentials: Path
             return b""
 
         assert await asyncio.to_thread(visit) == b""
-        assert node.service.drops == ["403 forbidden"]
+        assert await node.first_drops() == ["403 forbidden"]
         node.service.refusal = None
         assert (await node.ask()).endswith(understood("GET", "/"))
 
@@ -197,7 +235,7 @@ async def test_what_is_weak_is_not_spoken(pki: PKI, credentials: Path, options: 
         done = await asyncio.to_thread(subprocess.run, command, input=GET, capture_output=True)
         assert done.returncode != 0
         assert b"HTTP/1.1" not in done.stdout
-        assert len(node.service.drops) == 1
+        assert len(await node.first_drops()) == 1
     assert node.service.seen == []
 
 
