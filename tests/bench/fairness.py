@@ -1,11 +1,14 @@
-"""A caller with a token, at an address of the crowd: does it get through, and when?"""
+"""A caller with a token or a certificate, at an address of the crowd: does it get through, and when?"""
 
 from __future__ import annotations
 
 import socket
+import ssl
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 from tests.bench import crowds
 from tests.bench import node as nodes
@@ -13,6 +16,7 @@ from tests.bench.table import Goal, Row
 from tests.e2e import access
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
+from tests.unit.pki import PKI
 
 CALLS, GAP_S = 40, 0.1
 WAITING = 256
@@ -31,15 +35,45 @@ def measure(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
         for what, attack in _attacks(node, crowd, scale).items():
             nodes.stop_listener(node)
             with attack(node.address, nodes.PORT):
-                answers = [_ask(node, crowd, token) for _ in range(max(5, int(CALLS * scale)))]
-            good = [took_ms for status, took_ms in answers if status in (202, 409)]
-            yield Row(f"{what}: a named caller at its address", "ms", good, Goal(200, "p95"))
-            yield Row(f"{what}: named callers lost", "", [float(len(answers) - len(good))], Goal(0))
+                yield from _named(what, lambda: _ask(node, crowd, f"Authorization: Bearer {token}"), scale)
+        yield from _over_tls(node, crowd, scale)
     finally:
         node.write(nodes.CONFIG, open_to_all)
         nodes.inside(node, f"{nodes.STUB}/hold").unlink()
         nodes.stop_listener(node)
         nodes.await_quiet(node)
+
+
+def _named(what: str, ask: Callable[[], tuple[int, float]], scale: float) -> Iterator[Row]:
+    answers = [ask() for _ in range(max(5, int(CALLS * scale)))]
+    good = [took_ms for status, took_ms in answers if status in (202, 409)]
+    yield Row(f"{what}: a named caller at its address", "ms", good, Goal(200, "p95"))
+    yield Row(f"{what}: named callers lost", "", [float(len(answers) - len(good))], Goal(0))
+
+
+def _over_tls(node: Machine, crowd: Netns, scale: float) -> Iterator[Row]:
+    """Yield rows for crowds that speak TLS, and a caller with a certificate."""
+    with tempfile.TemporaryDirectory() as directory:
+        pki = PKI(Path(directory))
+        files = pki.hand_over(Path(directory, "files"), *pki.certificate("node"))
+        texts = {path.name: path.read_text() for path in files.iterdir()}
+        context = ssl._create_unverified_context()
+        context.load_cert_chain(*pki.certificate("bench"))
+        for what, client_option in crowds.SHAPES.items():
+            if not client_option:
+                continue
+            nodes.use_tls(node, texts, client_option, "cert:bench = trigger status")
+            with crowds._pushing(crowd, node.address, context):
+                yield from _named(
+                    f"{crowds.MOST} pipelining, {what}", lambda: _ask(node, crowd, context=context), scale
+                )
+            if client_option == "optional":  # hey has no certificate
+                url = f"https://{node.address}:{nodes.PORT}/version"
+                flood = ("hey", "-z", "60s", "-c", str(crowds.FLOOD), "-disable-keepalive", url)
+                with crowds._started(crowd, *flood):
+                    named = f"hey, {crowds.FLOOD} at once without end, {what}"
+                    yield from _named(named, lambda: _ask(node, crowd, context=context), scale)
+        nodes.use_plain(node)
 
 
 def _attacks(node: Machine, crowd: Netns, scale: float) -> dict[str, Callable[[str, int], ExitStack]]:
@@ -60,9 +94,11 @@ def _queueing(crowd: Netns, address: str, port: int) -> ExitStack:
     return crowds._started(crowd, "wrk", "-t", "2", "-c", "256", "-d", "30s", "-H", "Connection: close", url)
 
 
-def _ask(node: Machine, crowd: Netns, token: str) -> tuple[int, float]:
+def _ask(
+    node: Machine, crowd: Netns, *headers: str, context: ssl.SSLContext | None = None
+) -> tuple[int, float]:
     """Ask for a run from the first address of the crowd; return the status, 0 for none, and the time."""
-    lines = ("GET /puppet/twitch HTTP/1.1", "Host: node", f"Authorization: Bearer {token}", "", "")
+    lines = ("GET /puppet/twitch HTTP/1.1", "Host: node", *headers, "", "")
     time.sleep(GAP_S)
     start = time.perf_counter()
     answer = b""
@@ -71,8 +107,9 @@ def _ask(node: Machine, crowd: Netns, token: str) -> tuple[int, float]:
             connection.settimeout(TIMEOUT_S)
             connection.bind((crowd.addresses[0], 0))
             connection.connect((node.address, nodes.PORT))
-            connection.sendall("\r\n".join(lines).encode())
-            answer = connection.recv(4096)
+            with context.wrap_socket(connection) if context else connection as either:
+                either.sendall("\r\n".join(lines).encode())
+                answer = either.recv(4096)
     except (OSError, socket.timeout):
         pass
     took_ms = 1000 * (time.perf_counter() - start)

@@ -82,8 +82,11 @@ def use_real_puppet(node: Machine) -> None:
     node.write(CONFIG, "[access]\ncooldown = 0\n[puppet]\ncommand = apply\nmanifest = /root/site.pp\n")
 
 
-def use_tls(node: Machine, files: Mapping[str, str], client: str) -> None:
-    """Let the listener speak TLS with these files: cert, key, ca, crl; `client` is optional or required."""
+def use_tls(node: Machine, files: Mapping[str, str], client: str, access: str = "") -> None:
+    """Let the listener speak TLS with these files: cert, key, ca, crl; `client` is optional or required.
+
+    `access` are lines of [access].
+    """
     for name, text in files.items():
         node.write(f"{TLS}/{name}", text, 0o600 if name == "key" else 0o644)
     node.write(
@@ -91,7 +94,7 @@ def use_tls(node: Machine, files: Mapping[str, str], client: str) -> None:
         f"[Service]\nLoadCredential=cert:{TLS}/cert\nLoadCredential=key:{TLS}/key\n",
     )
     tls = f"[tls]\nenabled = yes\nclient = {client}\nca = {TLS}/ca\ncrl = {TLS}/crl\n"
-    node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n{tls}")
+    node.write(CONFIG, f"[access]\ncooldown = 0\n{access}\n[puppet]\npath = {STUB}/puppet\n{tls}")
     node.sh(f"systemctl daemon-reload && systemctl stop {LISTENER}")
 
 

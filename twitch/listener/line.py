@@ -18,7 +18,7 @@ from twitch.listener import access
 
 # The ranks within an address. CLAIMS is a hint: such a newcomer has sent the header of a token, which nobody
 # has compared. A stranger that sends one as well gets ahead of other strangers, and then a 401.
-CLAIMS, READY, SILENT = RANKS = range(3)
+CLAIMS, READY, SILENT = range(3)
 CREDENTIAL = re.compile(rb"\r\nauthorization:", re.IGNORECASE)
 # Of the bytes that have arrived, as many are looked at; a usual head is smaller.
 LOOK_BYTES = 4096

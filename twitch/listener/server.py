@@ -201,6 +201,7 @@ class Listener:
         """Close a newcomer for which there is no descriptor."""
         handshake.turn_away(newcomer.accepted, _no_room("Too many connections"))
         self._service.dropped(newcomer.address, room.DROPPED)
+        self._start_idle_timer()
 
     async def _handshake(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
@@ -305,7 +306,6 @@ class Listener:
         for newcomer in self._connections.line:
             self._connections.line.remove(newcomer)
             self._drop(newcomer)
-        self._start_idle_timer()
 
     def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handle an exception that no code of ours has caught."""

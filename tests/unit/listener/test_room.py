@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.echo import Echo, Plain
 from tests.unit.listening import port
-from twitch.listener import handshake, room
+from twitch.listener import handshake, room, server
 from twitch.listener.connection import Connection, Pause
 from twitch.listener.exchange import Request, Response
 from twitch.listener.server import Listener
@@ -373,6 +373,25 @@ async def test_waiting_places_are_taken_by_named_callers_only(small: None) -> No
             await asyncio.sleep(0)
         assert [connection.waiting for connection in waiting if connection] == [False, True, True]
         assert named is not None and named.waiting
+
+
+@pytest.mark.parametrize("place_is_free", [True, False], ids=["a-place", "no-place"])
+async def test_newcomer_in_line_is_answered_when_the_listener_stops(
+    small: None, monkeypatch: pytest.MonkeyPatch, place_is_free: bool
+) -> None:
+    monkeypatch.setattr(server, "STOP_GRACE_S", 0.05 if not place_is_free else 60)
+    async with crowd() as one:
+        for _ in range(2):
+            await one.enter("192.0.2.7", BUSY)
+        client, _ = await one.enter("192.0.2.7", QUICK)
+        assert one.in_line() == ["192.0.2.7"]
+        one.listener._stop()
+        if place_is_free:
+            one.service.busy_ends.set()
+        answer = await asyncio.get_running_loop().sock_recv(client, 4096)
+        assert answer.startswith(b"HTTP/1.1 200 " if place_is_free else b"HTTP/1.1 503 ")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert one.in_line() == []
 
 
 async def test_connections_are_forgotten_when_they_are_gone(small: None) -> None:
