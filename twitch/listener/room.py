@@ -21,25 +21,26 @@ The limits on the connections that are served:
 
 A client behind a NAT shares its address with strangers, and one in a /64 with its neighbours. Therefore a
 limit that is reached does not refuse the newcomer, which may be a caller with a token: it waits in line, and
-the first connection within that limit to which one of these lines applies makes room, that of the address
+the first connection within that limit to which one of these rows applies makes room, that of the address
 with the most connections first, and of these the oldest:
 
     1  idle       no request is being answered, and it had a     closed
                   fair chance to send one (FAIR_S)
     2  waiting    an anonymous caller waits for a run to end     answered now: 202 and where to look
-    3  in line    an anonymous caller waits for its turn at      answered now: 503
+    3  asking     an anonymous caller waits for its turn at      answered now: 503
                   root, which has not been asked yet
     4  going on   an anonymous caller was answered before on     the next answer is the last one
                   this connection
     -  nobody                                                    the newcomer waits on
 
-Named callers (those with a line in [access]) are in no line but the first. Only they take a place among the
+Named callers (those with a line in [access]) are in no row but the first. Only they take a place among the
 callers that wait for a run from an anonymous one; an anonymous caller that finds those places taken does not
 wait.
 
-All states together are limited to 280 descriptors. Beyond that the first of these is closed at once, within
-the address with the most connections: one that is leaving and has its answer; the newcomer that is worth the
-least (line.py); one that is idle; one that is leaving and does not take its answer.
+All states together are limited to 280 descriptors. Beyond that one is closed at once: one that is leaving
+and has its answer, or else, at the address with the most connections, the first of these: the newcomer that
+is worth the least (line.py), one that is idle, one that is leaving and does not take its answer, a newcomer
+that has sent a credential.
 """
 
 from __future__ import annotations
@@ -185,12 +186,11 @@ class Room:
                 return
             if self._close_idle(members, FAIR_TO_ALL_S) or self._close_leaving(self._overdue(members)):
                 return
-        newcomers = (self.line.drop(address, CLAIMS) for address in sorted(addresses, key=self._crowd))
-        newcomer = next(filter(None, newcomers), None)
-        if newcomer:
-            self._drop(newcomer)
-        else:
-            self._displace(self._accepted)
+            newcomer = self.line.drop(address, CLAIMS)
+            if newcomer:
+                self._drop(newcomer)
+                return
+        self._displace(self._accepted)
 
     def may_wait(self, connection: Connection) -> bool:
         """Return whether this connection may wait for a run, and so take one of those places."""
@@ -248,11 +248,11 @@ class Room:
             return True
 
     def _displace(self, connections: Iterable[Connection]) -> bool:
-        """Tell the first connection of the lines 2 to 4 to leave; return False if there is none."""
-        ranked = [(_line(one), one) for one in connections if not one.leaving]
-        first = min((line for line, _ in ranked if line), default=0)
-        for line, connection in ranked:
-            if first and line == first:
+        """Tell the first connection of the rows 2 to 4 to leave; return False if there is none."""
+        by_row = [(_row(one), one) for one in connections if not one.leaving]
+        first = min((row for row, _ in by_row if row), default=0)
+        for row, connection in by_row:
+            if first and row == first:
                 connection.leave()
                 return True
         return False
@@ -282,8 +282,8 @@ def is_local(address: str, own_address: str) -> bool:
     return address == own_address or ipaddress.ip_address(address).is_loopback
 
 
-def _line(connection: Connection) -> int:
-    """Return the line of the table above, from the second on, that applies to a connection; else 0."""
+def _row(connection: Connection) -> int:
+    """Return the row of the table above, from the second on, that applies to a connection; else 0."""
     if connection.named or connection.state != ANSWERING:
         return 0
     waiting: dict[Optional[str], int] = {RUN: 2, ROOT: 3}

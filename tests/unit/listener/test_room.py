@@ -271,6 +271,17 @@ async def test_newcomer_that_is_closed_is_told_why(small: None, hello: bytes) ->
         assert answer == (handshake.INTERNAL_ERROR if hello else b"")
 
 
+async def test_strangers_that_claim_a_credential_cost_no_other_address_its_newcomer(small: None) -> None:
+    claim = BUSY.replace(b"Host", b"Authorization: Bearer x\r\nHost")
+    async with crowd() as one:
+        for _ in range(2 * room.MAX_OPEN):
+            await one.enter("192.0.2.7", claim)
+        client, other = await one.enter("192.0.2.8", QUICK)
+        assert other is not None
+        assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
+        assert set(one.in_line()) == {"192.0.2.7"}
+
+
 async def test_crowded_address_makes_room_before_an_older_one(small: None) -> None:
     async with crowd() as one:
         _, alone = await one.enter("192.0.2.1")
@@ -282,15 +293,15 @@ async def test_crowded_address_makes_room_before_an_older_one(small: None) -> No
         assert one.service.drops == [room.DISPLACED]
 
 
-LINES = {"waiting": WAIT, "in-line": TURN, "going-on": QUICK + BUSY}
+ROWS = {"waiting": WAIT, "asking": TURN, "going-on": QUICK + BUSY}
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_lines_of_the_table_make_room_in_their_order(
+async def test_rows_of_the_table_make_room_in_their_order(
     small: None, first: int, second: int, in_order: bool
 ) -> None:
-    requests = list(LINES.values())
+    requests = list(ROWS.values())
     async with crowd() as one:
         wanted = (first, second) if in_order else (second, first)
         connections = {line: (await one.enter("192.0.2.7", requests[line]))[1] for line in wanted}
