@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -42,6 +44,22 @@ def test_a_good_request_is_answered_beside_a_crowd(node: FakeNode, first: bytes)
         with crowd(listening, MAX_OPEN + 50, first):
             for _ in range(10):
                 assert ask(listening, source="127.1.2.3") == GOOD
+        assert stopped(process)[0] == 0
+
+
+def test_good_request_behind_a_thousand_slow_heads_in_the_backlog_is_answered(node: FakeNode) -> None:
+    # With 64 newcomers in a pass of the loop, 224 with unread bytes filled 224 places: nobody could make room.
+    with port() as listening, contextlib.ExitStack() as held:
+        process = start(node, listening)
+        assert ask(listening) == GOOD
+        os.kill(process.pid, signal.SIGSTOP)
+        for number in range(1000):
+            one = held.enter_context(connect(listening, f"127.0.0.{2 + number % 16}"))
+            one.sendall(b"GET / HT")
+        good = held.enter_context(connect(listening, "127.1.2.3"))
+        good.sendall(GET)
+        os.kill(process.pid, signal.SIGCONT)
+        assert answer(good) == GOOD
         assert stopped(process)[0] == 0
 
 
