@@ -48,7 +48,7 @@ def test_a_good_request_is_answered_beside_a_crowd(node: FakeNode, first: bytes)
 
 
 def test_good_request_behind_a_thousand_slow_heads_in_the_backlog_is_answered(node: FakeNode) -> None:
-    # With 64 newcomers in a pass of the loop, 224 with unread bytes filled 224 places: nobody could make room.
+    # With 64 newcomers in a pass of the loop, those with unread bytes filled 224 places: none makes room.
     with port() as listening, contextlib.ExitStack() as held:
         process = start(node, listening)
         assert ask(listening) == GOOD
