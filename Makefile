@@ -191,6 +191,7 @@ WITH_SERVER = $(wildcard $(addprefix tests/e2e/,test_agent_*.py test_module_*.py
 test: $(VENV)/ready
 	$(MAKE) --no-print-directory -j2 --output-sync=target check images
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-with-server test-without-server
+	@tests/lab/build --not-built
 
 test-with-server:
 	tests/lab/enter $(PYTEST) --durations=10 $(WITH_SERVER)

@@ -5,7 +5,7 @@ These tests need `tests/lab/enter` and are skipped elsewhere, but in CI they mus
 `node12`, `node13` and `node` (each of both) are machines in any state. `clean_…` is the node as an
 installation leaves it, before and after each test; `stub_…` also runs the stub in place of Puppet.
 `agent…` is enrolled with the puppetserver; `tls_…` is too, and fails a test that makes the listener
-complain.
+complain. `systems.py` has the marks of tests that run on Debian testing as well.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import pki, stub
+from tests.e2e import pki, stub, systems
 from tests.e2e.token_node import TokenNode, token_node
 from tests.lab import namespaces
 from tests.lab.errors import LabError
-from tests.lab.install import install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
 from tests.lab.server import PuppetServer, start_puppetserver
-
-IMAGES = {"node12": "debian12", "node13": "debian13"}
 
 # The longest test may take 600 s: the unit tests on Debian 11.
 TEST_TIMEOUT_S = 900
@@ -92,16 +89,22 @@ def server(starting_server: PuppetServer) -> PuppetServer:
 @pytest.fixture(scope="session")
 def node12(lab: Lab) -> Machine:
     """Return a Debian 12 node (systemd 252, Puppet 7) with Puppet Twitch, known to no server."""
-    return _node(lab, "node12")
+    return systems.boot_node(lab, "node12")
 
 
 @pytest.fixture(scope="session")
 def node13(lab: Lab) -> Machine:
     """Return a Debian 13 node (systemd 257, Puppet 8) with Puppet Twitch, known to no server."""
-    return _node(lab, "node13")
+    return systems.boot_node(lab, "node13")
 
 
-@pytest.fixture(scope="session", params=IMAGES)
+@pytest.fixture(scope="session")
+def nodetesting(lab: Lab) -> Machine:
+    """Return a node of Debian testing (OpenVox) with Puppet Twitch, known to no server."""
+    return systems.boot_node(lab, "nodetesting")
+
+
+@pytest.fixture(scope="session", params=systems.STABLE)
 def node(request: pytest.FixtureRequest) -> Machine:
     """Return each node in turn."""
     machine: Machine = request.getfixturevalue(request.param)
@@ -122,7 +125,14 @@ def agent13(node13: Machine, server: PuppetServer) -> Machine:
     return node13
 
 
-@pytest.fixture(scope="session", params=IMAGES)
+@pytest.fixture(scope="session")
+def agenttesting(nodetesting: Machine, server: PuppetServer) -> Machine:
+    """Return the node of Debian testing, enrolled with the puppetserver."""
+    server.enrol(nodetesting)
+    return nodetesting
+
+
+@pytest.fixture(scope="session", params=systems.STABLE)
 def agent(request: pytest.FixtureRequest) -> Machine:
     """Return each node in turn, enrolled with the puppetserver."""
     machine: Machine = request.getfixturevalue(request.param.replace("node", "agent"))
@@ -222,9 +232,3 @@ def elsewhere(lab: Lab) -> Netns:
 def crowd(lab: Lab) -> Netns:
     """Return a client with sixteen IPv4 addresses, for floods."""
     return lab.client(*(f"10.77.0.{number}" for number in range(210, 226)))
-
-
-def _node(lab: Lab, name: str) -> Machine:
-    machine = lab.boot(name, image=IMAGES[name])
-    install(machine)
-    return machine

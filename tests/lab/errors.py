@@ -1,5 +1,9 @@
-"""The lab's one exception."""
+"""The lab's exceptions."""
 
 
 class LabError(Exception):
     """An operation of the lab failed; the message has the details."""
+
+
+class NotBuiltError(LabError):
+    """An image of a suite that changes from day to day could not be built; the message says why."""

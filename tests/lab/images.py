@@ -2,25 +2,28 @@
 
 Images are built in the host's network, before `enter`, and never change afterwards: a machine
 works on an overlay. `python3 -m tests.lab.images [NAME…]` builds what is missing.
+
+The image of Debian testing is built again after a week. Where that fails, the older one stays in use; where
+there is none, its tests are skipped. `python3 -m tests.lab.images --not-built` says so. An image that is
+named on the command line has to be built.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
-from .errors import LabError
+from .errors import LabError, NotBuiltError
+from .recipes import LEFT_OUT, RECIPES, USUAL, Recipe
 
 CACHE = Path(os.environ.get("PUPPET_TWITCH_LAB_CACHE") or "/var/cache/puppet-twitch-lab")
 
@@ -28,56 +31,8 @@ CACHE = Path(os.environ.get("PUPPET_TWITCH_LAB_CACHE") or "/var/cache/puppet-twi
 BUILDS_AT_ONCE = 2
 BUILD_TIMEOUT_S = 1800
 
-# Files that no test needs. The directories of manual pages stay, because OpenJDK's installation
-# puts links into them and fails without (bugs.debian.org/863199).
-LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*.gz", "/usr/share/locale/*", "/usr/share/info/*")
-
-BASE = (
-    *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "curl", "ca-certificates", "make"),
-    *("python3", "python3-systemd", "python3-h11", "python3-yaml"),
-)
-
-# Tests start Puppet themselves, and apt's timers fail without a network.
-QUIET = (
-    'systemctl --root="$1" --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
-    'for unit in puppet puppetserver; do if test -e "$1/lib/systemd/system/$unit.service";'
-    ' then systemctl --root="$1" --quiet disable $unit.service; fi; done',
-)
-
-# needrestart and its dependencies, and a library that Puppet maps: for tests that install them during a run.
-# Not installed in the image, because needrestart would look at every package that other tests install.
-PACKAGES = (
-    'export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; mkdir "$1/root/packages"; cd "$1/root/packages";'
-    " apt-get install --yes --download-only needrestart >&2; mv ../../var/cache/apt/archives/*.deb .;"
-    " apt-get download libyaml-0-2 >&2",
-)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The content of an image; a changed recipe is another image."""
-
-    suite: str
-    packages: tuple[str, ...]
-    hooks: tuple[str, ...] = QUIET
-    """Shell commands run at the end of the build, with the image's directory as $1."""
-
-    def digest(self) -> str:
-        """Return 12 hexadecimal digits of a hash of this recipe."""
-        text = json.dumps([asdict(self), LEFT_OUT])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-RECIPES = {
-    "debian11": Recipe("bullseye", (*BASE, "python3-pytest", "python3-hypothesis")),
-    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES),
-    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES),
-    # With the peer that `make bench` measures beside us.
-    "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
-    "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),
-}
-# The images that the tests boot, the slowest to build first.
-USUAL = ("debian13-server", "debian13", "debian12", "debian11")
+# The age at which the image of a suite that changes from day to day is built again.
+OUTDATED_AFTER_S = 7 * 24 * 3600
 
 
 def place(name: str) -> Path:
@@ -88,15 +43,22 @@ def place(name: str) -> Path:
 
 
 def built(name: str) -> Path:
-    """Return the finished image's directory; LabError where it has to be built first."""
+    """Return the finished image's directory; NotBuiltError or LabError where there is none."""
     directory = place(name)
     if not directory.is_dir():
+        failure = _failure(name)
+        if failure.exists():
+            raise NotBuiltError(f"the image {name} could not be built on {_date(failure)}")
         raise LabError(f"the image {name} is not built: run tests/lab/build {name}")
     return directory
 
 
-def build(names: Iterable[str]) -> None:
-    """Build those of these images that are missing; LabError has the end of mmdebstrap's output."""
+def build(names: Iterable[str], *, required: bool) -> None:
+    """Build those of these images that are missing or outdated.
+
+    LabError has the end of mmdebstrap's output. Where images are not required, the failure of one whose suite
+    changes from day to day is printed, and kept for `not_built`.
+    """
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         place(name)
@@ -106,28 +68,74 @@ def build(names: Iterable[str]) -> None:
         for unfinished in CACHE.glob(".new-*"):
             _remove(unfinished)
         with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
-            for finished in [pool.submit(_build_one, name) for name in wanted]:
+            for finished in [pool.submit(_build_one, name, required=required) for name in wanted]:
                 finished.result()
 
 
-def _build_one(name: str) -> None:
-    directory = place(name)
-    if not directory.is_dir():
+def not_built() -> str:
+    """Return a paragraph for each image whose last build has failed; '' if there is none."""
+    paragraphs = []
+    for name in RECIPES:
+        failure, directory = _failure(name), place(name)
+        if failure.exists():
+            effect = f"tests ran on that of {_date(directory)}" if directory.is_dir() else "NO TEST RAN ON IT"
+            paragraphs.append(
+                f"{name}: the image could not be built on {_date(failure)}, so {effect}:\n"
+                f"{failure.read_text()}\n"
+            )
+    return "\n".join(paragraphs)
+
+
+def _build_one(name: str, *, required: bool) -> None:
+    recipe, directory, failure = RECIPES[name], place(name), _failure(name)
+    if _outdated(recipe, directory):
         started = time.monotonic()
-        print(f"{name}: building from Debian {RECIPES[name].suite} …", flush=True)
-        # Only a finished image gets its name, so an interrupted build is never taken for an image.
-        new = Path(tempfile.mkdtemp(prefix=f".new-{name}-", dir=CACHE))
+        print(f"{name}: building from Debian {recipe.suite} …", flush=True)
         try:
-            _mmdebstrap(RECIPES[name], new)
-            new.rename(directory)
-        except BaseException:
-            _remove(new)
-            raise
+            _make(name, recipe, directory)
+        except LabError as error:
+            if not recipe.moving or required:
+                raise
+            failure.write_text(f"{error}\n")
+            print(f"{name}: NOT BUILT: {error}", flush=True)
+            return
         print(f"{name}: built in {time.monotonic() - started:.0f} s", flush=True)
+    failure.unlink(missing_ok=True)
     for other in CACHE.glob(f"{name}-*"):
         if other != directory and other.name[: -len("-123456789abc")] == name:
             _remove_unused(other)
     print(f"{name}: {directory}", flush=True)
+
+
+def _outdated(recipe: Recipe, directory: Path) -> bool:
+    """Whether an image is to be built: it is missing, or a newer one will differ."""
+    if not directory.is_dir():
+        return True
+    return recipe.moving and time.time() - directory.stat().st_mtime > OUTDATED_AFTER_S
+
+
+def _make(name: str, recipe: Recipe, directory: Path) -> None:
+    # Only a finished image gets its name, so an interrupted build is never taken for an image.
+    new = Path(tempfile.mkdtemp(prefix=f".new-{name}-", dir=CACHE))
+    try:
+        _mmdebstrap(recipe, new)
+        if directory.is_dir():
+            _remove_unused(directory)
+        if directory.is_dir():
+            raise LabError(f"{name}: a machine uses the older image")
+        new.rename(directory)
+    except BaseException:
+        _remove(new)
+        raise
+
+
+def _failure(name: str) -> Path:
+    """Return the place of what mmdebstrap said when an image could not be built."""
+    return CACHE / f"{name}.not-built"
+
+
+def _date(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
@@ -139,20 +147,26 @@ def _mmdebstrap(recipe: Recipe, directory: Path) -> None:
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         f"--include={','.join(recipe.packages)}",
         *(f"--customize-hook={hook}" for hook in recipe.hooks),
+        # The index of a suite that changes is valid for a week; a mirror may be a snapshot of an earlier day.
+        *(('--aptopt=Acquire::Check-Valid-Until "false"',) if recipe.moving else ()),
         *(recipe.suite, os.fspath(directory)),
     ]
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise LabError(f"mmdebstrap {recipe.suite} was not over after {BUILD_TIMEOUT_S} s") from None
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-30:])
         raise LabError(f"mmdebstrap {recipe.suite} exited {done.returncode}:\n{last}")
     directory.chmod(0o755)
+    os.utime(directory)
 
 
 @contextmanager
@@ -191,9 +205,17 @@ def _remove(directory: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", os.fspath(directory)], check=True)
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Build the images that are named, which are required then, or all that tests boot."""
+    if arguments == ["--not-built"]:
+        print(end=not_built())
+    else:
+        build(arguments or USUAL, required=bool(arguments))
+
+
 if __name__ == "__main__":
     try:
-        build(sys.argv[1:] or USUAL)
+        main(sys.argv[1:])
     except LabError as error:
         sys.exit(f"tests/lab/build: {error}")
     except KeyboardInterrupt:
