@@ -30,7 +30,10 @@ for number in os.listdir("/proc/self/fd"):
         links[int(number)] = os.readlink("/proc/self/fd/" + number)
     except OSError:
         pass  # the directory itself
-call = {"argv": sys.argv, "environment": dict(os.environ), "descriptors": links, "pid": os.getpid()}
+# Not os.environ, in which Python itself sets LC_CTYPE.
+variables = open("/proc/self/environ").read().split("\\0")
+environment = dict(variable.split("=", 1) for variable in variables if variable)
+call = {"argv": sys.argv, "environment": environment, "descriptors": links, "pid": os.getpid()}
 run = directory + "/run." + str(os.getpid())
 with open(run + ".new", "w") as file:
     json.dump(call, file)

@@ -35,7 +35,7 @@ def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:
         return None
     try:
         cache = os.path.join(records.ROOT, "settings.json")
-        settings = load_settings(command, cache, puppet.environment(os.environ))
+        settings = load_settings(command, cache, puppet.environment(puppet.inherited()))
     except PuppetError as error:
         fix = f"run {command} config print --section agent as root, and fix the error that it reports"
         yield Finding(FAULT, str(error), fix, by_hand=True)

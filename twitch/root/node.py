@@ -17,7 +17,7 @@ class Node:
         self.store = store
         self.config = config.load()
         self.puppet = puppet.find(self.config.puppet_path)
-        self.environment = puppet.environment(os.environ)
+        self.environment = puppet.environment(puppet.inherited())
         cache = os.path.join(store.root, "settings.json")
         self.settings = settings.load(self.puppet, cache, self.environment)
 

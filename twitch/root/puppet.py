@@ -40,13 +40,29 @@ def find(configured: Optional[str] = None) -> str:
     raise PuppetError(f"no puppet at {' or '.join(candidates)}; install it, or set [puppet] path")
 
 
-def environment(inherited: Mapping[str, str]) -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """Return the environment with which this process was started.
+
+    In the locale C, os.environ has LC_CTYPE=C.UTF-8, because Python sets it (PEP 538, also with -I). A Puppet
+    that inherits it reads and writes other bytes than the same run by hand.
+    """
+    variables = dict(os.environ)
+    if "LC_CTYPE" in variables:
+        with open("/proc/self/environ", "rb") as file:
+            started = dict(line.partition(b"=")[::2] for line in file.read().split(b"\0"))
+        del variables["LC_CTYPE"]
+        if b"LC_CTYPE" in started:
+            variables["LC_CTYPE"] = os.fsdecode(started[b"LC_CTYPE"])
+    return variables
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run: the unit's, without systemd's own variables.
 
     PATH and LANG are set if they are missing: without PATH the agent breaks ("provider for 'User[puppet]'
     is not functional"), and without a UTF-8 locale Ruby reads manifests as US-ASCII.
     """
-    clean = {name: value for name, value in inherited.items() if not SYSTEMD_OWN.fullmatch(name)}
+    clean = {name: value for name, value in variables.items() if not SYSTEMD_OWN.fullmatch(name)}
     clean.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     clean.setdefault("LANG", "C.UTF-8")
     return clean

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -81,6 +81,11 @@ def test_process_that_answers_becomes_a_masterless_run(node: FakeNode) -> None:
     ]
 
 
+def environment(run: dict[str, Any]) -> dict[str, str]:
+    """Return the environment of a run; the shell that starts the handler here sets PWD."""
+    return {name: value for name, value in run["environment"].items() if name != "PWD"}
+
+
 def test_environment_of_the_site_without_systemds_reaches_puppet(node: FakeNode) -> None:
     of_systemd = {
         "LISTEN_FDS": "1",
@@ -94,10 +99,15 @@ def test_environment_of_the_site_without_systemds_reaches_puppet(node: FakeNode)
     }
     begin(node, environment={"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", **of_systemd}).end()
     [run] = node.puppet.runs()
-    environment = {
-        name: value for name, value in run["environment"].items() if name not in ("PWD", "LC_CTYPE")
-    }
-    assert environment == {"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", "LANG": "C.UTF-8"}
+    assert environment(run) == {"HTTPS_PROXY": "http://proxy", "PATH": "/bin:/usr/bin", "LANG": "C.UTF-8"}
+
+
+@pytest.mark.parametrize("locale", [{"LANG": "C"}, {"LANG": "C.UTF-8", "LC_CTYPE": "C"}, {"LC_ALL": "POSIX"}])
+def test_locale_of_the_site_reaches_puppet(node: FakeNode, locale: dict[str, str]) -> None:
+    # Python sets LC_CTYPE in these locales (PEP 538).
+    begin(node, environment={"PATH": "/bin:/usr/bin", **locale}).end()
+    [run] = node.puppet.runs()
+    assert environment(run) == {"PATH": "/bin:/usr/bin", "LANG": "C.UTF-8", **locale}
 
 
 def test_standard_descriptors_alone_are_inherited_with_empty_input(node: FakeNode) -> None:
