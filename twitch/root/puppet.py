@@ -20,11 +20,12 @@ from twitch.records import Options
 USUAL_PATHS = ("/opt/puppetlabs/bin/puppet", "/usr/bin/puppet")
 
 # Variables that systemd sets for this process, and that Puppet must not inherit: OpenVox >= 8.23 takes its
-# rundir from RUNTIME_DIRECTORY, and Puppet would pass NOTIFY_SOCKET and LISTEN_FDS to its children.
+# rundir from RUNTIME_DIRECTORY, and Puppet would pass NOTIFY_SOCKET and LISTEN_FDS to its children. SO_COOKIE
+# and ...PIDFDID are in systemd 262.
 SYSTEMD_OWN = re.compile(
     r"LISTEN_.*|NOTIFY_SOCKET|WATCHDOG_.*|INVOCATION_ID|JOURNAL_STREAM|CREDENTIALS_DIRECTORY"
-    r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION)_DIRECTORY|MAINPID|MANAGERPID|SYSTEMD_EXEC_PID"
-    r"|SERVICE_RESULT|EXIT_(CODE|STATUS)|REMOTE_(ADDR|PORT)|MEMORY_PRESSURE_.*|FDSTORE|PUPPET_TWITCH_.*"
+    r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION)_DIRECTORY|(MAIN|MANAGER)PID(FDID)?|SYSTEMD_EXEC_PID"
+    r"|SERVICE_RESULT|EXIT_(CODE|STATUS)|REMOTE_(ADDR|PORT)|SO_COOKIE|MEMORY_PRESSURE_.*|FDSTORE|PUPPET_TWITCH_.*"
 )
 
 
