@@ -187,7 +187,7 @@ check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit tests/module
 
 # Two at a time, each in a lab of its own: most of the time a test waits for one Puppet, which uses one core.
-WITH_SERVER = $(wildcard $(addprefix tests/e2e/,test_agent_*.py test_module_*.py test_access_tls*.py test_access_check*.py test_site_tls.py test_site_verdicts.py))
+WITH_SERVER = $(wildcard $(addprefix tests/e2e/,test_agent_*.py test_module_*.py test_access_tls*.py test_access_check*.py test_site_tls.py test_site_verdicts.py test_site_by_hand.py))
 test: $(VENV)/ready
 	$(MAKE) --no-print-directory -j2 --output-sync=target check images
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-with-server test-without-server

@@ -34,6 +34,7 @@ dpkg-deb --build "$package" by-hand.deb
     echo "Size: $(stat -c %s by-hand.deb)"
     echo "SHA256: $(sha256sum by-hand.deb | cut -d ' ' -f 1)"
 } >Packages
+cp -a /etc/apt /root/apt
 rm -rf /etc/apt/sources.list.d
 echo "deb [trusted=yes] file:$repository ./" >/etc/apt/sources.list
 apt-get update

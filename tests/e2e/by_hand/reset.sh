@@ -7,7 +7,8 @@ dpkg --purge by-hand
 userdel by-hand
 groupdel by-hand
 rm -rf /root/by-hand /root/seen /root/tree /root/purged /root/tidied /root/replaced* /root/notifies /etc/by-hand.conf
-rm -f /var/cache/puppet/state/last_run_report.yaml
+# The last states of resources as well: a change of what Puppet had set before is "corrective".
+rm -f /var/cache/puppet/state/last_run_report.yaml /var/cache/puppet/state/transactionstore.yaml
 mkdir -p /root/seen /root/tree/a /root/purged/directory /root/tidied
 echo content >/root/tree/a/file
 chmod 600 /root/tree/a/file

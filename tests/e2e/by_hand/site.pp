@@ -18,7 +18,7 @@ resources { 'by_hand_line': purge => true }
 
 # Values that this node finds out.
 notify { 'deferred': message => Deferred('sprintf', ['%s by a function', 'made']) }
-notify { 'facts': message => "${facts['identity']['user']} ${facts['path']} ${facts['by_hand']}" }
+notify { 'facts': message => "${facts['identity']['user']} ${facts['by_hand']}" }
 
 group { 'by-hand': gid => 7001 }
 -> user { 'by-hand': uid => 7001, gid => 'by-hand', home => "${dir}/home", managehome => true, require => File[$dir] }
@@ -47,11 +47,11 @@ exec { 'large': command => 'seq 1 300; head -c 1000000 /dev/zero | tr "\0" x', p
 exec { 'errors': command => 'sh -c "echo to stderr >&2; echo to stdout"' }
 exec { 'input': command => 'cat' }
 exec { 'terminal': command => 'tty; stty size; read answer </dev/tty; true', provider => shell }
-exec { 'closed-pipe': command => 'bash -c "yes | head -n 1; echo \${PIPESTATUS[0]}"' }
+exec { 'closed-pipe': command => 'bash -c "yes 2>/dev/null | head -n 1; echo \${PIPESTATUS[0]}"' }
 exec { 'locale': command => 'locale' }
 exec { 'probe': command => '/root/probe /root/seen/exec' }
 exec { 'unless': command => 'false', unless => 'true' }
-exec { 'slow': command => 'sleep 30', timeout => 1 }
+exec { 'slow': command => 'sleep 30', timeout => 0.2 }
 exec { 'killed': command => 'sh -c "kill -SEGV $$"', provider => shell }
 exec { 'fails': command => 'sh -c "echo the reason; exit 3"' }
 -> notify { 'skipped': }
