@@ -18,9 +18,10 @@ STABLE = {"node12": "debian12", "node13": "debian13"}
 TESTING = "debiantesting"
 EVERY = {**STABLE, "nodetesting": TESTING}
 
-# Marks of tests with these fixtures, directly or by another one.
-every_node = pytest.mark.parametrize("node", EVERY, indirect=True, scope="session")
-every_agent = pytest.mark.parametrize("agent", EVERY, indirect=True, scope="session")
+# Marks of tests with these fixtures, directly or by another one; the third for fixtures that boot an image.
+every_node = pytest.mark.parametrize("node", EVERY, indirect=True)
+every_agent = pytest.mark.parametrize("agent", EVERY, indirect=True)
+every_image = pytest.mark.parametrize("node", EVERY.values(), indirect=True, scope="module")
 
 
 def boot(lab: Lab, name: str, image: str) -> Machine:

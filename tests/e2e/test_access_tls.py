@@ -9,6 +9,7 @@ import pytest
 from tests.e2e import access, pki, stub
 from tests.e2e.access import bearer
 from tests.e2e.pki import ask, certificate, own
+from tests.e2e.systems import every_agent
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
@@ -20,6 +21,7 @@ cert:gone-*.example.com = status
 """
 
 
+@every_agent
 @pytest.mark.parametrize("per_connection", [False, True], ids=["one-listener", "per-connection"])
 def test_certificate_of_a_node_triggers_a_run_on_another(
     tls_node: Machine, other_node: Machine, per_connection: bool

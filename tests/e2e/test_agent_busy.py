@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.systems import every_agent
 from tests.e2e.test_agent_verdicts import GENEROUS, STATE, run
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
@@ -41,6 +42,7 @@ def test_busy_with_our_own_run(node: Machine, server: PuppetServer) -> None:
     assert int(second.headers["Retry-After"]) > 0
 
 
+@every_agent
 def test_busy_with_a_run_by_hand_and_queued_behind_it(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
@@ -63,6 +65,7 @@ def test_busy_with_a_run_by_hand_and_queued_behind_it(node: Machine, server: Pup
     assert server.reports(node.name)[-1]["job_id"] == run_id
 
 
+@every_agent
 def test_busy_with_the_agent_daemons_run(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     node.run("systemctl", "start", "puppet.service")
@@ -116,6 +119,7 @@ def test_agent_lock_of_another_program_does_not_block(node: Machine) -> None:
     node.sh("kill $(cat /root/other-pid)")
 
 
+@every_agent
 def test_killed_run_does_not_block_the_next(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     first = node.curl("/puppet/twitch")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import stub
+from tests.e2e.systems import every_agent
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
@@ -49,6 +50,7 @@ def record(node: Machine, reply: Reply) -> dict[str, object]:
     return content
 
 
+@every_agent
 def test_run_id_is_the_same_in_answer_journal_and_report(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "notify { 'one id': }")
     reply = node.curl("/puppet/twitch")
@@ -63,6 +65,7 @@ def test_run_id_is_the_same_in_answer_journal_and_report(node: Machine, server: 
     assert {line["_SYSTEMD_UNIT"].startswith("puppet-twitch-run@") for line in agent} == {True}
 
 
+@every_agent
 def test_changed_then_unchanged(node: Machine, server: PuppetServer) -> None:
     node.sh("rm -f /root/managed")
     server.manifest("production", "file { '/root/managed': content => 'x' }")
@@ -73,6 +76,7 @@ def test_changed_then_unchanged(node: Machine, server: PuppetServer) -> None:
     assert [report["status"] for report in server.reports(node.name)[-2:]] == ["changed", "unchanged"]
 
 
+@every_agent
 def test_failed_resources_are_named(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "exec { '/bin/false': }\nfile { '/no/such/place': content => 'x' }")
     reply = run(node)
@@ -81,6 +85,7 @@ def test_failed_resources_are_named(node: Machine, server: PuppetServer) -> None
     assert record(node, reply)["counts"]["failed"] == 2  # type: ignore[index]
 
 
+@every_agent
 def test_catalog_that_does_not_compile_is_failed(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", "no_such_type { 'x': }")
     reply = run(node)
@@ -98,6 +103,7 @@ def test_unreachable_server_is_failed_not_a_cached_success(node: Machine, server
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
 
 
+@every_agent
 def test_environment_overruled_by_the_server_is_failed(node: Machine, server: PuppetServer) -> None:
     server.enc({node.name: "staging"})
     asked = run(node, "&environment=production")
@@ -109,6 +115,8 @@ def test_environment_overruled_by_the_server_is_failed(node: Machine, server: Pu
     status = node.curl("/puppet/status", "-H", "Accept: application/json")
     assert json.loads(status.body)["state"] == "idle"
     assert server.reports(node.name)[-1]["environment"] == "staging"
+    # Puppet begins its next run in the environment of the last one (use_last_environment).
+    node.sh("rm /var/cache/puppet/public/last_run_summary.yaml")
 
 
 def test_nonexistent_environment_is_failed(node: Machine) -> None:
@@ -170,6 +178,7 @@ UNREPORTED = {
 }
 
 
+@every_agent
 @pytest.mark.parametrize(("manifest", "status", "verdict"), UNREPORTED.values(), ids=UNREPORTED)
 def test_verdict_without_a_report(
     node: Machine, server: PuppetServer, manifest: str, status: int, verdict: str
@@ -180,6 +189,7 @@ def test_verdict_without_a_report(
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (status, verdict)
 
 
+@every_agent
 @pytest.mark.parametrize("reports", [True, False], ids=["report", "no-report"])
 def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, reports: bool) -> None:
     if not reports:
@@ -202,6 +212,7 @@ def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, repo
     node.run("kill", left)
 
 
+@every_agent
 def test_disabled_agent_gets_423_with_its_reason(node: Machine) -> None:
     node.run("puppet", "agent", "--disable", "maintenance until noon")
     reply = run(node)
@@ -211,6 +222,7 @@ def test_disabled_agent_gets_423_with_its_reason(node: Machine) -> None:
     node.wait(lambda: run(node).status == 200)  # the listener remembers a refusal for a second
 
 
+@every_agent
 def test_dependency_cycle_is_failed_and_named(node: Machine, server: PuppetServer) -> None:
     server.manifest(
         "production", "notify { 'a': require => Notify['b'] }\nnotify { 'b': require => Notify['a'] }"

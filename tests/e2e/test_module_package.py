@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import site, stub
+from tests.e2e import site, stub, systems
 from tests.e2e.site import NEXT_VERSION, VERSION
+from tests.e2e.systems import every_image
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
@@ -15,10 +16,10 @@ SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
 CONF = "/etc/puppet-twitch/puppet-twitch.conf"
 
 
-@pytest.fixture(params=["debian12", "debian13"])
+@pytest.fixture(params=systems.STABLE.values())
 def node(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
     """Return a machine with the package, new for each test: a boot takes less time than a clean-up."""
-    booted = lab.boot("extra", image=request.param)
+    booted = systems.boot(lab, "extra", request.param)
     install(booted, VERSION)
     yield booted
     lab.discard(booted)
@@ -34,6 +35,7 @@ def enabled(node: Machine) -> list[str]:
     return node.run("systemctl", "is-enabled", *SOCKETS, check=False).stdout.split()
 
 
+@every_image
 def test_package_is_enabled_and_compiled_after_install(node: Machine) -> None:
     assert node.curl("/version").body.strip() == VERSION
     assert enabled(node) == ["enabled", "enabled"]
@@ -44,6 +46,7 @@ def test_package_is_enabled_and_compiled_after_install(node: Machine) -> None:
     assert node.curl("/version").status == 200
 
 
+@every_image
 def test_upgrade_keeps_the_operators_changes(node: Machine) -> None:
     node.run("sed", "--in-place", "s/^#anonymous = .*/anonymous = status/", CONF)
     node.run("systemctl", "disable", "--now", *SOCKETS)

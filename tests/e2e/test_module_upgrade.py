@@ -7,8 +7,9 @@ from subprocess import Popen
 
 import pytest
 
-from tests.e2e import site
+from tests.e2e import site, systems
 from tests.e2e.site import NEXT_VERSION, VERSION, Site
+from tests.e2e.systems import every_image
 from tests.lab import curl
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -42,10 +43,10 @@ def managed(server: PuppetServer) -> Site:
     return Site(server)
 
 
-@pytest.fixture(scope="module", params=["debian12", "debian13"])
+@pytest.fixture(scope="module", params=systems.STABLE.values())
 def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Machine]:
     """Return a machine that the module has set up."""
-    booted = lab.boot("extra", image=request.param)
+    booted = systems.boot(lab, "extra", request.param)
     managed.enrol(booted, request.param)
     managed.hiera(booted)
     site.apply(booted)
@@ -90,6 +91,7 @@ def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str
     return run, reply.headers["puppet-verdict"] or ""
 
 
+@every_image
 @both_shapes
 def test_triggered_run_upgrades_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
@@ -139,6 +141,7 @@ def test_package_and_shape_change_in_one_run(node: Machine, caller: Machine, man
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
+@every_image
 @both_shapes
 def test_triggered_run_removes_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import stub
+from tests.e2e.systems import every_node
 from tests.lab.install import SOURCE, copy_source
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -72,6 +73,7 @@ def accepted(node: Machine) -> int:
     return int(stub.state(node, "puppet-twitch.socket", "NAccepted")["NAccepted"])
 
 
+@every_node
 def test_per_connection_and_back(clean_node: Machine) -> None:
     stub.stub_puppet(clean_node)
     assert clean_node.curl("/version").status == 200

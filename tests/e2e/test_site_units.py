@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import configured_node, stub
+from tests.e2e.systems import every_node
 from tests.lab.install import install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -101,6 +102,7 @@ def test_a_run_survives_an_upgrade_of_systemd(with_needrestart: Machine) -> None
 RESTART_ITSELF = 'systemctl restart $(sed "s,.*/,," /proc/self/cgroup)'
 
 
+@every_node
 def test_a_run_that_restarts_its_own_unit_goes_on(tidy: Machine) -> None:
     run = waited_run(tidy, f"{RESTART_ITSELF} 2>/root/refused; true")
     assert "Operation refused" in tidy.read("/root/refused")
@@ -173,6 +175,7 @@ def in_lxc(tidy: Machine) -> Iterator[Machine]:
     tidy.sh(f"rm {LXC_FILE}; systemctl daemon-reload")
 
 
+@every_node
 def test_everything_works_with_the_settings_of_lxc(in_lxc: Machine) -> None:
     node = in_lxc
     waited_run(node, "true")
@@ -186,6 +189,7 @@ def test_everything_works_with_the_settings_of_lxc(in_lxc: Machine) -> None:
     assert f"{LXC_FILE} replaces settings of puppet-twitch@.service: " in configured_node.check(node).stdout
 
 
+@every_node
 @pytest.mark.parametrize(
     "unit", ["puppet-twitch.service", "puppet-twitch@.service", "puppet-twitch-run@.service"]
 )
@@ -210,6 +214,7 @@ ExecStartPre=/bin/true
 """
 
 
+@every_node
 def test_a_run_can_have_the_settings_of_the_daemon(tidy: Machine) -> None:
     seen = "(umask; ulimit -n; echo $http_proxy) >/root/seen"
     waited_run(tidy, seen)

@@ -70,7 +70,8 @@ def complaints(unit: str) -> list[str]:
         message = json.loads(line).get("MESSAGE")
         unit_name, _, text = message.partition(": ") if isinstance(message, str) else ("", "", "")
         # A line of Puppet's may look the same, and does not begin with the name of the unit.
-        if fnmatch.fnmatchcase(unit_name, name):
+        # What systemd ignores is no reason: "Failed to read pids.max for control group …, ignoring: …" (262).
+        if fnmatch.fnmatchcase(unit_name, name) and ", ignoring" not in text:
             if text in texts:
                 texts.remove(text)
             texts.append(text)

@@ -45,14 +45,15 @@ class Errors(Generic[Message]):
         if source.startswith("/"):
             self._of_resource = (message,)
         elif source != "Facter":
-            self._of_puppet = (*self._of_puppet[-1:], message)
+            self._of_puppet = (*self._of_puppet[-2:], message)
 
     @property
     def best(self) -> tuple[Message, ...]:
-        """Return the last error of a resource; else the last two that are not Facter's; else the first.
+        """Return the last error of a resource; else the last three that are not Facter's; else the first.
 
-        Two, because the last one can be without a cause: after "Could not retrieve catalog from remote
-        server: Error 500 …" comes "Could not retrieve catalog; skipping run".
+        Three, because the last ones can be without a cause: after "Could not retrieve catalog from remote
+        server: Error 500 …" comes "Could not retrieve catalog; skipping run", and with OpenVox 9.0 rc1 then
+        "Failed to apply catalog: undefined method `name' for nil".
         """
         return self._of_resource or self._of_puppet or self._first
 
@@ -71,9 +72,14 @@ def joined(messages: Iterable[Optional[str]]) -> Optional[str]:
     texts = [" ".join(message.split()) for message in messages if message]
     if not texts:
         return None
-    *before, last = texts
-    room = max(0, MAX_ERROR_CHARS - len("; ") - len(last))
-    return "; ".join([*(text[:room] for text in before if room), last])[:MAX_ERROR_CHARS]
+    # The last ones in full, and as much of those before as there is room for.
+    room = MAX_ERROR_CHARS
+    kept: list[str] = []
+    for text in reversed(texts):
+        if room > 0:
+            kept.insert(0, text[:room])
+            room -= len(text) + len("; ")
+    return "; ".join(kept)
 
 
 def outside_of_changes(source: str) -> bool:

@@ -302,7 +302,9 @@ def test_a_ca_without_a_crl_is_noted_although_ours_is_good(
     (credentials / "ca").write_text(pki.bundle() + pki.self_signed("Other")[0].read_text())
     found = findings(files)
     assert texts(found, FAULT) == []
-    assert any("has no CRL of the CA with subject=CN = Other" in text for text in texts(found, NOTE))
+    # OpenSSL before 3.2 prints blanks around the equals sign.
+    notes = [text.replace("CN = ", "CN=") for text in texts(found, NOTE)]
+    assert any("has no CRL of the CA with subject=CN=Other" in text for text in notes)
     leaf = findings(files._replace(tls_revocation="leaf"))
     assert not any("has no CRL" in text for text in texts(leaf, NOTE))
 

@@ -101,6 +101,7 @@ def test_complaints_are_the_last_different_ones_of_the_unit(fake: FakeSystemd) -
         "Error: Failed to be systemd's line",
         [102, 111],  # a text that is not UTF-8
         f"{unit}: Failed at step three",
+        f"{unit}: Failed to read pids.max for control group /system.slice, ignoring: No data available",
         f"{unit}: Main process exited, code=exited, status=226/NAMESPACE",
     )
     assert systemd.complaints(unit) == [

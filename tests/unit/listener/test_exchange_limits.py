@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from tests.unit.echo import Echo
@@ -28,8 +30,11 @@ REFUSED = {
     "chunked": (411, HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"),
     "body-one-byte-too-long": (413, HEAD + b"Content-Length: 16385\r\n\r\n" + b"x" * 16385),
     "length-of-20-digits": (413, HEAD + b"Content-Length: " + b"9" * 20 + b"\r\n\r\n"),
-    # More digits than Python turns into a number (sys.get_int_max_str_digits).
-    "length-of-5000-digits": (413, HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n"),
+    # More digits than Python turns into a number (sys.get_int_max_str_digits); h11 0.16 refuses more than 20.
+    "length-of-5000-digits": (
+        400 if version("h11") >= "0.16" else 413,
+        HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    ),
     "target-one-byte-too-long": (414, b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 2048)),
     "target-that-never-ends": (414, b"GET /" + b"x" * 17000),
     "method-that-never-ends": (414, b"x" * 17000),

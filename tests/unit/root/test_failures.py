@@ -15,6 +15,7 @@ EXEC = Entry("err", "/Stage[main]/Main/Exec[a]/returns", "returned 1")
 LAST = Entry("err", "/Stage[main]/Main/Exec[b]/returns", "returned 2")
 COMPILE = Entry("err", "Puppet", "Error 500 on SERVER: Unknown resource type")
 SKIPPING = Entry("err", "Puppet", "skipping run")
+OPENVOX = Entry("err", "Puppet", "undefined method")
 SENDING = Entry("err", "Puppet", "Could not send report")
 
 CHOICES: dict[str, tuple[list[Entry], Optional[str]]] = {
@@ -23,7 +24,11 @@ CHOICES: dict[str, tuple[list[Entry], Optional[str]]] = {
     "resource-after-facter": ([FACTER, EXEC], "returned 1"),
     "last-resource": ([EXEC, LAST, SENDING], "returned 2"),
     "puppet-after-facter": ([FACTER, SENDING], "Could not send report"),
-    "last-two-of-puppet": ([SENDING, COMPILE, FACTER, SKIPPING], f"{COMPILE.message}; skipping run"),
+    "two-of-puppet": ([COMPILE, FACTER, SKIPPING], f"{COMPILE.message}; skipping run"),
+    "last-three-of-puppet": (
+        [SENDING, COMPILE, FACTER, SKIPPING, OPENVOX],
+        f"{COMPILE.message}; skipping run; undefined method",
+    ),
     "facter-alone": ([FACTER, FACTER._replace(message="again")], "not installed here"),
     "critical": ([Entry("crit", "Puppet", "a")], "a"),
     "alert": ([Entry("alert", "Puppet", "a")], "a"),
@@ -34,6 +39,11 @@ CHOICES: dict[str, tuple[list[Entry], Optional[str]]] = {
     "long-before-a-short-one": (
         [Entry("err", "Puppet", "x" * 2000), SKIPPING],
         "x" * (MAX_ERROR_CHARS - len("; skipping run")) + "; skipping run",
+    ),
+    "long-before-two": (
+        [Entry("err", "Puppet", "x" * 2000), SKIPPING, OPENVOX],
+        "x" * (MAX_ERROR_CHARS - len("; skipping run; undefined method"))
+        + "; skipping run; undefined method",
     ),
     "short-before-a-long-one": ([SKIPPING, Entry("err", "Puppet", "x" * 2000)], "x" * MAX_ERROR_CHARS),
 }
