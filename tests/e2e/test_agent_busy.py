@@ -119,7 +119,6 @@ def test_agent_lock_of_another_program_does_not_block(node: Machine) -> None:
     node.sh("kill $(cat /root/other-pid)")
 
 
-@every_agent
 def test_killed_run_does_not_block_the_next(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", HOLD)
     first = node.curl("/puppet/twitch")

@@ -141,7 +141,6 @@ def test_package_and_shape_change_in_one_run(node: Machine, caller: Machine, man
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-@every_image
 @both_shapes
 def test_triggered_run_removes_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
