@@ -26,7 +26,7 @@ MAN = $(DESTDIR)/usr/share/man
 ETC = $(DESTDIR)/etc/puppet-twitch
 NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
 
-.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check test test-with-server test-without-server tools images
+.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-all-else test test-with-server test-without-server tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -183,13 +183,21 @@ $(VENV)/ready: tests/requirements.txt | tools
 images: | tools
 	@tests/lab/build
 
+# Two at a time, because many tests of the listener wait.
 check: $(VENV)/ready
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST) tests/lint tests/units tests/unit tests/module
+	$(MAKE) --no-print-directory -j2 --output-sync=target check-listener check-all-else
+
+CHECK = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST)
+LISTENER = tests/unit/listener
+check-listener:
+	$(CHECK) $(LISTENER)
+check-all-else:
+	$(CHECK) --ignore=$(LISTENER) tests/lint tests/units tests/unit tests/module
 
 # Two at a time, each in a lab of its own: most of the time a test waits for one Puppet, which uses one core.
 WITH_SERVER = $(wildcard $(addprefix tests/e2e/,test_agent_*.py test_module_*.py test_access_tls*.py test_access_check*.py test_site_tls.py test_site_verdicts.py test_site_by_hand.py))
 test: $(VENV)/ready
-	$(MAKE) --no-print-directory -j2 --output-sync=target check images
+	$(MAKE) --no-print-directory -j2 --output-sync=target check-all-else check-listener images
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-with-server test-without-server
 	@tests/lab/build --not-built
 

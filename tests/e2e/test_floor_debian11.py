@@ -32,9 +32,18 @@ HealthCheck.function_scoped_fixture = HealthCheck.too_slow
 """
 
 
+# They try thousands of inputs, or wait for crowds, and depend on nothing that is older on Debian 11.
+SLOW = (
+    "test_corpus.py",
+    *("listener/test_server_crowd.py", "listener/test_server_fairness.py"),
+    *("listener/test_handshake_crowd.py", "listener/test_tls_memory.py"),
+)
+
+
 def test_unit_tests_pass(node11: Machine) -> None:
     node11.write("/root/shim/floor.py", SHIM)
     command = "PYTHONPATH=/root/shim:. python3 -m pytest -q -p floor -p no:cacheprovider tests/unit"
+    command += "".join(f" --ignore=tests/unit/{file}" for file in SLOW)
     done = node11.sh(f"cd {SOURCE} && {command} 2>&1", check=False, timeout_s=600)
     assert done.returncode == 0, done.stdout
 
