@@ -232,7 +232,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "socket-stopped": Fault(
         "units._not_listening/3",
-        f"systemctl stop {SOCKET}",
+        f"systemctl enable -q {SOCKET}; systemctl stop {SOCKET}",
         f"{SOCKET} does not listen (ActiveState=inactive",
         f"systemctl restart {SOCKET}",
     ),

@@ -39,6 +39,10 @@ NOTES: dict[str, tuple[str, str]] = {
     "tokens-from-here-only": (config("[access]\ntoken:deploy = trigger"), "applies on this node only"),
     "tls-off": (config("# The defaults apply."), "gets TLS credentials (LoadCredential=), but TLS is off"),
     "open": (config("# The defaults apply."), "plain HTTP; anyone who reaches the port may trigger runs"),
+    "port-closed": (
+        "systemctl disable -q --now puppet-twitch.socket",
+        "puppet-twitch.socket is disabled: the port is closed",
+    ),
     "not-at-boot": ("systemctl disable -q puppet-twitch.socket", "does not start at boot"),
     "filter-in-a-container": (
         "mkdir -p /etc/systemd/system/puppet-twitch.socket.d;"

@@ -217,6 +217,19 @@ def test_case_13_node_without_a_signed_certificate_is_named(enrolled: Machine) -
     assert f"this node has no signed certificate; sign it on the server: {command}" in reply.body
 
 
+def test_node_that_has_never_reached_its_server_is_not_told_to_be_signed(
+    enrolled: Machine, server: PuppetServer
+) -> None:
+    enrolled.write(PUPPET_CONF, "[main]\nserver = puppet\nssldir = /root/empty-ssl\n")
+    with server.unreachable(enrolled):
+        reply = run(enrolled)
+    assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "not attempted")
+    assert "has not fetched the CA's from the puppetserver" in reply.body
+    found = enrolled.run("puppet-twitch", "check", check=False).stdout
+    assert "so no agent run can begin" in found
+    assert "fix: see why the agent does not reach its puppetserver: puppet agent -t" in found
+
+
 def test_case_14_one_outage_has_one_verdict(enrolled: Machine, server: PuppetServer) -> None:
     with server.unreachable(enrolled):
         alone = run(enrolled)

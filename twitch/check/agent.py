@@ -41,6 +41,7 @@ def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:
         yield Finding(FAULT, str(error), fix, by_hand=True)
         return None
     yield Finding(GOOD, f"Puppet is {command}; its lock is {settings.agent_catalog_run_lockfile}")
+    yield from _certificate(config, settings)
     yield from _locks(settings)
     return settings
 
@@ -55,6 +56,22 @@ def installed(config: Config) -> Generator[Finding, None, Optional[str]]:
         fix = "install Puppet, or correct [puppet] path in puppet-twitch.conf"
         yield Finding(FAULT, str(error), fix, by_hand=True)
         return None
+
+
+def _certificate(config: Config, settings: Settings) -> Iterator[Finding]:
+    """Report an agent without a certificate, whose runs are not attempted."""
+    if config.command == "apply" or not settings.hostcert or os.path.exists(settings.hostcert):
+        return
+    name = f" --certname {settings.certname}" if settings.certname else ""
+    text = f"this node has no certificate ({settings.hostcert}), so no agent run can begin"
+    if not settings.localcacert or os.path.exists(settings.localcacert):
+        fix = f"sign it on the puppetserver: puppetserver ca sign{name}"
+    else:
+        fix = (
+            "see why the agent does not reach its puppetserver: puppet agent -t;"
+            " without a puppetserver, set [puppet] command = apply and a manifest"
+        )
+    yield Finding(NOTE, text, fix, by_hand=True)
 
 
 def _locks(settings: Settings) -> Iterator[Finding]:

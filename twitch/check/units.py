@@ -82,13 +82,18 @@ def _not_loaded() -> Iterator[Finding]:
 
 
 def _sockets() -> Iterator[Finding]:
-    for unit in SOCKETS:
-        state = systemd.show(unit, "ActiveState")
+    enabled = systemd.show(SOCKET, "UnitFileState") in ("enabled", "enabled-runtime")
+    states = {unit: systemd.show(unit, "ActiveState") for unit in SOCKETS}
+    if not enabled and states[SOCKET] == "inactive":
+        # As after `make install`, and where an operator has closed the port.
+        yield Finding(NOTE, f"{SOCKET} is disabled: the port is closed", f"systemctl enable --now {SOCKET}")
+        return
+    for unit, state in states.items():
         if state == "active":
             yield Finding(GOOD, f"{unit} is {systemd.show(unit, 'SubState')}: {systemd.show(unit, 'Listen')}")
         else:
             yield _not_listening(unit, state)
-    if systemd.show(SOCKET, "UnitFileState") not in ("enabled", "enabled-runtime"):
+    if not enabled:
         yield Finding(NOTE, f"{SOCKET} does not start at boot", f"systemctl enable {SOCKET}")
 
 

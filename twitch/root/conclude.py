@@ -190,6 +190,7 @@ def _facts(
     pid, masterless = _pid(store, record), record.command == "apply"
     entries = [] if report else journal_reader.errors(record.run, pid)
     sources = (failures.name(entry.source) for entry in entries if failures.outside_of_changes(entry.source))
+    has_ca = masterless or not settings.localcacert or os.path.exists(settings.localcacert)
     has_certificate = masterless or not settings.hostcert or os.path.exists(settings.hostcert)
     return verdict.Facts(
         exit_code=exit_code,
@@ -203,6 +204,7 @@ def _facts(
         requested_environment=record.options.environment,
         masterless=masterless,
         unsigned=None if has_certificate else settings.certname,
+        without_ca=not has_ca and not has_certificate,
         locked=reports.written_since(os.path.dirname(settings.agent_catalog_run_lockfile), started),
         error=report.error if report else failures.error(entries),
         error_logged=bool(entries),

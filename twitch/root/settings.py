@@ -25,13 +25,15 @@ SETTINGS = (
     "hostcert",
     "lastrunfile",
     "lastrunreport",
+    "localcacert",
     "logdest",
     "runtimeout",
 )
 # Options in PUPPET_EXTRA_OPTS that change one of SETTINGS, in a run as well as in `puppet config print`.
 MOVING = re.compile(
     "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
-    "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert)"
+    "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert|localcacert"
+    ")"
 )
 # `puppet config print` takes 1.0 s on an idle machine (measured), and much longer on a small, busy one.
 SETTINGS_TIMEOUT_S = 25
@@ -49,6 +51,7 @@ class Settings(NamedTuple):
     runtimeout: str
     certname: str = ""
     hostcert: str = ""
+    localcacert: str = ""
 
     @property
     def runtimeout_s(self) -> Optional[int]:

@@ -18,6 +18,11 @@ from twitch.root.report import CATALOG, FACTS, Report, Summary
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
 SPOILT = "its report is missing or not whole"
+# Puppet's texts about a server that cannot be reached are translated, so the log has the cause.
+NO_CA = (
+    "this node has no certificate, and has not fetched the CA's from the puppetserver;"
+    " without a puppetserver, set [puppet] command = apply"
+)
 
 
 class Facts(NamedTuple):
@@ -34,6 +39,7 @@ class Facts(NamedTuple):
     spoilt_report: bool = False  # a report has been written since this run began, and is not whole
     masterless: bool = False  # `puppet apply`
     unsigned: Optional[str] = None  # the name of this node, if it has no signed certificate
+    without_ca: bool = False  # it has not fetched the CA's certificate either, which an agent does first
     locked: bool = False  # the directory of the run lock has changed since this run began
     error: Optional[str] = None  # Puppet's text; only for the record
     error_logged: bool = False  # the journal has an error of this run; not looked for if there is a report
@@ -75,6 +81,8 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(BUSY, "another Puppet run was faster")
     if facts.disabled is not None:
         return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled or 'no reason given'}")
+    if facts.without_ca:
+        return Verdict(NOT_ATTEMPTED, NO_CA)
     if facts.unsigned is not None:
         name = f" --certname {facts.unsigned}" if facts.unsigned else ""
         return Verdict(

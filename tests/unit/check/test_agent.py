@@ -48,6 +48,22 @@ def test_an_idle_puppet_has_no_faults(puppet: FakePuppet, settings: Settings) ->
     assert check(puppet) == [Finding(GOOD, text)]
 
 
+def test_an_agent_without_a_certificate_is_noted(
+    puppet: FakePuppet, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {"hostcert": f"{tmp_path}/node.pem", "localcacert": f"{tmp_path}/ca.pem"}
+    settings = settings._replace(**paths, certname="node.example.com")
+    monkeypatch.setattr(agent, "load_settings", lambda command, cache, environment: settings)
+    (note,) = of_level(check(puppet), NOTE)
+    assert note.text == f"this node has no certificate ({tmp_path}/node.pem), so no agent run can begin"
+    assert note.fix.startswith("see why the agent does not reach its puppetserver: puppet agent -t;")
+    (tmp_path / "ca.pem").touch()
+    (note,) = of_level(check(puppet), NOTE)
+    assert note.fix == "sign it on the puppetserver: puppetserver ca sign --certname node.example.com"
+    (tmp_path / "node.pem").touch()
+    assert of_level(check(puppet), NOTE) == []
+
+
 def test_a_directory_that_others_can_change_is_a_fault(
     puppet: FakePuppet, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

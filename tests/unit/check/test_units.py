@@ -175,6 +175,16 @@ def test_a_socket_that_does_not_start_at_boot_is_noted(fake: FakeUnits) -> None:
     assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix)]
 
 
+def test_a_port_that_an_operator_has_closed_is_no_fault(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.socket", UnitFileState="disabled", ActiveState="inactive")
+    text = "puppet-twitch.socket is disabled: the port is closed"
+    fix = "systemctl enable --now puppet-twitch.socket"
+    assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix)]
+    assert faults(fake) == []
+    fake.set("puppet-twitch.socket", UnitFileState="disabled", ActiveState="failed")
+    assert len(faults(fake)) == 1
+
+
 def test_changed_unit_files_are_noted(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.socket", NeedDaemonReload="yes")
     fake.set("puppet-twitch-run@.service", NeedDaemonReload="yes")

@@ -19,7 +19,7 @@ from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
 from twitch.records import QUEUED, Left, Options, outcome
-from twitch.root import conclude, journal, journal_reader, unit
+from twitch.root import conclude, journal, journal_reader, unit, verdict
 from twitch.root.failures import Entry
 from twitch.root.node import Node
 
@@ -264,6 +264,11 @@ def test_node_without_a_signed_certificate_is_named(
     record = end(root_node, "1", settings=settings)
     assert record.verdict == "not attempted"
     assert str(record.reason).endswith(": puppetserver ca sign --certname node.example")
+    settings["localcacert"] = os.fspath(tmp_path / "ca.pem")
+    assert end(root_node, "1", settings=settings).reason == verdict.NO_CA
+    (tmp_path / "ca.pem").touch()
+    assert end(root_node, "1", settings=settings).reason == record.reason
+    (tmp_path / "ca.pem").unlink()
     hostcert.touch()
     assert end(root_node, "1", settings=settings).reason == "Puppet exited with 1 before its run began"
     hostcert.unlink()

@@ -169,7 +169,7 @@ def test_cache_of_version_1_0_0_is_not_used(fake: FakePuppet, cache: Path) -> No
     # It has fewer settings; the paths of the files that changed since are the same.
     load(fake, cache)
     stored = json.loads(cache.read_text())
-    for name in ("certname", "hostcert"):
+    for name in ("certname", "hostcert", "localcacert"):
         del stored["settings"][name]
     cache.write_text(json.dumps(stored))
     assert [load(fake, cache) for _ in range(2)] == [fake.settings] * 2
@@ -182,7 +182,7 @@ def test_cache_of_version_1_0_0_is_not_used(fake: FakePuppet, cache: Path) -> No
 def test_settings_that_only_make_a_reason_clearer_may_be_missing(fake: FakePuppet, cache: Path) -> None:
     printed = fake.directory / "settings"
     lines = printed.read_text().splitlines(True)
-    kept = [line for line in lines if not line.startswith(("certname", "hostcert"))]
+    kept = [line for line in lines if not line.startswith(("certname", "hostcert", "localcacert"))]
     printed.write_text("".join(kept))
     assert (load(fake, cache).certname, load(fake, cache).hostcert) == ("", "")
     assert len(fake.calls()) == 1

@@ -204,6 +204,12 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
         NOT_ATTEMPTED,
         "this node has no signed certificate; sign it on the server: puppetserver ca sign",
     ),
+    "no-certificate-and-none-of-the-ca": (
+        {"exit_status": "1", "unsigned": "node.example.com", "without_ca": True},
+        NOT_ATTEMPTED,
+        "this node has no certificate, and has not fetched the CA's from the puppetserver; without a"
+        " puppetserver, set [puppet] command = apply",
+    ),
     "no-signed-certificate-and-disabled": (
         {"exit_status": "1", "unsigned": "node", "disabled": ""},
         NOT_ATTEMPTED,
@@ -358,6 +364,7 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
         spoilt_report=st.booleans(),
         masterless=st.booleans(),
         unsigned=st.sampled_from([None, "", "node"]),
+        without_ca=st.booleans(),
         locked=st.booleans(),
         error_logged=st.booleans(),
         error_sources=st.sampled_from([(), ("/Stage[main]/Main/Genfail[x]",)]),
