@@ -73,9 +73,10 @@ MAX_WAITING = 192
 # because newcomers wait for it: 32 places and 50 ms are enough for 640 connections a second.
 FAIR_S = 0.05
 # A client that shakes hands has so many times that time, because its answers take a round trip each. But not
-# while more newcomers of its address are in line than there are places: with 250 ms, strangers that begin 250
-# handshakes a second and end none filled the line (measured).
+# while more than so many descriptors are taken: with 250 ms, strangers that begin 250 handshakes a second and
+# end none filled the line (measured). 200 clients that shake hands again and again are less.
 HANDSHAKE_FACTOR = 5
+CROWDED = MAX_OPEN - MAX_PER_ADDRESS
 # The same at the limit of all: a crowd at many addresses must not keep another address out.
 FAIR_TO_ALL_S = 0.002
 # The time in which a client takes its last answer.
@@ -237,7 +238,7 @@ class Room:
         if connection.leaving or not connection.idle:
             return False
         accepted, since = self._accepted[connection]
-        if connection.shakes_hands and self.line.count(connection.address) <= MAX_PER_ADDRESS:
+        if connection.shakes_hands and len(self) <= CROWDED:
             fair_s *= HANDSHAKE_FACTOR
         had_its_chance = connection.state == KEPT or self._clock() - since >= fair_s
         if not had_its_chance or connection.state not in (NEW, FRESH, KEPT):
