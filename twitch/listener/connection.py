@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         self.vet: Optional[Vet] = None  # for each request over TLS
         self._may_wait = may_wait
         self._pace = pace
-        self._has_turn = False  # `pace` is going to call
+        self._paced = False  # `pace` is going to call
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
         self._local = local  # the client is on this machine
@@ -418,18 +418,18 @@ class Connection(asyncio.Protocol):
             self._read()  # the client's end-of-file, perhaps
 
     def _read_on(self) -> None:
-        """Read what has arrived of a request: at once of the first one, else when it is its turn."""
+        """Read what has arrived of a request: at once of the first one, else when `pace` says so."""
         if not self.answers:
             self._read()
             return
         if self._exchange.ahead > MAX_AHEAD_BYTES:
             self._transport.pause_reading()
-        if not self._has_turn:
-            self._has_turn = True
-            self._pace(self._turn)
+        if not self._paced:
+            self._paced = True
+            self._pace(self._read_paced)
 
-    def _turn(self) -> None:
-        self._has_turn = False
+    def _read_paced(self) -> None:
+        self._paced = False
         if self.state != READING:
             return
         if self._exchange.ahead <= MAX_AHEAD_BYTES:

@@ -104,7 +104,7 @@ class Limit(NamedTuple):
         return f"More than {self.places} connections from one {self.common}"
 
 
-class Turn(NamedTuple):
+class Pick(NamedTuple):
     """A newcomer that leaves the line: to be served, or, if there is a text, to be refused with that."""
 
     newcomer: Newcomer
@@ -135,11 +135,11 @@ class Room:
         if len(self) > MAX_OPEN:
             self.shrink()
 
-    def next_turn(self) -> Optional[Turn]:
-        """Return the newcomer whose turn it is, making room for it if needed; None if all have to wait."""
+    def pick(self) -> Optional[Pick]:
+        """Return the newcomer that is served next, making room for it if needed; None if all have to wait."""
         expired = self.line.expired(self._clock() - LINE_S)
         if expired:
-            return Turn(expired, self._refusal(expired.address))
+            return Pick(expired, self._refusal(expired.address))
         full = set()
         for address in self.line.addresses():
             for limit in limits(address):
@@ -151,10 +151,10 @@ class Room:
                 if limit.of in full or not self._make_room(served, limit):
                     full.add(limit.of)
                     if all(one.named and one.waiting for one in served):
-                        return Turn(self.line.take(address), limit.refusal)
+                        return Pick(self.line.take(address), limit.refusal)
                     break
             else:
-                return Turn(self.line.take(address))
+                return Pick(self.line.take(address))
         return None
 
     def enter(self, connection: Connection, accepted: socket.socket) -> None:

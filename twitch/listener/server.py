@@ -25,7 +25,7 @@ from twitch.listener.exchange import HTTPError
 from twitch.listener.line import Newcomer
 from twitch.listener.pace import Pace
 from twitch.listener.refusals import Refusals
-from twitch.listener.room import Room, Turn
+from twitch.listener.room import Pick, Room
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
 from twitch.records import Records
@@ -88,7 +88,7 @@ class Listener:
         self._idle_exit_s = idle_exit_s
         self._connections = Room(self._close, self._drop)
         self._later_requests = Pace(LATER_REQUESTS_AT_ONCE)
-        self._next_turn: Optional[asyncio.Handle] = None
+        self._next_look: Optional[asyncio.Handle] = None
         self._looked_at = 0.0  # by the loop's clock
         self._handshakes: dict[Connection, asyncio.Task[None]] = {}  # of those that are not connected yet
         self._idle_timer: Optional[asyncio.TimerHandle] = None
@@ -159,26 +159,26 @@ class Listener:
 
     def _look_at_line(self, delay_s: float) -> None:
         """Look for a newcomer to serve after this time; with 0 in the next pass of the loop."""
-        if self._next_turn:
-            self._next_turn.cancel()
-            self._next_turn = None
+        if self._next_look:
+            self._next_look.cancel()
+            self._next_look = None
         if self._connections.line:
             look = self._serve_next
-            self._next_turn = self._loop.call_later(delay_s, look) if delay_s else self._loop.call_soon(look)
+            self._next_look = self._loop.call_later(delay_s, look) if delay_s else self._loop.call_soon(look)
 
     def _serve_next(self) -> None:
-        """Serve or refuse a few newcomers, those whose turn it is, so that what is under way goes on."""
+        """Serve or refuse a few newcomers, so that what is under way goes on."""
         before, self._looked_at = self._looked_at, self._loop.time()
         at_once = NEWCOMERS_AT_ONCE if self._looked_at - before < SHORT_PASS_S else 1
         for _ in range(at_once):
-            turn = self._connections.next_turn()
-            self._look_at_line(0 if turn else LOOK_AGAIN_S)
-            if not turn:
+            pick = self._connections.pick()
+            self._look_at_line(0 if pick else LOOK_AGAIN_S)
+            if not pick:
                 return
-            self._begin(turn)
+            self._begin(pick)
 
-    def _begin(self, turn: Turn) -> None:
-        accepted, address = turn.newcomer.accepted, turn.newcomer.address
+    def _begin(self, pick: Pick) -> None:
+        accepted, address = pick.newcomer.accepted, pick.newcomer.address
         connection = Connection(
             address,
             self._service,
@@ -188,11 +188,11 @@ class Listener:
             pace=self._later_requests,
         )
         self._connections.enter(connection, accepted)
-        if turn.refusal:
+        if pick.refusal:
             connection.leave()
         if self._retired:
             connection.stop()
-        task = self._loop.create_task(self._handshake(connection, accepted, turn.refusal))
+        task = self._loop.create_task(self._handshake(connection, accepted, pick.refusal))
         self._handshakes[connection] = task
         # A done-callback, not a `finally`: a task that is cancelled before its first step never reaches one.
         task.add_done_callback(lambda task: self._handshake_done(connection, accepted, task))
