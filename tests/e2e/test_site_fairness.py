@@ -105,6 +105,50 @@ def test_waiting_strangers_keep_no_neighbour_out(
         assert b"\r\nPuppet-Verdict: " in answer(connection)  # it has waited for the end
 
 
+# Strangers that ask again as soon as they are answered, for so many seconds.
+ENDLESS = """
+import asyncio, json, sys, time
+
+counts = {}
+
+async def ask(node, source, until):
+    while time.monotonic() < until:
+        try:
+            reader, writer = await asyncio.open_connection(node, 2023, local_addr=(source, 0))
+            writer.write(b"GET /version HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n")
+            status = (await reader.readuntil(b"\\r\\n")).split()[1].decode()
+            writer.close()
+        except (OSError, asyncio.IncompleteReadError) as error:
+            status = type(error).__name__
+        counts[status] = counts.get(status, 0) + 1
+
+async def main(node, source, seconds):
+    until = time.monotonic() + float(seconds)
+    await asyncio.gather(*(ask(node, source, until) for _ in range(200)))
+
+asyncio.run(main(*sys.argv[1:]))
+print(json.dumps(counts))
+"""
+ENDLESS_S = 5
+
+
+def test_endless_strangers_keep_no_neighbour_out(tidy: Machine, neighbours: Netns, token: str) -> None:
+    source = "10.77.0.70"
+    run = stub.hold(tidy)
+    strangers = neighbours.popen("python3", "-c", ENDLESS, tidy.address, source, str(ENDLESS_S))
+    tidy.wait("test $(ss -Htn state established 'sport = :2023' | wc -l) -ge 100")
+    with ExitStack() as held:
+        for _ in range(20):
+            connection = connect(held, neighbours, tidy, source, trigger("queue=true", token))
+            assert answer(connection).startswith(b"HTTP/1.1 202 ")
+    output, _ = strangers.communicate(timeout=60)
+    counts = json.loads(output)
+    # Each of them is answered as well, in its turn.
+    assert set(counts) == {"200"}, counts
+    stub.release(tidy)
+    stub.end_of(tidy, run)
+
+
 # A local user has all of 127/8: four connections of each of 64 sources ask for the same without end.
 CROWD = """
 import asyncio, json, sys, time
