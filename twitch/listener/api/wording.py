@@ -8,7 +8,7 @@ from twitch import durations
 from twitch.listener.access import Caller
 from twitch.listener.api.reply import RUNNING
 from twitch.listener.api.views import iso, sees_logs, sees_reasons
-from twitch.node_status import DISABLED, STUCK, LastRun, NodeStatus
+from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
 from twitch.records import Record, outcome
 from twitch.texts import one_line
 
@@ -94,15 +94,25 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
         details.append(status.reason or "no reason given")
     if not caller.named:
         return details
-    if status.state != DISABLED and (status.run or status.pid):
-        details.append(f"run {status.run}" if status.run else f"started elsewhere, pid {status.pid}")
-        details += [f"since {iso(status.since)}"] if status.since else []
-        # Beside its beginning, and not after the run in the queue, which is not old.
-        details += [_stuck(status)] if status.state == STUCK else []
-    if status.queued:
-        details.append(f"run {status.queued} waits")
+    running = _running(status) if status.state != DISABLED else []
+    waits = [f"run {status.queued} waits"] if status.queued else []
+    if status.state == QUEUED and running:  # the state is about the run in the queue
+        details += [*waits, f"Puppet is running: {running[0]}", *running[1:]]
+    else:
+        details += [*running, *waits]
     if status.unrecorded:
         details.append(f"run {status.unrecorded} has ended without a record ({status.unrecorded_why})")
+    return details
+
+
+def _running(status: NodeStatus) -> list[str]:
+    """Return the details of the run under way; none if there is none."""
+    if not status.run and not status.pid:
+        return []
+    details = [f"run {status.run}" if status.run else f"started elsewhere, pid {status.pid}"]
+    details += [f"since {iso(status.since)}"] if status.since else []
+    # Of the run under way, and not of the run in the queue, which is not old.
+    details += [_stuck(status)] if status.state == STUCK else []
     return details
 
 
@@ -121,6 +131,6 @@ def _last(last: LastRun) -> list[str]:
     details += [f"environment {last.environment}"] if last.environment else []
     return [
         f"last run: {outcome(last)}, ended {iso(last.ended)}{took}",
-        *(["; ".join(details)] if details else []),
-        *([f"reason: {last.reason}"] if last.reason else []),
+        *([f"  {'; '.join(details)}"] if details else []),
+        *([f"  reason: {last.reason}"] if last.reason else []),
     ]

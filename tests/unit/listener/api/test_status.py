@@ -29,7 +29,10 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
         node_status("running", pid=4711, since=SINCE),
         "running: started elsewhere, pid 4711, since 2026-01-22T09:05:00Z",
     ),
-    "queued": (node_status("queued", run=RUN, pid=1, queued=OTHER), f"queued: run {RUN}, run {OTHER} waits"),
+    "queued": (
+        node_status("queued", run=RUN, pid=1, queued=OTHER),
+        f"queued: run {OTHER} waits, Puppet is running: run {RUN}",
+    ),
     "disabled": (node_status("disabled", reason="maintenance"), "disabled: maintenance"),
     "disabled-without-a-reason": (node_status("disabled", reason=""), "disabled: no reason given"),
     "stuck": (
@@ -77,7 +80,7 @@ async def test_last_run_for_named_callers(api: ApiUnderTest, named: str) -> None
     assert (await api.get("/puppet/status", named)).text.splitlines() == [
         "idle",
         "last run: changed; noop; cached catalog, ended 2026-01-22T09:05:00Z, took 2s",
-        "resources: 12 total, 3 changed; environment staging",
+        "  resources: 12 total, 3 changed; environment staging",
     ]
     status = await api.json("/puppet/status", named)
     assert status["state"] == "idle"
@@ -102,7 +105,7 @@ async def test_last_run_without_a_duration_and_resources(api: ApiUnderTest, name
     )
     assert (await api.get("/puppet/status", named)).text.splitlines()[1:] == [
         "last run: changed, ended 2026-01-22T09:05:00Z",
-        "resources: none; environment production",
+        "  resources: none; environment production",
     ]
     last = (await api.json("/puppet/status", named))["last"]
     assert (last["duration_s"], last["counts"]) == (None, {"total": 0})
@@ -121,7 +124,7 @@ async def test_last_run_that_was_not_attempted(api: ApiUnderTest, named: str) ->
 async def test_last_run_that_failed(api: ApiUnderTest, named: str) -> None:
     failed = last_run("failed", ended=SINCE, duration_s=None, counts={}, environment=None, reason="Exec[a]")
     api.root_answers("status", status=node_status(last=failed))
-    text = f"idle\nlast run: failed, ended {ISO}\nreason: Exec[a]\n"
+    text = f"idle\nlast run: failed, ended {ISO}\n  reason: Exec[a]\n"
     assert (await api.get("/puppet/status", named)).text == text
 
 
@@ -129,7 +132,7 @@ async def test_last_run_without_resources(api: ApiUnderTest, named: str) -> None
     unreported = last_run(ended=SINCE, duration_s=None, counts={})
     api.root_answers("status", status=node_status(last=unreported))
     lines = (await api.get("/puppet/status", named)).text.splitlines()
-    assert lines[2:] == ["environment production"]
+    assert lines[2:] == ["  environment production"]
 
 
 async def test_reason_cannot_control_a_terminal(api: ApiUnderTest, named: str) -> None:
