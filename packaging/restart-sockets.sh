@@ -7,7 +7,9 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || true
     for socket in puppet-twitch-run.socket puppet-twitch.socket; do
         if ! grep "/$socket\$" /run/puppet-twitch.sha256 2>/dev/null | sha256sum --check --status 2>/dev/null; then
-            systemctl try-restart $socket || true
+            # Once more, because the old socket may not be closed yet (Address already in use, seen with 257):
+            # the port would stay closed.
+            systemctl try-restart $socket || { sleep 1; systemctl start $socket; } || true
         fi
     done
     # The listener answers the callers that wait in it: 202, with the path of their run. The next connection
