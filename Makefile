@@ -111,7 +111,10 @@ snippets:
 	for name in forget-runs refuse-account remember-sockets remove-unpackaged restart-sockets; do \
 	    sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
 
+BUILD_DEPENDS = $$(sed -n '/^Build-Depends/,/^Standards/s/^ \([a-z0-9-]*\).*/\1/p' packaging/debian/control)
 deb: snippets
+	@command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null || \
+	    { echo "make deb needs: apt install dpkg-dev" $(BUILD_DEPENDS) >&2; exit 1; }
 	rm -rf build/deb
 	mkdir -p $(DEB) dist
 	cp -r $(SOURCE) packaging/debian $(DEB)/
