@@ -42,20 +42,23 @@ class NodeStatus(NamedTuple):
     unit: Optional[str] = None  # of the run under way, if it is one of ours
     age_s: Optional[int] = None  # of a stuck run
     last: Optional[LastRun] = None
+    # The last whole run of ours, where `last` is one of ours with noop or tags, which cures no failure.
+    last_whole: Optional[LastRun] = None
     unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
     unrecorded_why: Optional[str] = None  # the error of the writing, which may name a path
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as a packet holds it: without what is None."""
         fields = {name: value for name, value in self._asdict().items() if value is not None}
-        if self.last:
-            fields["last"] = {name: value for name, value in self.last._asdict().items() if value is not None}
+        for name, run in (("last", self.last), ("last_whole", self.last_whole)):
+            if run:
+                fields[name] = {key: value for key, value in run._asdict().items() if value is not None}
         return fields
 
 
 def from_json(fields: Fields) -> NodeStatus:
     """Return the status that a packet holds; raises `FieldError` where a field has another type."""
-    state, last = fields.text("state"), fields.fields("last")
+    state, last, whole = fields.text("state"), fields.fields("last"), fields.fields("last_whole")
     if state not in NODE_STATES:
         raise FieldError("'state' is not one of a node")
     return NodeStatus(
@@ -68,6 +71,7 @@ def from_json(fields: Fields) -> NodeStatus:
         unit=fields.optional_text("unit"),
         age_s=fields.optional_integer("age_s"),
         last=_last(last) if last else None,
+        last_whole=_last(whole) if whole else None,
         unrecorded=fields.optional_text("unrecorded"),
         unrecorded_why=fields.optional_text("unrecorded_why"),
     )

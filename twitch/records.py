@@ -45,6 +45,11 @@ class Options(NamedTuple):
     tags: tuple[str, ...] = ()
     environment: Optional[str] = None
 
+    @property
+    def partial(self) -> bool:
+        """Whether a run with these options leaves a part of the catalog unapplied."""
+        return self.noop or bool(self.tags)
+
     def to_json(self) -> dict[str, Any]:
         """Return the options as records and answers hold them."""
         return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}

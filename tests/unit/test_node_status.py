@@ -104,6 +104,7 @@ statuses = st.builds(
     pid=st.none() | whole_numbers,
     age_s=st.none() | whole_numbers,
     last=st.none() | last_runs,
+    last_whole=st.none() | last_runs,
 )
 
 
@@ -121,8 +122,8 @@ near_last_runs = st.fixed_dictionaries(
 near_statuses = st.fixed_dictionaries(
     {"state": st.sampled_from(NODE_STATES) | values},
     optional={
-        **{name: values for name in NodeStatus._fields if name not in ("state", "last")},
-        "last": near_last_runs | values,
+        **{name: values for name in NodeStatus._fields if name not in ("state", "last", "last_whole")},
+        **dict.fromkeys(("last", "last_whole"), near_last_runs | values),
     },
 )
 

@@ -12,9 +12,9 @@ from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
 from twitch.root.verdict import failed_resources, from_summary
 
-# With the reason of a disabled agent (locks.MAX_REASON_CHARS) it fits into a packet, even if JSON needs
-# twelve bytes for each character.
-MAX_REASON_CHARS = 250
+# With the reason of a disabled agent (locks.MAX_REASON_CHARS) two of these fit into a packet, even if JSON
+# needs twelve bytes for each character.
+MAX_REASON_CHARS = 120
 
 
 def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
@@ -26,6 +26,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     since = started if ours else time.time() - holder.age_s if holder else None
     # The age of a run is that of its lock; `puppet apply` takes no lock, so its record has to do.
     age_s = holder.age_s if holder else max(0, int(time.time() - since)) if since else None
+    last, last_whole = _last(node)
     stuck = age_s is not None and locks.is_stuck(age_s, node.settings.runtimeout_s)
     # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
     # next trigger would be answered.
@@ -45,22 +46,31 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         pid=ours.pid if ours else holder.pid if holder else None,
         unit=unit.name(ours.pid) if ours else None,
         age_s=age_s if stuck else None,
-        last=_last(node),
+        last=last,
+        last_whole=last_whole,
         unrecorded=unrecorded.run if unrecorded else None,
         unrecorded_why=str(unrecorded) if unrecorded else None,
     )
 
 
-def _last(node: Node) -> Optional[LastRun]:
-    """Return the last run, ours or not; if ours, by its record, which says more than Puppet's report."""
+def _last(node: Node) -> tuple[Optional[LastRun], Optional[LastRun]]:
+    """Return the last run, ours or not; and if it is a partial one of ours, our last whole run.
+
+    A run of ours is shown by its record, which says more than Puppet's report. Whole runs that Puppet has
+    started by itself since then are not known, because the report of the partial run has replaced theirs.
+    """
     by_puppet = _by_puppet(node)
     ended = (record for record in node.store.newest() if record.state == FINISHED and record.started)
-    ours = next((record for record in ended if record.verdict != BUSY), None)
-    newer = ours is None or (by_puppet and (by_puppet.ended or 0) > (ours.ended or 0))
-    last = by_puppet if newer or ours is None else _by_record(ours)
-    if last and last.reason:
-        return last._replace(reason=last.reason[:MAX_REASON_CHARS])
-    return last
+    ours = [record for record in ended if record.verdict != BUSY]
+    if not ours or (by_puppet and (by_puppet.ended or 0) > (ours[0].ended or 0)):
+        return _shortened(by_puppet), None
+    whole = (record for record in ours if not record.options.partial)
+    before = next(whole, None) if ours[0].options.partial else None
+    return _shortened(_by_record(ours[0])), _shortened(_by_record(before) if before else None)
+
+
+def _shortened(last: Optional[LastRun]) -> Optional[LastRun]:
+    return last._replace(reason=last.reason[:MAX_REASON_CHARS]) if last and last.reason else last
 
 
 def _by_record(record: Record) -> LastRun:

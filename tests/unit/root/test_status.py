@@ -18,6 +18,7 @@ from tests.unit.records import OTHER, RUN, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
 from twitch.messages import CANNOT, MAX_PACKET_BYTES, STATUS, Answer, Status, encode
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
+from twitch.records import FINISHED, Options
 from twitch.root import locks, status, unit
 from twitch.root.node import Node
 from twitch.root.store import Claim, start_time
@@ -144,8 +145,33 @@ def test_last_run_that_failed_names_its_resources(root_node: Node, puppet: FakeP
 def test_status_with_long_reasons_fits_into_a_packet(root_node: Node, puppet: FakePuppet) -> None:
     puppet.disabled.write_text(json.dumps({"disabled_message": "\U0001f600" * 5000}))
     root_node.store.write(finished("failed", reason="\U0001f600" * 5000))
+    partial = record(OTHER, FINISHED, options=Options(noop=True), ended=BEGAN + 999, verdict="failed")
+    root_node.store.write(partial._replace(reason="\U0001f600" * 5000))
     answer = Answer(STATUS, status=status.look(root_node))
     assert len(encode(answer)) < MAX_PACKET_BYTES
+
+
+PARTIAL: dict[str, tuple[Options, str]] = {
+    "noop": (Options(noop=True), "failed"),
+    "tags": (Options(tags=("ntp",)), "failed"),
+    "environment": (Options(environment="staging"), ""),
+    "none": (Options(), ""),
+}
+
+
+@pytest.mark.parametrize(("options", "verdict"), PARTIAL.values(), ids=PARTIAL)
+def test_partial_run_does_not_hide_a_whole_one(
+    root_node: Node, puppet: FakePuppet, options: Options, verdict: str
+) -> None:
+    root_node.store.write(finished("failed", asked=BEGAN, ended=BEGAN + 1, reason="Exec[a]"))
+    last = {"asked": BEGAN + 9, "ended": BEGAN + 10, "options": options}
+    root_node.store.write(finished("unchanged", run=OTHER, **last))
+    found = status.look(root_node)
+    assert found.last is not None and found.last.verdict == "unchanged"
+    assert (found.last_whole.verdict if found.last_whole else "") == verdict
+    puppet.report.write_text(report(status="unchanged", job_id=""))  # a later run that is not ours
+    root_node.store.write(finished("unchanged", run=OTHER, **{**last, "ended": BEGAN - 1}))
+    assert status.look(root_node).last_whole is None
 
 
 def test_last_run_with_noop_has_the_number_of_pending_changes(root_node: Node, puppet: FakePuppet) -> None:

@@ -37,10 +37,11 @@ def _complaint(node: NodeStatus, max_age_s: int, caller: Caller) -> Optional[str
         return f"Puppet is {wording.state(node, caller)}"
     if not last or not last.ended:
         return "Puppet has not run yet"
-    if last.verdict not in GOOD:
-        ending = "failed" if last.verdict == FAILED else f"was {last.verdict}"
-        reason = f": {last.reason}" if last.reason and views.sees_reasons(caller) else ""
-        return f"The last Puppet run {ending}{reason}"
+    for run, name in ((last, "The last Puppet run"), (node.last_whole, "The last run without noop and tags")):
+        if run and run.verdict not in GOOD:
+            ending = "failed" if run.verdict == FAILED else f"was {run.verdict}"
+            reason = f": {run.reason}" if run.reason and views.sees_reasons(caller) else ""
+            return f"{name} {ending}{reason}"
     age_s = int(time.time() - last.ended)
     if age_s <= max_age_s:
         return None

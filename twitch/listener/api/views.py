@@ -61,6 +61,7 @@ STATUS = {
     "pid": NAMED,
     "unit": NAMED,
     "last": NAMED,  # all fields of LastRun
+    "last_whole": NAMED,
     "age_s": NAMED,
     "unrecorded": NAMED,
     "unrecorded_why": NAMED,

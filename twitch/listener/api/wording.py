@@ -78,7 +78,8 @@ def status_text(status: NodeStatus, caller: Caller) -> str:
     """Return the state and the last run, with the details that this caller may see."""
     lines = [state(status, caller)]
     if status.last and caller.named:
-        lines += _last(status.last)
+        lines += _last(status.last, "last run")
+        lines += _last(status.last_whole, "last run without noop and tags") if status.last_whole else []
     return "\n".join(lines)
 
 
@@ -109,7 +110,8 @@ def _running(status: NodeStatus) -> list[str]:
     """Return the details of the run under way; none if there is none."""
     if not status.run and not status.pid:
         return []
-    details = [f"run {status.run}" if status.run else f"started elsewhere, pid {status.pid}"]
+    details = [f"run {status.run}" if status.run else "started elsewhere"]
+    details += [f"pid {status.pid}"] if status.pid else []
     details += [f"since {iso(status.since)}"] if status.since else []
     # Of the run under way, and not of the run in the queue, which is not old.
     details += [_stuck(status)] if status.state == STUCK else []
@@ -123,14 +125,14 @@ def _stuck(status: NodeStatus) -> str:
     return f"{age} (to end it: {f'systemctl stop {status.unit}' if status.unit else cont})"
 
 
-def _last(last: LastRun) -> list[str]:
+def _last(last: LastRun, name: str) -> list[str]:
     took = f", took {durations.shown(last.duration_s)}" if last.duration_s is not None else ""
     counts = ", ".join(f"{count} {name}" for name, count in last.counts.items() if count)
     # A run that was not attempted has neither.
     details = [f"resources: {counts or 'none'}"] if last.counts else []
     details += [f"environment {last.environment}"] if last.environment else []
     return [
-        f"last run: {outcome(last)}, ended {iso(last.ended)}{took}",
+        f"{name}: {outcome(last)}, ended {iso(last.ended)}{took}",
         *([f"  {'; '.join(details)}"] if details else []),
         *([f"  reason: {last.reason}"] if last.reason else []),
     ]

@@ -15,6 +15,26 @@ def named(api: ApiUnderTest) -> str:
     return api.token("ci")
 
 
+@pytest.fixture
+def after_noop(api: ApiUnderTest) -> NodeStatus:
+    failed = last_run("failed", ago_s=600, reason="Exec[a]", counts={}, environment=None)
+    return node_status(last=last_run("unchanged", noop=True), last_whole=failed)
+
+
+async def test_noop_run_does_not_hide_a_failed_one(
+    api: ApiUnderTest, named: str, after_noop: NodeStatus
+) -> None:
+    api.root_answers("status", status=after_noop)
+    reply = await api.get("/puppet/status?max_age=2h", named)
+    assert (reply.status, reply.text) == (503, "The last run without noop and tags failed: Exec[a]\n")
+    anonymous = await api.get("/puppet/status?max_age=2h")
+    assert (anonymous.status, anonymous.text) == (503, "The last run without noop and tags failed\n")
+    lines = (await api.get("/puppet/status", named)).text.splitlines()
+    assert lines[-2].startswith("last run without noop and tags: failed, ended ")
+    assert lines[-1] == "  reason: Exec[a]"
+    assert (await api.get("/puppet/status")).text == "idle\n"
+
+
 # ---- the state
 
 
@@ -23,7 +43,7 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
     "idle": (node_status(), "idle"),
     "running": (
         node_status("running", run=RUN, pid=1, since=SINCE),
-        f"running: run {RUN}, since {ISO}",
+        f"running: run {RUN}, pid 1, since {ISO}",
     ),
     "running-elsewhere": (
         node_status("running", pid=4711, since=SINCE),
@@ -31,7 +51,7 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
     ),
     "queued": (
         node_status("queued", run=RUN, pid=1, queued=OTHER),
-        f"queued: run {OTHER} waits, Puppet is running: run {RUN}",
+        f"queued: run {OTHER} waits, Puppet is running: run {RUN}, pid 1",
     ),
     "disabled": (node_status("disabled", reason="maintenance"), "disabled: maintenance"),
     "disabled-without-a-reason": (node_status("disabled", reason=""), "disabled: no reason given"),
@@ -43,7 +63,7 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
     # The run in the queue is not the one that is old.
     "stuck-and-queued": (
         node_status("stuck", run=RUN, pid=1, unit="a@1.service", since=SINCE, age_s=4000, queued=OTHER),
-        f"stuck: run {RUN}, since {ISO}, 1h 6m old (to end it: systemctl stop a@1.service), "
+        f"stuck: run {RUN}, pid 1, since {ISO}, 1h 6m old (to end it: systemctl stop a@1.service), "
         f"run {OTHER} waits",
     ),
 }

@@ -128,6 +128,9 @@ FULL_STATUS = NodeStatus(
     unit="word-unit",
     age_s=123456,
     last=FULL_LAST,
+    last_whole=FULL_LAST._replace(
+        environment="word-whole", counts={}, cached_catalog_status="x", reason="word-whole"
+    ),
     unrecorded="word-unrecorded",
     unrecorded_why="word-why",
 )
@@ -137,7 +140,7 @@ RUN_WORDS = {
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
     **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
-    **{"unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
+    **{"last_whole": "word-whole", "unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
 }
 
 
@@ -178,13 +181,13 @@ def test_fields_of_a_status(grants: tuple[str, ...], named: bool, audiences: set
     assert fields_in(STATUS_WORDS, json.dumps(fields)) == set(fields) & set(STATUS_WORDS)
 
 
-ALWAYS_IN_TEXT = {"queued", "last", "unrecorded", "unrecorded_why"}
+ALWAYS_IN_TEXT = {"queued", "last", "last_whole", "unrecorded", "unrecorded_why"}
 IN_TEXT = {
-    "idle": {"run", "since"} | ALWAYS_IN_TEXT,
-    "running": {"run", "since"} | ALWAYS_IN_TEXT,
-    "queued": {"run", "since"} | ALWAYS_IN_TEXT,
+    "idle": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
+    "running": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
+    "queued": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
     "disabled": {"reason"} | ALWAYS_IN_TEXT,
-    "stuck": {"run", "since", "unit"} | ALWAYS_IN_TEXT,
+    "stuck": {"run", "pid", "since", "unit"} | ALWAYS_IN_TEXT,
 }
 
 
