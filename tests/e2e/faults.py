@@ -242,6 +242,13 @@ FAULTS: dict[str, Fault] = {
         f"{RUN_SOCKET} does not listen (ActiveState=inactive",
         f"systemctl restart {RUN_SOCKET}",
     ),
+    "few-descriptors": Fault(
+        "units._descriptors/1",
+        f"mkdir -p {LXC.rpartition('/')[0]}; printf '[Service]\\nLimitNOFILE=8\\n' >{LXC};"
+        f" systemctl daemon-reload; systemctl stop {TLS}",
+        f"LimitNOFILE=8 of {TLS} is too low, so it refuses connections; it needs 512",
+        f"echo LimitNOFILE=512; }} >/etc/systemd/system/{TLS}.d/zzzz-limitnofile.conf",
+    ),
     "listener-cannot-start": Fault(
         "units._last_start/1",
         drop_in(TLS, "[Service]", "BindPaths=/no/such/directory:/srv")

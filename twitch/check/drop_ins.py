@@ -58,12 +58,22 @@ def _overridden(unit: str) -> Iterator[Finding]:
     for path, lines in changes.items():
         if lines:
             override = f"/etc/systemd/system/{unit}.d/zzzz.conf"
+            names = dict.fromkeys(line.partition("=")[0] for line in lines)
+            again = " ".join(f"{name}={value}" for name in names for value in sorted(ours[name]))
             yield Finding(
                 NOTE,
                 f"{path} replaces settings of {unit}: {' '.join(lines)}",
-                f"if this machine can do without, write the settings of {unit} again in {override}",
+                f"remove them there, or write in [Service] of {override}: {again};"
+                f" then systemctl daemon-reload{_apply(unit)}",
                 by_hand=True,
             )
+
+
+def _apply(unit: str) -> str:
+    """Return the command after which new settings of a unit apply, with a semicolon before it."""
+    if unit == RUN:  # the next run has them
+        return ""
+    return f"; systemctl {'restart' if unit.endswith('.socket') else 'stop'} {unit.replace('@.', '@*.')}"
 
 
 def _missing_in_runs() -> Iterator[Finding]:

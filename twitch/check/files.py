@@ -21,8 +21,8 @@ INVALID_FIX = "correct the file; until then the port answers 503"
 # For a missing or empty file. install(1) replaces a dangling link as well. The command closes the node,
 # because the lost file may have closed it: with the defaults, anyone who reaches the port may trigger runs.
 RESTORE = (
-    "until it is restored, from a backup or by the Puppet run that writes it, the port answers 503 and "
-    "nothing runs; the fix writes a file with which nobody may do anything"
+    "restore it from a backup, or by the Puppet run that writes it; until then the port answers 503 and "
+    "nothing runs. The fix is a stopgap: nobody may do anything, and grants, from and [puppet] stay lost"
 )
 RESTORE_FIX = "{{ echo '[access]'; echo 'anonymous ='; }} | install -m 644 /dev/stdin {path}"
 # The listener's sandbox hides these (ProtectHome=, PrivateTmp=, TemporaryFileSystem=).

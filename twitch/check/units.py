@@ -24,6 +24,9 @@ from twitch.check.systemd import (
 from twitch.config import Config
 from twitch.messages import RUN_SOCKET as RUN_SOCKET_FILE
 
+# As in units/: a drop-in for all services may set fewer.
+DESCRIPTORS = {LISTENER: 512, LISTENER_INSTANCE: 64}
+
 
 def check(account: Account) -> Iterator[Finding]:
     """Report whether everything is installed, the sockets listen, and root expects this listener."""
@@ -36,6 +39,7 @@ def check(account: Account) -> Iterator[Finding]:
     if not_loaded:
         return
     yield from _sockets()
+    yield from _descriptors()
     yield from _last_start()
     yield from _stale()
     yield from _run_socket(account)
@@ -109,6 +113,16 @@ def _not_listening(unit: str, state: str) -> Finding:
     if result == "resources" and complaints:  # a restart would fail again: an address that is not there
         return Finding(FAULT, text, f"fix that cause; then {restart}", by_hand=True)
     return Finding(FAULT, text, restart)
+
+
+def _descriptors() -> Iterator[Finding]:
+    """Report a listener with too few descriptors: it accepts no connection, or answers each with 503."""
+    listener = systemd.listener()
+    limit, needed = systemd.show(listener, "LimitNOFILE"), DESCRIPTORS[listener]
+    if limit.isdigit() and int(limit) < needed:
+        text = f"LimitNOFILE={limit} of {listener} is too low, so it refuses connections; it needs {needed}"
+        setting = systemd.drop_in_command(listener, "Service", f"LimitNOFILE={needed}")
+        yield Finding(FAULT, text, f"{setting}; systemctl stop {listener.replace('@.', '@*.')}")
 
 
 def _last_start() -> Iterator[Finding]:

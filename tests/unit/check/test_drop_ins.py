@@ -64,7 +64,10 @@ def test_a_drop_in_for_all_services_that_replaces_ours_is_noted(fake: FakeFiles)
     path = fake.drop_in(LISTENER, "run/service.d/zzz-lxc-service.conf", *lxc)
     text = f"{path} replaces settings of {LISTENER}: PrivateNetwork=no NoNewPrivileges=no LoadCredential="
     override = "/etc/systemd/system/puppet-twitch.service.d/zzzz.conf"
-    fix = f"if this machine can do without, write the settings of {LISTENER} again in {override}"
+    fix = (
+        f"remove them there, or write in [Service] of {override}: PrivateNetwork=yes NoNewPrivileges=yes"
+        f" LoadCredential=cert:/c; then systemctl daemon-reload; systemctl stop {LISTENER}"
+    )
     assert list(drop_ins.check()) == [Finding(NOTE, text, fix, by_hand=True)]
 
 

@@ -185,6 +185,19 @@ def test_a_port_that_an_operator_has_closed_is_no_fault(fake: FakeUnits) -> None
     assert len(faults(fake)) == 1
 
 
+def test_a_listener_with_too_few_descriptors_is_a_fault(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.service", LimitNOFILE="8")
+    (fault,) = faults(fake)
+    assert (
+        fault.text
+        == "LimitNOFILE=8 of puppet-twitch.service is too low, so it refuses connections; it needs 512"
+    )
+    assert fault.fix.endswith("; systemctl daemon-reload; systemctl stop puppet-twitch.service")
+    for enough in ("512", "infinity"):
+        fake.set("puppet-twitch.service", LimitNOFILE=enough)
+        assert faults(fake) == []
+
+
 def test_changed_unit_files_are_noted(fake: FakeUnits) -> None:
     fake.set("puppet-twitch.socket", NeedDaemonReload="yes")
     fake.set("puppet-twitch-run@.service", NeedDaemonReload="yes")
