@@ -25,6 +25,8 @@ RESTORE = (
     "nothing runs. The fix is a stopgap: nobody may do anything, and grants, from and [puppet] stay lost"
 )
 RESTORE_FIX = "{{ echo '[access]'; echo 'anonymous ='; }} | install -m 644 /dev/stdin {path}"
+# The first line of the files that the Puppet module writes (puppet-module/twitch/templates).
+MODULE_HEADER = "# Written by Puppet, module twitch."
 # The listener's sandbox hides these (ProtectHome=, PrivateTmp=, TemporaryFileSystem=).
 HIDDEN = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noqa: S108
 # The user and group that the package's sysusers.d file declares.
@@ -77,8 +79,15 @@ def configuration(account: Account) -> Generator[Finding, None, Optional[Config]
             yield Finding(FAULT, text, INVALID_FIX, by_hand=True)
         return None
     yield from permissions(CONFIG_FILE, account, secret=False)
-    yield Finding(GOOD, f"the configuration is valid: {CONFIG_FILE}")
+    yield Finding(GOOD, f"the configuration is valid: {CONFIG_FILE}{_in_hiera()}")
     return config
+
+
+def _in_hiera() -> str:
+    """Return where to make changes that a fix asks for, if the module writes these files."""
+    with open(CONFIG_FILE, encoding="utf-8", errors="replace") as file:
+        by_module = MODULE_HEADER in file.read(len(MODULE_HEADER))
+    return "; Puppet writes it, so change twitch::access, tokens, tls or config in Hiera" if by_module else ""
 
 
 def other_configuration(path: str) -> Generator[Finding, None, Optional[Config]]:

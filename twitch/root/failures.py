@@ -77,9 +77,21 @@ def joined(messages: Iterable[Optional[str]]) -> Optional[str]:
     kept: list[str] = []
     for text in reversed(texts):
         if room > 0:
-            kept.insert(0, text[:room])
+            kept.insert(0, _within(room, text))
             room -= len(text) + len("; ")
     return "; ".join(kept)
+
+
+def _within(room: int, text: str) -> str:
+    """Return a text of so many characters, without its middle if it is longer.
+
+    A long text of the puppetserver has the parameter at its beginning, and its value, the file and the line
+    at its end; between them are types with patterns.
+    """
+    if len(text) <= room:
+        return text
+    tail = room * 2 // 3
+    return f"{text[: room - tail - 1]}…{text[-tail:]}" if tail > 1 else text[:room]
 
 
 def outside_of_changes(source: str) -> bool:

@@ -260,6 +260,19 @@ def test_the_fix_for_a_lost_configuration_restores_it(
     assert stat.S_IMODE(file.lstat().st_mode) == 0o644
 
 
+def test_a_configuration_of_the_module_is_to_be_changed_in_hiera(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Path(__file__).parents[3] / "puppet-module/twitch/templates/puppet-twitch.conf.epp"
+    (header,) = [line for line in template.read_text().splitlines() if line.startswith("# ")]
+    monkeypatch.setattr(files, "CONFIG_FILE", os.fspath(file))
+    monkeypatch.setattr(files, "load_config", lambda: config.load(os.fspath(file)))
+    file.write_text(f"{header}\n")
+    findings, _ = run_configuration()
+    hiera = "; Puppet writes it, so change twitch::access, tokens, tls or config in Hiera"
+    assert findings[-1] == Finding(GOOD, f"the configuration is valid: {file}{hiera}")
+
+
 # ---- a configuration that is not in place
 
 

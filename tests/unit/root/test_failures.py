@@ -10,6 +10,13 @@ from hypothesis import strategies as st
 
 from twitch.root.failures import LEVELS, MAX_ERROR_CHARS, Entry, error, outside_of_changes
 
+
+def shortened(length: int) -> str:
+    """Return what is left of a long text of x: a third of its beginning, and the rest from its end."""
+    tail = length * 2 // 3
+    return "x" * (length - tail - 1) + "…" + "x" * tail
+
+
 FACTER = Entry("err", "Facter", "not installed here")
 EXEC = Entry("err", "/Stage[main]/Main/Exec[a]/returns", "returned 1")
 LAST = Entry("err", "/Stage[main]/Main/Exec[b]/returns", "returned 2")
@@ -35,17 +42,17 @@ CHOICES: dict[str, tuple[list[Entry], Optional[str]]] = {
     "emergency": ([Entry("emerg", "Puppet", "a")], "a"),
     "lines": ([Entry("err", "Puppet", "a\n  b\tc")], "a b c"),
     "no-text": ([Entry("err", "Puppet", "")], None),
-    "long": ([Entry("err", "Puppet", "x" * 2000)], "x" * MAX_ERROR_CHARS),
+    "long": ([Entry("err", "Puppet", "x" * 2000)], shortened(MAX_ERROR_CHARS)),
     "long-before-a-short-one": (
         [Entry("err", "Puppet", "x" * 2000), SKIPPING],
-        "x" * (MAX_ERROR_CHARS - len("; skipping run")) + "; skipping run",
+        shortened(MAX_ERROR_CHARS - len("; skipping run")) + "; skipping run",
     ),
     "long-before-two": (
         [Entry("err", "Puppet", "x" * 2000), SKIPPING, OPENVOX],
-        "x" * (MAX_ERROR_CHARS - len("; skipping run; undefined method"))
+        shortened(MAX_ERROR_CHARS - len("; skipping run; undefined method"))
         + "; skipping run; undefined method",
     ),
-    "short-before-a-long-one": ([SKIPPING, Entry("err", "Puppet", "x" * 2000)], "x" * MAX_ERROR_CHARS),
+    "short-before-a-long-one": ([SKIPPING, Entry("err", "Puppet", "x" * 2000)], shortened(MAX_ERROR_CHARS)),
 }
 
 
@@ -76,3 +83,11 @@ def test_error_outside_of_changes(source: str, outside: bool) -> None:
 def test_any_log_has_an_error_on_one_line_or_none(entries: list[Entry]) -> None:
     text = error(entries)
     assert text is None or (len(text) <= MAX_ERROR_CHARS and "\n" not in text)
+
+
+def test_beginning_and_end_of_a_long_error_are_kept() -> None:
+    text = f"parameter 'tokens' entry 'deploy' expects {'Pattern ' * 200}, got '2028-02-30' (file: x.yaml)"
+    shown = error([Entry("err", "Puppet", text)])
+    assert shown is not None and len(shown) == MAX_ERROR_CHARS
+    assert shown.startswith("parameter 'tokens' entry 'deploy' expects Pattern ")
+    assert shown.endswith("Pattern , got '2028-02-30' (file: x.yaml)")
