@@ -91,19 +91,19 @@ FAULTS: dict[str, Fault] = {
     "configuration-emptied": Fault(
         "files.configuration/1",
         f": >{CONF}",
-        "puppet-twitch.conf: is empty; until it is restored",
+        "puppet-twitch.conf: is empty; restore it from a backup",
         "install -m 644",
     ),
     "configuration-away": Fault(
         "files.configuration/1",
         f"rm {CONF}",
-        "puppet-twitch.conf: does not exist; until it is restored",
+        "puppet-twitch.conf: does not exist; restore it from a backup",
         "install -m 644",
     ),
     "configuration-dangling": Fault(
         "files.configuration/1",
         f"ln -sf none {CONF}",
-        "puppet-twitch.conf: is a link to a file that does not exist; until it is restored",
+        "puppet-twitch.conf: is a link to a file that does not exist; restore it from a backup",
         "install -m 644",
     ),
     "configuration-invalid": Fault(

@@ -91,6 +91,18 @@ def test_waiting_caller_gets_the_verdict(
     assert ("exit-code" in results) == (status == 500)
 
 
+def test_noop_run_does_not_hide_a_failed_one_from_monitoring(clean_node12: Machine) -> None:
+    stub.real_puppet(clean_node12, FAILS, access="anonymous = trigger noop status")
+    assert stub.trigger(clean_node12, "?async=false").status == 500
+    noop = stub.trigger(clean_node12, "?async=false&noop=true")
+    assert (noop.status, noop.headers["Puppet-Verdict"]) == (200, "unchanged; noop; 1 would change")
+    reply = clean_node12.curl("/puppet/status?max_age=2h")
+    assert (reply.status, reply.body) == (503, "The last run without noop and tags failed\n")
+    stub.real_puppet(clean_node12, "", access="anonymous = trigger noop status")
+    assert stub.trigger(clean_node12, "?async=false").status == 200
+    assert clean_node12.curl("/puppet/status?max_age=2h").status == 200
+
+
 def test_summary_of_an_earlier_run_is_ignored(clean_node12: Machine) -> None:
     stub.stub_puppet(clean_node12)
     # From the second in which this run begins, or from before the clock was set back.
