@@ -77,6 +77,7 @@ class Record(NamedTuple):
     client: str = ""  # the address
     options: Options = Options()
     started: Optional[float] = None  # None while it waits
+    reported_before: Optional[float] = None  # when Puppet's report or summary before this run was written
 
     # Until the end, for conclude: the run itself may remove Puppet or the configuration.
     command: Optional[str] = None  # agent or apply
@@ -130,6 +131,7 @@ def from_json(value: object) -> Record:
         client=fields.optional_text("client") or "",
         options=options_from_json(fields.fields("options")),
         started=fields.optional_number("started"),
+        reported_before=fields.optional_number("reported_before"),
         command=fields.optional_text("command"),
         settings=fields.settings("settings"),
         report=fields.optional_text("report"),

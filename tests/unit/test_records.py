@@ -321,6 +321,7 @@ valid_records = st.builds(
         environment=st.none() | texts,
     ),
     started=numbers,
+    reported_before=st.none() | numbers,
     command=st.none() | texts,
     settings=st.dictionaries(texts, texts, max_size=3),
     ended=st.none() | numbers,

@@ -15,6 +15,8 @@ from twitch.root.verdict import failed_resources, from_summary
 # With the reason of a disabled agent (locks.MAX_REASON_CHARS) two of these fit into a packet, even if JSON
 # needs twelve bytes for each character.
 MAX_REASON_CHARS = 120
+# The report of `puppet apply` is handed over after its record has ended.
+REPORT_SLACK_S = 5
 
 
 def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
@@ -56,17 +58,29 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
 def _last(node: Node) -> tuple[Optional[LastRun], Optional[LastRun]]:
     """Return the last run, ours or not; and if it is a partial one of ours, our last whole run.
 
-    A run of ours is shown by its record, which says more than Puppet's report. Whole runs that Puppet has
-    started by itself since then are not known, because the report of the partial run has replaced theirs.
+    A run of ours is shown by its record, which says more than Puppet's report.
     """
     by_puppet = _by_puppet(node)
     ended = (record for record in node.store.newest() if record.state == FINISHED and record.started)
     ours = [record for record in ended if record.verdict != BUSY]
     if not ours or (by_puppet and (by_puppet.ended or 0) > (ours[0].ended or 0)):
         return _shortened(by_puppet), None
-    whole = (record for record in ours if not record.options.partial)
-    before = next(whole, None) if ours[0].options.partial else None
-    return _shortened(_by_record(ours[0])), _shortened(_by_record(before) if before else None)
+    whole = _whole_before(ours)
+    return _shortened(_by_record(ours[0])), _shortened(_by_record(whole) if whole else None)
+
+
+def _whole_before(ours: list[Record]) -> Optional[Record]:
+    """Return the last whole run of ours before the partial ones with which the list begins.
+
+    None if the list does not begin with a partial run, or if Puppet has run by itself in between: the
+    partial run has replaced the report of that run, but its record says when that report was written.
+    """
+    for later, record in zip(ours, ours[1:]):
+        if not later.options.partial or (later.reported_before or 0) > (record.ended or 0) + REPORT_SLACK_S:
+            return None
+        if not record.options.partial:
+            return record
+    return None
 
 
 def _shortened(last: Optional[LastRun]) -> Optional[LastRun]:

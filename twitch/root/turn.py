@@ -203,6 +203,15 @@ def _claim(run: str, question: Run) -> Claim:
     return Claim(run, os.getpid(), start, question.options, named=question.named)
 
 
+def _reported(node: Node) -> Optional[float]:
+    """Return when Puppet wrote its last report or summary (epoch seconds); None if there is neither."""
+    times = []
+    for path in (node.settings.lastrunreport, node.settings.lastrunfile):
+        with contextlib.suppress(OSError):
+            times.append(os.stat(path).st_mtime)
+    return max(times, default=None)
+
+
 def _record(node: Node, run: str, question: Run, state: str) -> Record:
     now = time.time()
     return Record(
@@ -210,6 +219,7 @@ def _record(node: Node, run: str, question: Run, state: str) -> Record:
         state=state,
         asked=now,
         started=now if state == RUNNING else None,
+        reported_before=_reported(node) if state == RUNNING else None,
         caller=question.caller,
         client=question.client,
         options=question.options,

@@ -164,13 +164,24 @@ def test_partial_run_does_not_hide_a_whole_one(
     root_node: Node, puppet: FakePuppet, options: Options, verdict: str
 ) -> None:
     root_node.store.write(finished("failed", asked=BEGAN, ended=BEGAN + 1, reason="Exec[a]"))
-    last = {"asked": BEGAN + 9, "ended": BEGAN + 10, "options": options}
+    last = {"asked": BEGAN + 9, "ended": BEGAN + 10, "options": options, "reported_before": BEGAN}
     root_node.store.write(finished("unchanged", run=OTHER, **last))
     found = status.look(root_node)
     assert found.last is not None and found.last.verdict == "unchanged"
     assert (found.last_whole.verdict if found.last_whole else "") == verdict
     puppet.report.write_text(report(status="unchanged", job_id=""))  # a later run that is not ours
     root_node.store.write(finished("unchanged", run=OTHER, **{**last, "ended": BEGAN - 1}))
+    assert status.look(root_node).last_whole is None
+
+
+def test_partial_run_after_a_run_of_puppets_own_says_nothing_of_an_older_one(root_node: Node) -> None:
+    root_node.store.write(finished("failed", asked=BEGAN, ended=BEGAN + 1))
+    noop = {"options": Options(noop=True), "reported_before": BEGAN + 1800}
+    root_node.store.write(finished("unchanged", OTHER, asked=BEGAN + 3600, ended=BEGAN + 3601, **noop))
+    assert status.look(root_node).last_whole is None
+    again = {"options": Options(tags=("ntp",)), "reported_before": BEGAN + 3601}
+    third = "3" * 32
+    root_node.store.write(finished("unchanged", third, asked=BEGAN + 7200, ended=BEGAN + 7201, **again))
     assert status.look(root_node).last_whole is None
 
 

@@ -46,6 +46,7 @@ RUN = {
     "left_running": NAMED,
     "exit_status": NAMED,
     "error": LOGS,
+    "reported_before": NOBODY,
     "command": NOBODY,
     "settings": NOBODY,
     "report": NOBODY,

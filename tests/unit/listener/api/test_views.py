@@ -86,6 +86,7 @@ FULL_RECORD = Record(
     client="word-client",
     options=Options(True, ("word-options",), "word-options"),
     started=TIME,
+    reported_before=987654321.5,
     command="word-command",
     settings={"vardir": "word-settings"},
     report="word-report",
@@ -135,7 +136,8 @@ FULL_STATUS = NodeStatus(
     unrecorded_why="word-why",
 )
 RUN_WORDS = {
-    name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())
+    **{name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())},
+    "reported_before": "987654321",
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
