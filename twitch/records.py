@@ -55,6 +55,10 @@ class Options(NamedTuple):
         return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
 
 
+# In a reason, before the processes that the run has left running.
+STILL_RUNNING = "still running: "
+
+
 class Left(NamedTuple):
     """A process that a run has left running. Never with its command line, which may have passwords."""
 

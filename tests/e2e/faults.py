@@ -146,7 +146,7 @@ FAULTS: dict[str, Fault] = {
         "files.permissions/2",
         f"chmod 700 /etc/puppet-twitch; chmod 600 {CONF}",
         "puppet-twitch.conf cannot be read by user twitch",
-        "chmod 755",
+        "chmod o+x",
     ),
     # ---- the tokens
     "tokens-600": Fault(
@@ -449,13 +449,13 @@ FAULTS: dict[str, Fault] = {
         "certificates.check/2",
         f"chmod 600 {pki.SSL}/certs/ca.pem",
         "ca.pem does not exist, or the listener may not read it",
-        f"chmod o+rX {pki.SSL}/certs/ca.pem",
+        f"chmod o+r {pki.SSL}/certs/ca.pem",
     ),
     "ssl-closed": Fault(
         "certificates.check/2",
         f"chmod 700 {pki.SSL}",
         "ca.pem does not exist, or the listener may not read it",
-        f"chmod o+rX {pki.SSL}",
+        f"chmod o+x {pki.SSL}",
     ),
     "no-view-of-the-ca": Fault(
         "certificates.check/2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shlex
 import stat
 import subprocess
 from collections.abc import Generator, Iterator
@@ -131,14 +132,15 @@ def _readable(path: str, owner: str, mode: int) -> str:
     """
     commands = []
     if os.path.islink(path):
-        commands += [f"cp --remove-destination {os.path.realpath(path)} {path}", f"chown {owner} {path}"]
+        target = shlex.quote(os.path.realpath(path))
+        commands += [f"cp --remove-destination {target} {path}", f"chown {owner} {path}"]
     closed: list[str] = []
     directory = os.path.dirname(path)
     while directory != "/":
         if not os.stat(directory).st_mode & 0o001:
             closed.insert(0, directory)
         directory = os.path.dirname(directory)
-    return "; ".join([*commands, *(f"chmod 755 {name}" for name in closed), f"chmod {mode} {path}"])
+    return "; ".join([*commands, *(f"chmod o+x {name}" for name in closed), f"chmod {mode} {path}"])
 
 
 def only_root_writes(path: str, consequence: str) -> Iterator[Finding]:

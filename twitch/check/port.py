@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -10,9 +11,12 @@ from typing import NamedTuple
 from twitch.check import files, systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.check.systemd import SOCKET
+from twitch.texts import one_line
 
-# In the output of `ss --processes`: users:(("systemd",pid=1,fd=43),("python3",pid=20,fd=3))
-PROCESS = re.compile(r'\("([^"]*)",pid=(\d+),')
+# In the output of `ss --extended`. Not `--processes`: a process chooses its own name, which can look like the
+# rest of such a line, and would aim the command of the fix at another process.
+INODE = re.compile(r"\bino:(\d+)\b")
+PROC = "/proc"
 
 
 class Opener(NamedTuple):
@@ -42,13 +46,32 @@ def openers() -> Iterator[Opener]:
     """Yield the processes other than systemd that listen on the port of puppet-twitch.socket."""
     for port in sorted(set(re.findall(r":(\d+) \(Stream\)", systemd.show(SOCKET, "Listen")))):
         sockets = systemd.output(
-            ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes", f"sport = :{port}"]
+            ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--extended", f"sport = :{port}"]
         )
         for line in (sockets or "").splitlines():
-            processes = [Opener(line.split()[3], int(pid), name) for name, pid in PROCESS.findall(line)]
+            inode = INODE.search(line)
+            holders = _holders(inode[1]) if inode else []
+            processes = [Opener(line.split()[3], pid, _name(pid)) for pid in holders]
             if processes and 1 not in [process.pid for process in processes]:
                 # A server with workers: its main process would start others.
                 yield next((one for one in processes if systemd.is_main(one.pid)), processes[0])
+
+
+def _holders(inode: str) -> list[int]:
+    """Return the processes that have a socket open."""
+    holders = []
+    for pid in sorted(int(name) for name in os.listdir(PROC) if name.isdigit()):
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
+            links = (os.readlink(f"{PROC}/{pid}/fd/{number}") for number in os.listdir(f"{PROC}/{pid}/fd"))
+            if f"socket:[{inode}]" in links:
+                holders.append(pid)
+    return holders
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/comm", "rb") as file:
+        return one_line(file.read().decode("utf-8", "replace").rstrip("\n"))
+    return "unknown"
 
 
 def _owner(pid: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -57,7 +58,9 @@ def fix(path: str, unit: str, otherwise: str) -> tuple[str, bool]:
     closed = _closed(path, unit)
     if not os.path.exists(path) or path.startswith(files.HIDDEN) or "/var/lib/puppet" in closed or not closed:
         return otherwise, True
-    return f"chmod o+rX {' '.join(closed)}", False
+    # Not `o+r` for a directory: other users need not see which files it has.
+    modes = (("o+x" if os.path.isdir(name) else "o+r", shlex.quote(name)) for name in closed)
+    return "; ".join(f"chmod {mode} {name}" for mode, name in modes), False
 
 
 def _closed(path: str, unit: str) -> list[str]:

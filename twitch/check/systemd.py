@@ -97,7 +97,7 @@ def end_command(pid: int) -> str:
     daemon, or of cron, is another process of its unit, and the unit goes on.
     """
     if is_main(pid):
-        return f"systemctl stop {unit_of(pid)}"
+        return f"systemctl stop {shlex.quote(unit_of(pid))}"  # `app@a\\x2db.service`
     return f"kill {pid}; kill -CONT {pid}; timeout 30 tail --pid={pid} -f /dev/null || kill -KILL {pid}"
 
 
@@ -126,7 +126,13 @@ def output(command: Sequence[str], stdin: str = "") -> Optional[str]:
     """Return what a command prints, or None if there is no such command or it fails."""
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+            command,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # a process chooses its own name, for instance
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

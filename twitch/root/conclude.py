@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome
+from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, STILL_RUNNING, Record, outcome
 from twitch.root import failures, files, journal, journal_reader, locks, memory, unit, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
@@ -280,7 +280,7 @@ def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict
     if not left:
         return judged, record
     more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
-    running = f"still running: {', '.join(process.shown() for process in left[:MAX_NAMED])}{more}"
+    running = f"{STILL_RUNNING}{', '.join(process.shown() for process in left[:MAX_NAMED])}{more}"
     reason = f"{judged.reason}; {running}" if judged.reason else running
     return judged._replace(reason=reason), record._replace(left_running=left)
 

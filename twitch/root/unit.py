@@ -10,6 +10,7 @@ from typing import Optional
 
 from twitch.records import Left
 from twitch.root.store import start_time
+from twitch.texts import one_line
 
 CGROUP = "/proc/{}/cgroup"
 # Where systemd mounts its hierarchy of control groups: alone, and beside those of version 1.
@@ -63,7 +64,9 @@ def left_running() -> tuple[Left, ...]:
             continue
         age_s = int(time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
         with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
-            processes.append(Left(file.read().decode("utf-8", "replace").strip(), pid, max(0, age_s)))
+            # A process chooses its own name.
+            comm = one_line(file.read().decode("utf-8", "replace").rstrip("\n"))
+            processes.append(Left(comm, pid, max(0, age_s)))
     return tuple(sorted(processes, key=lambda process: (-process.age_s, process.pid))[:MAX_LEFT])
 
 

@@ -166,7 +166,7 @@ def test_a_file_that_the_listener_cannot_read_is_a_fault(
 def test_a_directory_that_the_listener_cannot_enter_is_what_has_to_be_fixed(file: Path) -> None:
     file.parent.chmod(0o700)
     (fault,) = files.permissions(os.fspath(file), NOBODY, secret=False)
-    fix = f"chmod 755 {file.parent}; chmod 644 {file}"
+    fix = f"chmod o+x {file.parent}; chmod 644 {file}"
     assert fault == Finding(FAULT, f"{file} cannot be read by user nobody", fix)
 
 

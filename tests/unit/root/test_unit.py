@@ -70,6 +70,13 @@ def test_processes_that_a_run_has_left(in_unit: Path, tmp_path: Path) -> None:
         assert all(0 <= left.age_s < 60 for left in unit.left_running())
 
 
+def test_name_of_a_process_is_one_line(in_unit: Path, tmp_path: Path) -> None:
+    with live(tmp_path, "x\nidle") as pid:
+        (in_unit / "cgroup.procs").write_text(f"{pid}\n")
+        (left,) = unit.left_running()
+    assert left.name == "x\\nidle"
+
+
 def test_no_process_is_left_where_no_unit_is(in_unit: Path, tmp_path: Path) -> None:
     assert unit.left_running() == ()  # the control group cannot be read
     (in_unit / "cgroup.procs").write_text(f"{os.getppid()}\n")

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 from twitch.listener.access import Caller
 from twitch.listener.api.reply import Headers, Reply
 from twitch.node_status import LastRun, NodeStatus
-from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, outcome
+from twitch.records import FAILED, NOT_ATTEMPTED, STILL_RUNNING, Options, Record, outcome
 
 # The audiences. Everyone may see states, verdicts and numbers. Reasons, names and environments can say how
 # the site is set up. Puppet's own texts can quote anything, so they need the grant `logs`.
@@ -127,11 +127,15 @@ def failure(record: Record, caller: Caller, *, waited: bool) -> str:
     This is the one exception to the tables above: a caller that has waited for this run sees the reason why
     it failed, which names the failed resources, because the caller has waited for exactly that. The reason
     why a run was not attempted can be a path or an operator's text, so only the callers that may see reasons
-    get it.
+    get it, and the same holds for the processes that the run has left running.
     """
+    reason = record.reason or ""
+    if not sees_reasons(caller):
+        before, found, _ = reason.partition(STILL_RUNNING)
+        reason = before.removesuffix("; ") if found else reason
     parts = ["Puppet run failed", *([] if record.verdict == FAILED else [str(record.verdict)])]
     if sees_reasons(caller) or (waited and record.verdict != NOT_ATTEMPTED):
-        parts.append(record.reason or "no reason is known")
+        parts.append(reason or "no reason is known")
     if record.error and sees_logs(caller):
         return ": ".join([*parts, record.error])
     return f"{': '.join(parts)}; journalctl _SYSTEMD_INVOCATION_ID={record.run}"

@@ -237,6 +237,20 @@ def test_failure_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[s
     assert fields_in(RUN_WORDS, text) == {"reason", "error"} & visible(views.RUN, audiences)
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("Puppet was told to stop; still running: backup (pid 7, 3s)", "Puppet was told to stop"),
+        ("still running: backup (pid 7, 3s)", "no reason is known"),
+    ],
+)
+def test_processes_of_the_node_are_not_for_anonymous_callers(reason: str, shown: str) -> None:
+    record = FULL_RECORD._replace(verdict="interrupted", reason=reason)
+    text = views.failure(record, caller((), False), waited=True)
+    assert text.startswith(f"Puppet run failed: interrupted: {shown}; journalctl ")
+    assert reason in views.failure(record, caller(("status",), True), waited=True)
+
+
 def test_failure_names_the_command_that_shows_the_log() -> None:
     text = views.failure(FULL_RECORD, caller((), False), waited=True)
     assert text == f"Puppet run failed: word-reason; journalctl _SYSTEMD_INVOCATION_ID={RUN}"
