@@ -12,6 +12,7 @@ anonymous = status
 token:deploy = trigger tags environment=feature_* status logs
 cert:node13 = noop
 """
+WITHOUT_TLS = "anonymous = status\ntoken:deploy = trigger tags\n"
 INSTANCES = "/etc/systemd/system/puppet-twitch@.service.d"
 DROP_IN = "/etc/systemd/system/puppet-twitch.service.d/tls.conf"
 
@@ -20,7 +21,13 @@ def configured_node(machine: Machine) -> Iterator[Machine]:
     """Give an enrolled node real Puppet, TLS, a token and sockets enabled at boot; put it back at the end."""
     stub.clear(machine)
     pki.tls_on(machine, GRANTS)
-    machine.write(stub.CONFIG, f"[access]\n{GRANTS}[tls]\nenabled = yes\n")
+    yield from configured(machine, f"[access]\n{GRANTS}[tls]\nenabled = yes\n")
+    stub.clear(machine)
+
+
+def configured(machine: Machine, text: str) -> Iterator[Machine]:
+    """Give a node this configuration, a token and sockets enabled at boot; take them away at the end."""
+    machine.write(stub.CONFIG, text)
     _, line = access.new_token(machine, "deploy", "--expires", "2099-01-01")
     access.write_tokens(machine, line)
     machine.sh("systemctl enable -q puppet-twitch.socket; cp -a /etc/passwd /root/passwd")
@@ -28,7 +35,6 @@ def configured_node(machine: Machine) -> Iterator[Machine]:
     machine.sh(
         f"cat /root/passwd >/etc/passwd; rm -rf {access.TOKENS}; systemctl disable -q puppet-twitch.socket"
     )
-    stub.clear(machine)
 
 
 def check(node: Machine, *options: str) -> Completed:

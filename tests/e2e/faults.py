@@ -500,3 +500,10 @@ FAULTS: dict[str, Fault] = {
         "/usr/bin/puppet ssl bootstrap --waitforcert 0",
     ),
 }
+
+# The faults that need a certificate of the node, to be made or to be cured.
+OF_TLS = {
+    name: fault
+    for name, fault in FAULTS.items()
+    if fault.site.startswith(("certificates.", "expiry.", "crls.")) or name == "certificates-without-tls"
+}

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import access, pki, stub
-from tests.e2e.configured_node import check, config, configured_node, drop_in
-from tests.e2e.faults import FAULTS, LOCKS, LXC, Fault
+from tests.e2e import access, pki
+from tests.e2e.configured_node import check, configured_node, drop_in
+from tests.e2e.curing import cure
+from tests.e2e.faults import OF_TLS, Fault
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
-
-PUPPET_CONF = "/etc/puppet/puppet.conf"
 
 
 @pytest.fixture
@@ -57,26 +56,6 @@ def test_a_healthy_node_is_reported_without_faults(node: Machine) -> None:
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
-WITHOUT_TLS = "[access]\nanonymous = status\ntoken:deploy = trigger tags"
-# What no fixture puts back: the account, files of Puppet and of the package, mounts, processes.
-KEEP = f"cp -a /etc/group {pki.SSL}/crl.pem {PUPPET_CONF} /root"
-RESTORE = f"""\
-umount {stub.RUNTIME} {LOCKS}
-cat /root/group >/etc/group
-rm -f {pki.SSL}/crl.pem.old; cp -a /root/crl.pem {pki.SSL}/crl.pem
-cp -a /root/puppet.conf {PUPPET_CONF}
-chmod 771 {pki.SSL}; chmod 644 {pki.SSL}/certs/ca.pem
-chmod 755 /etc/puppet-twitch {stub.RUNTIME}
-rm -rf {LXC} {stub.HISTORY} {LOCKS}/agent_*.lock*
-systemctl stop stuck.service thief.service
-systemctl unmask -q puppet-twitch@.service
-systemctl unmask -q --runtime puppet-twitch.socket
-rm -rf /etc/systemd/system/puppet-twitch*.d
-systemctl daemon-reload
-systemctl restart puppet-twitch-run.socket
-"""
-
-
 @pytest.fixture(scope="module")
 def expired_crl(agent12: Machine, server: PuppetServer) -> None:
     """Leave an expired CRL of the node's CA in pki.CERTS."""
@@ -84,28 +63,9 @@ def expired_crl(agent12: Machine, server: PuppetServer) -> None:
 
 
 @pytest.mark.usefixtures("expired_crl")
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", OF_TLS.values(), ids=OF_TLS)
 def test_the_fix_of_a_fault_cures_it(node: Machine, fault: Fault) -> None:
-    node.sh(KEEP)
-    if not fault.site.startswith(("certificates.", "expiry.")):
-        node.sh(
-            config(WITHOUT_TLS)
-        )  # so that `check` does not ask Puppet for its settings, which takes a second
-    try:
-        node.sh(fault.spoil, check=False)
-        done = node.sh(fault.check, check=False)
-        assert (done.returncode, done.stderr) == (1, ""), done.stdout
-        lines = done.stdout.splitlines()
-        places = [n for n, line in enumerate(lines) if line.startswith("FAULT") and fault.text in line]
-        assert places, done.stdout
-        command = lines[places[0] + 1].removeprefix("      fix: ")
-        assert fault.fix in command
-        # As root's shell would run it; some commands of a fix need not succeed, such as the second `unmask`.
-        node.sh(fault.by_hand or command, check=False, timeout_s=180)
-        after = node.sh(fault.check.rpartition(";")[2].rstrip("'"), check=False).stdout
-        assert [line for line in after.splitlines() if line.startswith("FAULT")] == [], command
-    finally:
-        node.sh(RESTORE, check=False, timeout_s=180)
+    cure(node, fault)
 
 
 def test_a_site_may_use_other_names_for_user_and_group(node: Machine) -> None:
