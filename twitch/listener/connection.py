@@ -27,6 +27,10 @@ What each event does in each state (a dash: nothing):
 When the client has taken the answer, SENDING is followed by READING if bytes of the next request have been
 read ahead, by LINGERING if no request may follow, and else by KEPT. LOST may follow every state.
 
+A request that is not the first of its connection is paced: READING becomes ANSWERING only when `pace` calls,
+because the bytes that have arrived may be a complete request. A connection that has ended by then executes
+no request, and one that was told to leave and has only a part of a request is followed by LINGERING.
+
 The service may answer with a body in parts (`Response.body`). They are sent in ANSWERING, each when the
 client has taken the one before; a client that takes nothing for WRITE_TIMEOUT_S is LOST. If the service
 fails between two parts, the connection is aborted, so that the client cannot take what it has for all.
@@ -162,6 +166,7 @@ class Connection(asyncio.Protocol):
         self._may_wait = may_wait
         self._pace = pace
         self._paced = False  # `pace` is going to call
+        self._named_before = False  # the last request was that of a named caller
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
         self._local = local  # the client is on this machine
@@ -245,10 +250,24 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered, or the client of an anonymous caller does not take a part."""
-        if self.state == ANSWERING:
-            return self._blocked and not self.named
+        """Whether no request is unanswered, so that this connection can be closed."""
+        if self.unanswered:
+            return False
         return self.state == NEW or (self.state != LOST and not self._transport.is_closing())
+
+    @property
+    def paced(self) -> bool:
+        """Whether bytes have arrived, perhaps a complete request, and `pace` is going to call."""
+        return self._paced and self.state == READING
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a complete request has, or may have, arrived and is not answered. One whose anonymous caller
+        does not take a part of the answer does not count."""
+        if self.state == ANSWERING:
+            stuck = self._taken is not None and not self._taken.done()
+            return self.named or not stuck
+        return self.paced
 
     @property
     def waits_for(self) -> Optional[str]:
@@ -262,8 +281,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def named(self) -> bool:
-        """Whether the request that is being answered is that of a named caller."""
-        return self._pause is not None and self._pause.named
+        """Whether the request that is being answered is that of a named caller, or, while the next one is
+        paced, whether the last one was."""
+        return self._pause.named if self._pause else self.paced and self._named_before
 
     @property
     def shakes_hands(self) -> bool:
@@ -281,7 +301,8 @@ class Connection(asyncio.Protocol):
         return self.state == LINGERING and self.answers > 0 and not self._blocked
 
     def leave(self) -> None:
-        """Make room for another connection: end with the answer that is being given, and wait for nothing."""
+        """Make room for another connection: end with the answer to the request that has arrived, and wait for
+        nothing."""
         self._last_one = True
         self.leaving_since = asyncio.get_running_loop().time()
         if self._pause:
@@ -349,7 +370,7 @@ class Connection(asyncio.Protocol):
         response = await self._response(request, self._pause)
         if not isinstance(response.body, bytes):
             await self._send_parts(request, response, response.body)
-        self._pause = None
+        self._named_before, self._pause = self._pause.named, None
         self.answers += 1
         if not self._open:
             return
@@ -430,11 +451,14 @@ class Connection(asyncio.Protocol):
 
     def _read_paced(self) -> None:
         self._paced = False
-        if self.state != READING:
+        # The room may have closed the connection meanwhile, or the client: there is nobody to answer.
+        if self.state != READING or not self._open:
             return
         if self._exchange.ahead <= MAX_AHEAD_BYTES:
             self._transport.resume_reading()
         self._read()
+        if self.state == READING and self.leaving:
+            self._linger()  # a part of a request keeps no place: it may never become a whole one
 
     # ---- too slow
 

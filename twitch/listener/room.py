@@ -30,10 +30,12 @@ with the most connections first, and of these the oldest:
     3  asking     an anonymous caller waits for its turn at      answered now: 503
                   root, which has not been asked yet
     4  going on   an anonymous caller was answered before on     the next answer is the last one
-                  this connection
+                  this connection; its request is being
+                  answered, or waits for a pass (pace.py)
     -  nobody                                                    the newcomer waits on
 
-Named callers (those with a line in [access]) are in no row but the first. Only they take a place among the
+Named callers (those with a line in [access]) are in no row but the first. While a request waits for a pass,
+its caller is not known yet, and that of the request before decides. Only named callers take a place among the
 callers that wait for a run from an anonymous one; an anonymous caller that finds those places taken does not
 wait.
 
@@ -260,7 +262,8 @@ class Room:
 
     def _overdue(self, connections: Iterable[Connection]) -> Iterator[Connection]:
         latest = self._clock() - TAKE_S
-        return (one for one in connections if one.leaving and one.leaving_since <= latest)
+        overdue = (one for one in connections if one.leaving and one.leaving_since <= latest)
+        return (one for one in overdue if not one.unanswered)
 
     def _close_leaving(self, leaving: Iterable[Connection]) -> bool:
         """Close the one of these that is leaving for longest; return False if there is none."""
@@ -285,7 +288,7 @@ def is_local(address: str, own_address: str) -> bool:
 
 def _row(connection: Connection) -> int:
     """Return the row of the table above, from the second on, that applies to a connection; else 0."""
-    if connection.named or connection.state != ANSWERING:
+    if connection.named or not (connection.state == ANSWERING or connection.paced):
         return 0
     waiting: dict[Optional[str], int] = {RUN: 2, ROOT: 3}
     return waiting.get(connection.waits_for, 4 if connection.answers else 0)

@@ -3,12 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import Callable, Optional
 
 import pytest
 
-from tests.unit.listener.test_room import QUICK, REQUEST, crowd
-from twitch.listener import server
+from tests.unit.echo import Echo
+from tests.unit.listener.test_room import BUSY, QUICK, REQUEST, Crowd, crowd, small
+from twitch.listener import room, server
+from twitch.listener.connection import Connection
 from twitch.listener.pace import Pace
+
+__all__ = ["small"]  # a fixture
+
+POST = b"POST /run HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+
+
+class TLSTransport(asyncio.Transport):
+    """A transport as that of TLS up to Python 3.10, whose connection is lost before the protocol hears it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = self.closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing  # not when it is lost
+
+    def pause_reading(self) -> None:
+        if self.lost:
+            raise AttributeError("'NoneType' object has no attribute 'pause_reading'")
+
+    def resume_reading(self) -> None:
+        if self.lost:
+            raise AttributeError("'NoneType' object has no attribute 'resume_reading'")
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self if name == "ssl_object" else default
+
+    def set_write_buffer_limits(self, high: Optional[int] = None, low: Optional[int] = None) -> None:
+        if self.lost:
+            raise AttributeError("'NoneType' object has no attribute 'set_write_buffer_limits'")
+
+    def write(self, data: object) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
 
 
 async def test_steps_run_in_order_so_many_in_a_pass() -> None:
@@ -68,3 +113,99 @@ async def test_new_connection_is_answered_before_the_crowd_that_pipelines(pieces
             while answer.count(b"HTTP/1.1 200 ") < requests:
                 answer += await asyncio.get_running_loop().sock_recv(client, 65536)
         assert one.service.drops == []
+
+
+async def answered(one: Crowd) -> tuple[socket.socket, Connection]:
+    """Return a client that was answered, and its connection."""
+    client, connection = await one.enter("192.0.2.7", QUICK)
+    assert connection is not None
+    assert (await asyncio.get_running_loop().sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 ")
+    return client, connection
+
+
+async def send_paced(one: Crowd, client: socket.socket, connection: Connection, request: bytes) -> None:
+    """Send the next request of a client; it waits for a pass behind a crowd that pipelines."""
+    await asyncio.sleep(room.FAIR_S)
+    for _ in range(20 * server.LATER_REQUESTS_AT_ONCE):  # twenty passes
+        one.listener._later_requests(lambda: None)
+    client.sendall(request)
+    while connection.state != "reading":
+        await asyncio.sleep(0)
+
+
+async def everything(client: socket.socket) -> bytes:
+    """Return what the client reads up to the end-of-file."""
+    text = b""
+    while more := await asyncio.get_running_loop().sock_recv(client, 4096):
+        text += more
+    return text
+
+
+async def test_paced_request_is_answered_when_its_place_is_needed(small: None) -> None:
+    async with crowd() as one:
+        await one.enter("192.0.2.7", BUSY)  # makes no room
+        client, paced = await answered(one)
+        await send_paced(one, client, paced, POST)
+        _, new = await one.enter("192.0.2.7", BUSY)
+        assert new is not None and paced.leaving
+        answer = await everything(client)
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"\r\nConnection: close\r\n" in answer
+        assert [request.method for request in one.service.seen] == ["GET", "POST"]
+        assert one.service.drops == []
+
+
+async def test_idle_connection_makes_room_before_one_with_a_paced_request(small: None) -> None:
+    async with crowd() as one:
+        client, paced = await answered(one)
+        _, idle = await one.enter("192.0.2.7")
+        await send_paced(one, client, paced, POST)
+        _, new = await one.enter("192.0.2.7", BUSY)
+        assert new is not None and idle not in set(one.listener._connections)
+        while paced.answers < 2:
+            await asyncio.sleep(0)
+        assert not paced.leaving
+
+
+async def test_part_of_a_paced_request_keeps_no_place(small: None) -> None:
+    async with crowd() as one:
+        await one.enter("192.0.2.7", BUSY)
+        client, paced = await answered(one)
+        await send_paced(one, client, paced, POST[:-1])
+        _, new = await one.enter("192.0.2.7", BUSY)
+        assert new is not None and paced.leaving
+        assert await everything(client) == b""
+        assert len(one.service.seen) == 1
+
+
+async def test_paced_request_of_a_named_caller_keeps_its_connection(small: None) -> None:
+    async with crowd() as one:
+        await one.enter("192.0.2.7", BUSY)
+        one.service.named = True
+        client, paced = await answered(one)
+        await send_paced(one, client, paced, POST)
+        _, new = await one.enter("192.0.2.7", BUSY)
+        assert new is None and one.in_line() == ["192.0.2.7"]
+        answer = await asyncio.get_running_loop().sock_recv(client, 4096)
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"Connection: close" not in answer
+        assert not paced.leaving
+
+
+@pytest.mark.parametrize("ends", ["closed-by-us"])
+async def test_paced_request_of_a_connection_that_has_ended_is_not_executed(ends: str) -> None:
+    steps: list[Callable[[], None]] = []
+    echo = Echo()
+    connection = Connection("192.0.2.7", echo, lambda _: None, pace=steps.append)
+    transport = TLSTransport()
+    connection.connection_made(transport)
+    connection.data_received(QUICK)
+    while connection.state != "kept":
+        await asyncio.sleep(0)
+    connection.data_received(POST)
+    if ends == "lost":
+        transport.lost = True
+    else:
+        connection.abort()
+    steps.pop()()
+    await asyncio.sleep(0)
+    assert len(echo.seen) == 1
+    connection.connection_lost(None)
