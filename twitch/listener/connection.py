@@ -169,6 +169,7 @@ class Connection(asyncio.Protocol):
         self._named_before = False  # the last request was that of a named caller
         self._last_one = False  # close after the next answer
         self._blocked = False  # the client does not take our bytes
+        self._lost = False  # connection_lost() is going to be called
         self._local = local  # the client is on this machine
         self._service = service
         self._closed = closed
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
             # The next request has come early. We read on for as long as that is little, or the end of the
             # connection would not be noticed; the rest stays in the kernel.
             if self._exchange.ahead > MAX_AHEAD_BYTES:
-                self._transport.pause_reading()
+                self._read_from_client(on=False)
             return
         if self.state == KEPT:
             self._set_timer(REQUEST_TIMEOUT_S, self._too_slow)
@@ -262,8 +263,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def unanswered(self) -> bool:
-        """Whether a complete request has, or may have, arrived and is not answered. One whose anonymous caller
-        does not take a part of the answer does not count."""
+        """Whether a complete request has, or may have, arrived and is not answered. One whose anonymous
+        caller does not take a part of the answer does not count."""
         if self.state == ANSWERING:
             stuck = self._taken is not None and not self._taken.done()
             return self.named or not stuck
@@ -338,8 +339,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def _open(self) -> bool:
-        # Up to Python 3.10 a TLS transport does not report that it is closing, hence the state.
-        return self.state != LOST and not self._transport.is_closing()
+        # Up to Python 3.10 a TLS transport does not report that it is closing, hence the first two.
+        return self.state != LOST and not self._lost and not self._transport.is_closing()
 
     def _enter(self, state: str) -> None:
         assert state in MAY_FOLLOW[self.state], f"{state} does not follow {self.state}"
@@ -435,7 +436,7 @@ class Connection(asyncio.Protocol):
         if begun:
             self._read_on()
         else:
-            self._transport.resume_reading()
+            self._read_from_client(on=True)
             self._read()  # the client's end-of-file, perhaps
 
     def _read_on(self) -> None:
@@ -444,21 +445,39 @@ class Connection(asyncio.Protocol):
             self._read()
             return
         if self._exchange.ahead > MAX_AHEAD_BYTES:
-            self._transport.pause_reading()
+            self._read_from_client(on=False)
         if not self._paced:
             self._paced = True
             self._pace(self._read_paced)
 
     def _read_paced(self) -> None:
         self._paced = False
-        # The room may have closed the connection meanwhile, or the client: there is nobody to answer.
-        if self.state != READING or not self._open:
+        if self.state != READING:
             return
         if self._exchange.ahead <= MAX_AHEAD_BYTES:
-            self._transport.resume_reading()
+            self._read_from_client(on=True)
+        if not self._open:
+            return  # the room has closed the connection, or the client has: there is nobody to answer
         self._read()
         if self.state == READING and self.leaving:
             self._linger()  # a part of a request keeps no place: it may never become a whole one
+
+    def _read_from_client(self, *, on: bool) -> None:
+        """Let the transport read, or pause.
+
+        Up to Python 3.10, SSLProtocol.connection_lost() forgets the TCP transport and has our own
+        connection_lost() called in the next pass. Until then these two methods of a TLS transport raise
+        AttributeError, on None, and is_closing() is false.
+        """
+        try:
+            if on:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        except AttributeError:
+            if not self._secure:
+                raise
+            self._lost = True
 
     # ---- too slow
 
@@ -490,5 +509,5 @@ class Connection(asyncio.Protocol):
         if self._exchange.ended or not self._transport.can_write_eof():
             self._transport.close()  # the client was first: there is nothing to wait for
         else:
-            self._transport.resume_reading()
+            self._read_from_client(on=True)
         self._set_timer(WRITE_TIMEOUT_S if self._blocked else LINGER_S, self.abort)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.echo import Echo
 from tests.unit.listener.test_room import BUSY, QUICK, REQUEST, Crowd, crowd, small
+from twitch.listener import connection as connections
 from twitch.listener import room, server
 from twitch.listener.connection import Connection
 from twitch.listener.pace import Pace
@@ -190,7 +191,7 @@ async def test_paced_request_of_a_named_caller_keeps_its_connection(small: None)
         assert not paced.leaving
 
 
-@pytest.mark.parametrize("ends", ["closed-by-us"])
+@pytest.mark.parametrize("ends", ["closed-by-us", "lost"])
 async def test_paced_request_of_a_connection_that_has_ended_is_not_executed(ends: str) -> None:
     steps: list[Callable[[], None]] = []
     echo = Echo()
@@ -209,3 +210,17 @@ async def test_paced_request_of_a_connection_that_has_ended_is_not_executed(ends
     await asyncio.sleep(0)
     assert len(echo.seen) == 1
     connection.connection_lost(None)
+
+
+async def test_answer_to_a_tls_client_that_has_reset_raises_nothing() -> None:
+    echo, transport = Echo(), TLSTransport()
+    connection = Connection("192.0.2.7", echo, lambda _: None)
+    connection.connection_made(transport)
+    await asyncio.sleep(0)
+    connection.data_received(QUICK)
+    transport.lost = True
+    assert connection._answering is not None
+    await connection._answering
+    connection.data_received(QUICK + b"x" * 2 * connections.MAX_AHEAD_BYTES)
+    connection.connection_lost(ConnectionResetError())
+    assert connection.state == "lost"
