@@ -8,6 +8,7 @@ out. Of each kind, the oldest goes first.
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections import deque
@@ -107,6 +108,7 @@ class Line:
         return newcomer
 
 
+@functools.lru_cache(maxsize=1024)
 def groups(address: str) -> tuple[str, ...]:
     """Return the groups of an address, the smallest first: itself, its /64 (IPv6), and all."""
     network = access.group(address)

@@ -180,7 +180,9 @@ class Room:
         answered = (one for one in self._accepted if one.answered)
         if self._close_leaving(answered):
             return
-        addresses = dict.fromkeys([*(one.address for one in self._accepted), *self.line.addresses()])
+        # Without the addresses that have nothing to close: a flood makes each newcomer cost this.
+        closable = (one.address for one in self._accepted if not one.unanswered)
+        addresses = dict.fromkeys([*closable, *self.line.addresses()])
         for address in sorted(addresses, key=self._crowd):
             members = self._members.get(address, {})
             newcomer = self.line.drop(address)
@@ -219,10 +221,11 @@ class Room:
     def _served(self, group: str) -> list[Connection]:
         return [one for one in self._members.get(group, ()) if not one.leaving]
 
-    def _crowd(self, address: str) -> tuple[int, ...]:
+    def _crowd(self, address: str) -> list[int]:
         """Return the key that sorts the /64 and the address with the most connections first."""
-        counts = (len(self._members.get(of, ())) + self.line.count(of) for of in groups(address))
-        return tuple(-count for count in reversed(list(counts)))
+        members, in_line = self._members, self.line.count
+        # From the largest group to the smallest, without ALL, which is the same for every address.
+        return [-len(members.get(of, ())) - in_line(of) for of in groups(address)[-2::-1]]
 
     def _make_room(self, served: Collection[Connection], limit: Limit) -> bool:
         crowds = {address: self._crowd(address) for address in {one.address for one in served}}
