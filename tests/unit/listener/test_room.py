@@ -359,6 +359,25 @@ async def test_idle_connection_makes_room_before_a_waiting_one(small: None) -> N
         assert idle not in set(one.listener._connections)
 
 
+async def test_displaced_request_that_is_being_answered_keeps_its_descriptor(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It was closed after TAKE_S, as if its client did not take the answer; the service went on.
+    monkeypatch.setattr(room, "TAKE_S", 0)
+    claim = BUSY.replace(b"Host", b"Authorization: Bearer x\r\nHost")
+    async with crowd() as one:
+        client, displaced = await one.enter("192.0.2.7", QUICK + BUSY)
+        await one.settled()
+        for _ in range(2 * room.MAX_OPEN):
+            await one.enter("192.0.2.7", claim)
+        assert displaced is not None and displaced.leaving and displaced.state == "answering"
+        one.service.busy_ends.set()
+        answers = b""
+        while more := await asyncio.get_running_loop().sock_recv(client, 4096):
+            answers += more
+        assert answers.count(b"HTTP/1.1 200 ") == 2
+
+
 async def test_named_caller_makes_no_room(small: None) -> None:
     async with crowd() as one:
         named = [(await one.enter("192.0.2.7", QUICK + NAMED))[1] for _ in range(2)]
