@@ -143,6 +143,14 @@ def test_killed_listener_is_restarted(clean_node: Machine) -> None:
     assert stub.stub_log(clean_node) == stub.in_order(run)
 
 
+def test_restarted_socket_listens_again(clean_node: Machine) -> None:
+    # Without ReusePort=, one restart of fifteen failed: the kernel was not done with the old socket.
+    stub.drop_in(clean_node, "puppet-twitch.socket", "[Unit]\nStartLimitIntervalSec=0\n")
+    script = "curl -sSf -o /dev/null http://localhost:2023/version && systemctl restart puppet-twitch.socket"
+    clean_node.sh(f"for number in $(seq 25); do {script} || exit 1; done", timeout_s=120)
+    assert clean_node.curl("/version").status == 200
+
+
 def test_killed_queued_run_frees_the_queue(clean_node: Machine) -> None:
     stub.stub_puppet(clean_node)
     first = stub.hold(clean_node)
