@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from typing import Callable, Optional
 
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request, Response
+from twitch.listener.pause import Pause
 
 
 class Echo:

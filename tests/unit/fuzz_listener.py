@@ -187,7 +187,7 @@ def configuration(data: bytes, path: Path) -> bool:
         assert caller == "anonymous" or config.CALLER.fullmatch(caller)
         assert all(word in plain or config.ENVIRONMENT_GRANT.fullmatch(word) for word in grants)
     for address in ("192.0.2.7", "::1"):
-        access.may_connect(loaded, address)
+        access.is_address_accepted(loaded, address)
     return True
 
 

@@ -96,7 +96,7 @@ def matches(pattern: str, name: str) -> bool:
     return len(name) - len(last) > end and name.endswith(last)
 
 
-def may_connect(config: Config, address: str) -> bool:
+def is_address_accepted(config: Config, address: str) -> bool:
     """Return whether `[access] from` allows this address; False for anything else (a pipe has none)."""
     try:
         ip = ipaddress.ip_address(address)

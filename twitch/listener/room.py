@@ -53,8 +53,9 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Callable, NamedTuple, Optional
 
-from twitch.listener.connection import ANSWERING, FRESH, KEPT, NEW, ROOT, RUN, Connection
+from twitch.listener.connection import ANSWERING, FRESH, KEPT, NEW, Connection
 from twitch.listener.line import ALL, CLAIMS, Line, Newcomer, groups, rank
+from twitch.listener.pause import ROOT, RUN
 
 # LimitNOFILE= of the unit is 512; the rest is for questions to root, files, and what is accepted or closed in
 # one pass of the loop. A crowd of a thousand holds less than 300 (test_fault_connections.py).

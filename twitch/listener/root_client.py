@@ -18,7 +18,7 @@ from typing import Callable, NamedTuple, Optional
 
 from twitch import messages
 from twitch.errors import PacketError, TwitchError
-from twitch.listener.connection import Pause
+from twitch.listener.pause import Pause
 from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Run, Status
 from twitch.node_status import IDLE, NodeStatus
 from twitch.records import QUEUED as STATE_QUEUED

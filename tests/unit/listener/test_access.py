@@ -61,7 +61,7 @@ def test_caller_without_a_credential_has_the_grants_of_anonymous() -> None:
 )
 def test_from_allows_its_addresses_only(networks: list[str], address: str, allowed: bool) -> None:
     config = Config(networks=tuple(ipaddress.ip_network(network) for network in networks))
-    assert access.may_connect(config, address) is allowed
+    assert access.is_address_accepted(config, address) is allowed
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.echo import Echo, understood
 from tests.unit.wire import Client, visit
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import Request, Response
+from twitch.listener.pause import Pause
 
 # One read of asyncio takes up to 256 KiB; a second one must not be added to it.
 MOST_AHEAD = 400 * 1024

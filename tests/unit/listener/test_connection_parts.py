@@ -11,7 +11,7 @@ import pytest
 from tests.unit.echo import Echo, understood
 from tests.unit.wire import Client, reaches, visit
 from twitch.listener import connection
-from twitch.listener.connection import Pause
+from twitch.listener.pause import Pause
 
 PARTS = b"GET /parts HTTP/1.1\r\nHost: a\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"

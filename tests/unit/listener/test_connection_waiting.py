@@ -10,8 +10,8 @@ import pytest
 from tests.unit.echo import Echo, understood
 from tests.unit.wire import Client, visit
 from twitch.listener import connection
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import Request, Response
+from twitch.listener.pause import Pause
 
 WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
 QUICK = b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -14,8 +14,9 @@ import pytest
 from tests.unit.echo import Echo, Plain
 from tests.unit.listening import port
 from twitch.listener import handshake, room, server
-from twitch.listener.connection import Connection, Pause
+from twitch.listener.connection import Connection
 from twitch.listener.exchange import Request, Response
+from twitch.listener.pause import Pause
 from twitch.listener.server import Listener
 
 REQUEST = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -15,8 +15,8 @@ import pytest
 from tests.unit.echo import Echo, Plain, understood
 from tests.unit.listening import port
 from twitch.listener import room, server
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import Request, Response
+from twitch.listener.pause import Pause
 from twitch.listener.server import Listener
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -12,8 +12,8 @@ from twitch.errors import TwitchError
 from twitch.listener import access
 from twitch.listener.access import Caller
 from twitch.listener.api.parameters import Parameters
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request
+from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON
 from twitch.listener.root_client import RootClient, RootUnavailable
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
@@ -46,7 +46,7 @@ class Patience:
         self._until = self._clock() + longest_s
 
     async def pause(self, seconds: float) -> bool:
-        """Pause; return True if the caller must not wait any longer (`connection.Pause`).
+        """Pause; return True if the caller must not wait any longer (`pause.Pause`).
 
         The caller then gets the answer of a request without `wait`: 202 and the path of the run.
         """

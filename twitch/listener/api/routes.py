@@ -15,8 +15,8 @@ from twitch.listener.access import Caller
 from twitch.listener.api import info, parameters, reply, runs, status, trigger
 from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request, Response
+from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON, Refusals, kind, words
 from twitch.listener.root_client import RootClient
 from twitch.listener.tokens import Token
@@ -75,7 +75,7 @@ class API:
 
     def admit(self, address: str) -> None:
         """Raise `HTTPError` for addresses outside `[access] from`, and while the configuration is invalid."""
-        if not access.may_connect(self._configuration(), address):
+        if not access.is_address_accepted(self._configuration(), address):
             text = "Not allowed from this address"
             raise HTTPError(403, text, close=True, reason="address outside [access] from")
 

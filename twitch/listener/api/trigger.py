@@ -19,7 +19,7 @@ async def trigger(call: Call) -> Reply:
     """Answer `GET` and `POST /puppet/twitch`."""
     browsers.refuse(call.request)
     choices = parameters.trigger(call.parameters)
-    answer = await call.ask(_question(call, choices))
+    answer = await call.ask(_run_question(call, choices))
     if answer.kind not in ACCEPTED or answer.run is None:
         return REFUSED[answer.kind](call, answer)._replace(refused=True)
     try:
@@ -33,7 +33,7 @@ async def trigger(call: Call) -> Reply:
     return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
 
 
-def _question(call: Call, choices: parameters.Trigger) -> Run:
+def _run_question(call: Call, choices: parameters.Trigger) -> Run:
     noop, tags, environment = choices.noop, choices.tags, choices.environment
     missing = access.missing_grant(call.caller, noop=noop, tags=tags, environment=environment)
     if missing:

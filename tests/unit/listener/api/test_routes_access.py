@@ -14,8 +14,8 @@ from tests.unit.wire import ADDRESS, visit
 from twitch import config
 from twitch.errors import MISCONFIGURED
 from twitch.listener import refusals
-from twitch.listener.connection import Pause
 from twitch.listener.exchange import HTTPError, Request
+from twitch.listener.pause import Pause
 from twitch.messages import Run
 
 STATUS = ("/puppet/status", "/puppet/runs", f"/puppet/runs/{RUN}")
