@@ -9,8 +9,14 @@ from tests.lab.machine import Machine
 PUPPET_CONF = "/etc/puppet/puppet.conf"
 # What no fixture puts back: the account, files of Puppet and of the package, mounts, processes.
 KEEP = f"cp -a /etc/group {PUPPET_CONF} /root; cp -a {pki.SSL}/crl.pem /root 2>/dev/null || true"
+# run.sock keeps the file system busy in which it was made.
+UNMOUNT = f"""\
+systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service'
+for place in {stub.RUNTIME} {LOCKS}; do
+    while mountpoint -q $place; do umount $place || exit 1; done
+done
+"""
 RESTORE = f"""\
-umount {stub.RUNTIME} {LOCKS}
 cat /root/group >/etc/group
 rm -f {pki.SSL}/crl.pem.old; cp -a /root/crl.pem {pki.SSL}/crl.pem
 cp -a /root/puppet.conf {PUPPET_CONF}
@@ -43,4 +49,5 @@ def cure(node: Machine, fault: Fault) -> None:
         after = node.sh(fault.check.rpartition(";")[2].rstrip("'"), check=False).stdout
         assert [line for line in after.splitlines() if line.startswith("FAULT")] == [], command
     finally:
+        node.wait(UNMOUNT)
         node.sh(RESTORE, check=False, timeout_s=180)
