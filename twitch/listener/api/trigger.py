@@ -54,7 +54,8 @@ def _run_question(call: Call, choices: parameters.Trigger) -> Run:
 
 def _busy(call: Call, answer: Answer) -> Reply:
     headers = (("Retry-After", str(RETRY_BUSY_S)),)
-    record = call.records.read(answer.run) if answer.run else None
+    # Read for the callers only that see anything of it: it takes a quarter of the time of a refusal.
+    record = call.records.read(answer.run) if answer.run and call.caller.named else None
     text = wording.busy(answer.run, record, answer.status, call.caller)
     fields = views.busy_fields(record, answer.status, call.caller)
     if answer.run is None:
