@@ -11,7 +11,8 @@ import pytest
 from tests.e2e import stub
 from tests.lab.machine import Machine
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text()
 CONSOLE = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 
 # Commands that begin so are run by other tests, or by nobody but a person.
@@ -62,6 +63,12 @@ def run(node12: Machine) -> Iterator[str]:
 
 def with_id(text: str, run: str) -> str:
     return re.sub(r"(?<=[=/])ID\b", run, text)
+
+
+def test_readme_has_the_command_that_ci_runs() -> None:
+    command = (REPOSITORY / ".ci/run").read_text().strip().rpartition("exec ")[2]
+    assert command == "make test"
+    assert f"`{command}`" in README
 
 
 def test_tables_and_blocks_are_found() -> None:
