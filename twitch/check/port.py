@@ -11,7 +11,7 @@ from typing import NamedTuple
 from twitch.check import files, systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.check.systemd import SOCKET
-from twitch.texts import one_line
+from twitch.root import unit
 
 # In the output of `ss --extended`. Not `--processes`: a process chooses its own name, which can look like the
 # rest of such a line, and would aim the command of the fix at another process.
@@ -37,8 +37,8 @@ def check() -> Iterator[Finding]:
             f"process {opener.pid} ({opener.name}, user {_owner(opener.pid)}) has opened {opener.address}, "
             "not systemd, so it reads tokens that are sent there"
         )
-        unit = systemd.unit_of(opener.pid)
-        text += f"; it is in {unit}" if unit else ""
+        its_unit = systemd.unit_of(opener.pid)
+        text += f"; it is in {its_unit}" if its_unit else ""
         yield Finding(FAULT, text, f"{systemd.end_command(opener.pid)}; systemctl restart {SOCKET}")
 
 
@@ -51,7 +51,7 @@ def openers() -> Iterator[Opener]:
         for line in (sockets or "").splitlines():
             inode = INODE.search(line)
             holders = _holders(inode[1]) if inode else []
-            processes = [Opener(line.split()[3], pid, _name(pid)) for pid in holders]
+            processes = [Opener(line.split()[3], pid, unit.process_name(pid) or "unknown") for pid in holders]
             if processes and 1 not in [process.pid for process in processes]:
                 # A server with workers: its main process would start others.
                 yield next((one for one in processes if systemd.is_main(one.pid)), processes[0])
@@ -66,12 +66,6 @@ def _holders(inode: str) -> list[int]:
             if f"socket:[{inode}]" in links:
                 holders.append(pid)
     return holders
-
-
-def _name(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/comm", "rb") as file:
-        return one_line(file.read().decode("utf-8", "replace").rstrip("\n"))
-    return "unknown"
 
 
 def _owner(pid: int) -> str:

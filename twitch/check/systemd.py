@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from twitch.root import unit as root_unit
+
 SOCKET, RUN_SOCKET = SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
 RUN = "puppet-twitch-run@.service"
@@ -80,12 +82,12 @@ def complaints(unit: str) -> list[str]:
 
 def unit_of(pid: int) -> str:
     """Return the unit of a process, or "" if it has ended or there is none."""
-    return _path_of(pid).rpartition("/")[2]
+    return root_unit.cgroup(pid).rpartition("/")[2]
 
 
 def is_main(pid: int) -> bool:
     """Return whether a process is the main one of a service of the system."""
-    directory, _, unit = _path_of(pid).rpartition("/")
+    directory, _, unit = root_unit.cgroup(pid).rpartition("/")
     service = directory.startswith("/system.slice") and unit.endswith(".service")
     return service and show(unit, "MainPID") == str(pid)
 
@@ -99,18 +101,6 @@ def end_command(pid: int) -> str:
     if is_main(pid):
         return f"systemctl stop {shlex.quote(unit_of(pid))}"  # `app@a\\x2db.service`
     return f"kill {pid}; kill -CONT {pid}; timeout 30 tail --pid={pid} -f /dev/null || kill -KILL {pid}"
-
-
-def _path_of(pid: int) -> str:
-    """Return the control group of a process: /system.slice/NAME.service, for instance."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return ""
-    # cgroups(7): 0:: is cgroup v2, name=systemd the hierarchy of systemd in v1.
-    paths = [line.split(":", 2)[2] for line in lines if line.startswith("0::") or ":name=systemd:" in line]
-    return next((path for path in paths if path != "/"), "")
 
 
 def drop_in_command(unit: str, section: str, line: str) -> str:

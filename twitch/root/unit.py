@@ -13,6 +13,7 @@ from twitch.root.store import start_time
 from twitch.texts import one_line
 
 CGROUP = "/proc/{}/cgroup"
+COMM = "/proc/{}/comm"
 # Where systemd mounts its hierarchy of control groups: alone, and beside those of version 1.
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 # Where systemd tells journald about units: a link with the highest level of each unit that has LogLevelMax=.
@@ -24,7 +25,7 @@ MAX_LEFT = 20
 
 def name(pid: Optional[int] = None) -> Optional[str]:
     """Return the unit of a process (of this one by default) if it is a service, or None."""
-    unit = os.path.basename(_cgroup(pid))
+    unit = os.path.basename(cgroup(pid))
     return unit if unit.endswith(".service") else None
 
 
@@ -63,28 +64,38 @@ def left_running() -> tuple[Left, ...]:
         if pid == os.getpid() or start is None:
             continue
         age_s = int(time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
-            # A process chooses its own name.
-            comm = one_line(file.read().decode("utf-8", "replace").rstrip("\n"))
+        comm = process_name(pid)
+        if comm is not None:
             processes.append(Left(comm, pid, max(0, age_s)))
     return tuple(sorted(processes, key=lambda process: (-process.age_s, process.pid))[:MAX_LEFT])
 
 
-def _cgroup(pid: Optional[int] = None) -> str:
-    """Return the path of the control group in systemd's hierarchy; '' if it cannot be read."""
+def process_name(pid: int) -> Optional[str]:
+    """Return the name of a process on one line, because a process chooses its own; None if it has ended."""
+    try:
+        with open(COMM.format(pid), "rb") as file:
+            return one_line(file.read().decode("utf-8", "replace").rstrip("\n"))
+    except OSError:
+        return None
+
+
+def cgroup(pid: Optional[int] = None) -> str:
+    """Return the control group of a process (of this one by default): /system.slice/NAME.service, for
+    instance; '' if there is none or it cannot be read."""
     try:
         with open(CGROUP.format(pid or "self"), encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+            lines = [line.split(":", 2) for line in file.read().splitlines()]
     except OSError:
         return ""
-    # `0::PATH` (cgroups(7)).
-    return next((line.partition("::")[2] for line in lines if line.startswith("0::")), "")
+    # cgroups(7): `0::PATH` is version 2, `N:name=systemd:PATH` the hierarchy of systemd in version 1.
+    paths = {hierarchy: path for _, hierarchy, path in lines}
+    return next((paths[name] for name in ("", "name=systemd") if paths.get(name, "/") != "/"), "")
 
 
 def _processes() -> list[int]:
     if name():
         for top in CGROUPS:
-            path = f"{top}{_cgroup()}/cgroup.procs"
+            path = f"{top}{cgroup()}/cgroup.procs"
             with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
                 return [int(line) for line in file]
     return []

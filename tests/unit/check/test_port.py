@@ -11,6 +11,7 @@ import pytest
 
 from twitch.check import port, systemd
 from twitch.check.findings import FAULT, Finding
+from twitch.root import unit
 
 
 class FakeSockets:
@@ -41,6 +42,7 @@ def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSockets:
         return "\n".join(fake.lines) if command[-1] == "sport = :2023" else None
 
     monkeypatch.setattr(port, "PROC", os.fspath(tmp_path))
+    monkeypatch.setattr(unit, "COMM", f"{tmp_path}/{{}}/comm")
     monkeypatch.setattr(systemd, "output", output)
     monkeypatch.setattr(systemd, "unit_of", lambda pid: "x.service")
     monkeypatch.setattr(systemd, "is_main", lambda pid: pid == 12345)

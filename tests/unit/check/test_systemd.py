@@ -14,6 +14,7 @@ import pytest
 
 from twitch.check import systemd
 from twitch.check.systemd import Account
+from twitch.root import unit as root_unit
 
 
 class FakeSystemd:
@@ -156,7 +157,7 @@ def test_the_unit_of_a_process_decides_how_it_is_ended(
 
 
 def test_a_stopped_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "_path_of", lambda pid: "")  # the tests may run in a service
+    monkeypatch.setattr(root_unit, "cgroup", lambda pid: "")  # the tests may run in a service
     process = subprocess.Popen(["sleep", "60"])
     process.send_signal(signal.SIGSTOP)
     # `tail` sees it until it is reaped.
