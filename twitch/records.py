@@ -55,8 +55,8 @@ class Options(NamedTuple):
         return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
 
 
-# In a reason, before the processes that the run has left running.
-STILL_RUNNING = "still running: "
+# The processes that a reason names; the record has more.
+MAX_LEFT_NAMED = 5
 
 
 class Left(NamedTuple):
@@ -69,6 +69,12 @@ class Left(NamedTuple):
     def shown(self) -> str:
         """Return the process as a reason names it."""
         return f"{self.name} (pid {self.pid}, {durations.shown(self.age_s)})"
+
+
+def still_running(left: tuple[Left, ...]) -> str:
+    """Return the end of a reason, which names the processes that a run has left running."""
+    more = f" and {len(left) - MAX_LEFT_NAMED} more" if len(left) > MAX_LEFT_NAMED else ""
+    return f"still running: {', '.join(process.shown() for process in left[:MAX_LEFT_NAMED])}{more}"
 
 
 class Record(NamedTuple):

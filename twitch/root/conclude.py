@@ -14,15 +14,12 @@ import traceback
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, STILL_RUNNING, Record, outcome
+from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
 from twitch.root import failures, files, journal, journal_reader, locks, memory, unit, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
 from twitch.root.store import Claim, NotOurs, Store, boot_id
-
-# The processes that a reason names; the record has more.
-MAX_NAMED = 5
 
 
 def main() -> None:
@@ -279,8 +276,7 @@ def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict
     left = unit.left_running()
     if not left:
         return judged, record
-    more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
-    running = f"{STILL_RUNNING}{', '.join(process.shown() for process in left[:MAX_NAMED])}{more}"
+    running = still_running(left)
     reason = f"{judged.reason}; {running}" if judged.reason else running
     return judged._replace(reason=reason), record._replace(left_running=left)
 

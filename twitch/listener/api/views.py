@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 from twitch.listener.access import Caller
 from twitch.listener.api.reply import Headers, Reply
 from twitch.node_status import LastRun, NodeStatus
-from twitch.records import FAILED, NOT_ATTEMPTED, STILL_RUNNING, Options, Record, outcome
+from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, outcome, still_running
 
 # The audiences. Everyone may see states, verdicts and numbers. Reasons, names and environments can say how
 # the site is set up. Puppet's own texts can quote anything, so they need the grant `logs`.
@@ -130,9 +130,8 @@ def failure(record: Record, caller: Caller, *, waited: bool) -> str:
     get it, and the same holds for the processes that the run has left running.
     """
     reason = record.reason or ""
-    if not sees_reasons(caller):
-        before, found, _ = reason.partition(STILL_RUNNING)
-        reason = before.removesuffix("; ") if found else reason
+    if record.left_running and not sees_reasons(caller):
+        reason = reason.removesuffix(still_running(record.left_running)).removesuffix("; ")
     parts = ["Puppet run failed", *([] if record.verdict == FAILED else [str(record.verdict)])]
     if sees_reasons(caller) or (waited and record.verdict != NOT_ATTEMPTED):
         parts.append(reason or "no reason is known")

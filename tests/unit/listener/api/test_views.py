@@ -245,7 +245,8 @@ def test_failure_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[s
     ],
 )
 def test_processes_of_the_node_are_not_for_anonymous_callers(reason: str, shown: str) -> None:
-    record = FULL_RECORD._replace(verdict="interrupted", reason=reason)
+    left = (Left("backup", 7, 3),)
+    record = FULL_RECORD._replace(verdict="interrupted", reason=reason, left_running=left)
     text = views.failure(record, caller((), False), waited=True)
     assert text.startswith(f"Puppet run failed: interrupted: {shown}; journalctl ")
     assert reason in views.failure(record, caller(("status",), True), waited=True)
