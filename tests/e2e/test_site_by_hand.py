@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable, TypeVar
 
 import pytest
 
 from tests.e2e import stub
-from tests.e2e.run_seen import REPORT, differences, seen
+from tests.e2e.run_seen import REPORT, Seen, differences, seen
 from tests.e2e.systems import every_agent
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
@@ -68,6 +69,9 @@ DROP_INS = [
     f"/etc/systemd/system/{unit}.service.d/by-hand.conf" for unit in ("puppet", "puppet-twitch-run@")
 ]  # fmt: skip
 
+
+# What a way to run Puppet returns.
+Result = TypeVar("Result")
 
 # Field of Seen -> name -> why it is not the same.
 TERMINAL = "a run that needs a terminal by hand would hang elsewhere, so services have none"
@@ -158,15 +162,9 @@ def prepared(machine: Machine) -> Iterator[Machine]:
 @every_agent
 def test_triggered_agent_run_is_like_one_by_hand_and_the_daemons(node: Machine, server: PuppetServer) -> None:
     server.manifest("production", MANIFEST)
-    reset(node)
-    status = login(node, AGENT)
-    by_hand = seen(node)
-    reset(node)
-    daemon(node)
-    by_the_daemon = seen(node)
-    reset(node)
-    reply = trigger(node)
-    triggered = seen(node)
+    status, by_hand = observed(node, lambda machine: login(machine, AGENT))
+    _, by_the_daemon = observed(node, daemon)
+    reply, triggered = observed(node, trigger)
     assert triggered.left["processes"] == CHILDREN
     assert differences(by_hand, triggered, BY_HAND) == ""
     assert differences(by_the_daemon, triggered, BY_THE_DAEMON) == ""
@@ -177,19 +175,15 @@ def test_triggered_agent_run_is_like_one_by_hand_and_the_daemons(node: Machine, 
 
 
 def test_triggered_masterless_run_is_like_one_by_hand_and_in_a_unit(masterless: Machine) -> None:
-    reset(masterless)
-    status = login(masterless, APPLY)
-    by_hand = seen(masterless)
-    reset(masterless)
-    in_a_unit = masterless.run(*UNIT, *APPLY.split(), check=False, timeout_s=120).returncode
-    by_the_unit = seen(masterless)
-    reset(masterless)
-    reply = trigger(masterless)
-    triggered = seen(masterless)
+    status, by_hand = observed(masterless, lambda machine: login(machine, APPLY))
+    done, by_the_unit = observed(
+        masterless, lambda machine: machine.run(*UNIT, *APPLY.split(), check=False, timeout_s=120)
+    )
+    reply, triggered = observed(masterless, trigger)
     assert triggered.left["processes"] == CHILDREN
     assert differences(by_hand, triggered, BY_HAND) == ""
     assert differences(by_the_unit, triggered, BY_THE_DAEMON) == ""
-    assert (status, in_a_unit, exit_status(masterless, reply)) == (6, 6, "6")
+    assert (status, done.returncode, exit_status(masterless, reply)) == (6, 6, "6")
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed; 1 would change")
 
 
@@ -199,12 +193,8 @@ def test_settings_of_a_site_reach_a_triggered_run_as_the_daemons(node: Machine, 
     for path in DROP_INS:
         node.write(path, SITE)
     node.run("systemctl", "daemon-reload")
-    reset(node)
-    daemon(node)
-    by_the_daemon = seen(node)
-    reset(node)
-    reply = trigger(node)
-    triggered = seen(node)
+    _, by_the_daemon = observed(node, daemon)
+    reply, triggered = observed(node, trigger)
     assert differences(by_the_daemon, triggered, BY_THE_DAEMON) == ""
     assert (triggered.command["Umask"], triggered.command["Max open files"]) == ("0027", "4096 8192")
     assert triggered.command_environment["SPACES"] == "a b"
@@ -213,6 +203,13 @@ def test_settings_of_a_site_reach_a_triggered_run_as_the_daemons(node: Machine, 
 
 
 # ---- the ways to run Puppet
+
+
+def observed(machine: Machine, run: Callable[[Machine], Result]) -> tuple[Result, Seen]:
+    """Run Puppet from the same beginning; return what became of the run, and what it and its catalog show."""
+    reset(machine)
+    result = run(machine)
+    return result, seen(machine)
 
 
 def reset(machine: Machine) -> None:
