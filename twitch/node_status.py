@@ -1,6 +1,6 @@
 """The status of a node: what Puppet is doing, and what became of its last run, started by anyone.
 
-Root looks (root/status.py); the listener shows what a caller may see of it (listener/api/views.py).
+Root looks (root/status.py); views.py says what a caller may see of it.
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ from typing import Any, Optional
 from tests.unit.fuzzing import Parser
 from tests.unit.records import RUN, finished
 from tests.unit.records import record as started
-from twitch import config, messages
+from twitch import config, messages, views, wording
+from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import ConfigError, PacketError
 from twitch.listener import access, tls, tokens
-from twitch.listener.access import Caller, Credentials
-from twitch.listener.api import parameters, reply, routes, views, wording
+from twitch.listener.access import Credentials
+from twitch.listener.api import ending, parameters, reply, routes
 from twitch.listener.api.routes import TRIGGER
 from twitch.listener.exchange import Exchange, HTTPError, Request
 from twitch.listener.tokens import Token
@@ -231,7 +232,7 @@ def show_record(found: Record) -> None:
         show(wording.run_text(found, caller), views.run_fields(found, caller))
         show(views.failure(found, caller, waited=True), {})
         show(wording.runs_text([found, found], caller), {})
-    for name, value in views.run_headers(found):
+    for name, value in ending.run_headers(found):
         assert value is not None, name
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
+from twitch.callers import Caller
 from twitch.config import ENVIRONMENT, Config
 from twitch.listener.exchange import HTTPError
 from twitch.listener.tokens import Token, holder
@@ -20,20 +21,6 @@ ANONYMOUS = "anonymous"
 # RFC 6750. No other kind of Authorization is accepted.
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="puppet-twitch"')
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
-
-
-class Caller(NamedTuple):
-    """A caller: a name, an address, and the grants of the name.
-
-    A caller is `named` if a line of [access] matches its token or certificate. A token or a certificate
-    that no line matches (every node of a fleet has a certificate) changes nothing: such a caller has the
-    grants of `anonymous`, and sees as little (api/views.py).
-    """
-
-    name: str
-    address: str
-    grants: frozenset[str]
-    named: bool = False
 
 
 class Credentials(NamedTuple):

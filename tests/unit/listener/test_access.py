@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twitch import messages
+from twitch.callers import Caller
 from twitch.config import GRANTS, Config
 from twitch.listener import access
-from twitch.listener.access import Caller, Credentials
+from twitch.listener.access import Credentials
 
 # The grants without a pattern.
 WORDS = [grant for grant in GRANTS if grant != "environment"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twitch.callers import Caller
 from twitch.config import GRANTS, Config
 from twitch.listener import access
 from twitch.listener.access import Credentials
@@ -22,7 +23,7 @@ TOKENS = tuple(
 
 def identify(
     config: Config, *, token: Optional[str] = None, certname: Optional[str] = None, private: bool = True
-) -> access.Caller:
+) -> Caller:
     credentials = Credentials(f"Bearer secret-{token}" if token else None, certname, private)
     return access.identify(config, TOKENS, "192.0.2.7", credentials)
 

@@ -7,10 +7,10 @@ import contextlib
 import logging
 from typing import NamedTuple, Optional
 
+from twitch.callers import Caller
 from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
 from twitch.errors import TwitchError
 from twitch.listener import access
-from twitch.listener.access import Caller
 from twitch.listener.api.parameters import Parameters
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause

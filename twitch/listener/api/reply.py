@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 from twitch.listener.exchange import REASONS, HTTPError, Response
 from twitch.texts import escape
+from twitch.wording import COMPLETE, RUNNING, TRIGGERED
 
 # A published contract, exact to the byte: without a newline. Every other text ends in one.
-TRIGGERED = "Triggered puppet run"
-RUNNING = "Puppet already running"
-COMPLETE = "Puppet run complete"
 PUBLISHED = frozenset((TRIGGERED, RUNNING, COMPLETE))
 
 TEXT, JSON, PROBLEM = "text/plain; charset=utf-8", "application/json", "application/problem+json"

@@ -8,10 +8,10 @@ from collections.abc import Awaitable
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
+from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
-from twitch.listener.access import Caller
 from twitch.listener.api import info, parameters, reply, runs, status, trigger
 from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twitch.listener.api import ending, views, wording
+from twitch import views, wording
+from twitch.listener.api import ending
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError
@@ -13,7 +14,7 @@ async def newest(call: Call) -> Reply:
     """Answer `GET /puppet/runs`."""
     call.demand("status")
     records = call.records.newest()
-    text = wording.runs_text(records, call.caller) if records else "No runs yet"
+    text = wording.runs_text(records, call.caller) if records else wording.NO_RUNS
     return Reply(200, text, {"runs": [views.run_fields(record, call.caller) for record in records]})
 
 
@@ -27,14 +28,14 @@ async def one(call: Call) -> Reply:
     try:
         record = await call.finished(call.run, wait_s or 0)
     except Unrecorded as error:
-        return views.unrecorded(call.run, str(error), call.caller)
+        return ending.unrecorded(call.run, str(error), call.caller)
     if record is None:
         raise HTTPError(404, "No such run; the last ones are at /puppet/runs")
     text = wording.run_text(record, call.caller)
     if wait_s is not None and record.state == FINISHED:
         waited = _asked_for(call, record) or (before is not None and before.state != FINISHED)
         return ending.ended(call, record, text, waited=waited)
-    fields, headers = views.run_fields(record, call.caller), views.run_headers(record)
+    fields, headers = views.run_fields(record, call.caller), ending.run_headers(record)
     if wait_s is not None:
         return Reply(202, text, fields, (*headers, ("Location", f"/puppet/runs/{record.run}")))
     return Reply(200, text, fields, headers)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Callable
 
+from twitch import views, wording
 from twitch.listener import access
-from twitch.listener.api import browsers, ending, parameters, views, wording
+from twitch.listener.api import browsers, ending, parameters
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.ending import RETRY_BUSY_S
-from twitch.listener.api.reply import COMPLETE, TRIGGERED, Reply
+from twitch.listener.api.reply import Reply
 from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
 from twitch.records import FINISHED, RUNNING
 
-ACCEPTED = {STARTED: TRIGGERED, QUEUED: "Queued puppet run"}
+ACCEPTED = {STARTED: wording.TRIGGERED, QUEUED: wording.IN_QUEUE}
 
 
 async def trigger(call: Call) -> Reply:
@@ -25,9 +26,9 @@ async def trigger(call: Call) -> Reply:
     try:
         record = await call.finished(answer.run, choices.wait_s)
     except Unrecorded as error:
-        return views.unrecorded(answer.run, str(error), call.caller)
+        return ending.unrecorded(answer.run, str(error), call.caller)
     if record and record.state == FINISHED:
-        return ending.ended(call, record, COMPLETE, waited=True)
+        return ending.ended(call, record, wording.COMPLETE, waited=True)
     state = record.state if record else RUNNING
     headers = (("Puppet-Run", answer.run), ("Location", f"/puppet/runs/{answer.run}"))
     return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
@@ -68,11 +69,11 @@ def _disabled(call: Call, answer: Answer) -> Reply:
 
 
 def _cooldown(call: Call, answer: Answer) -> Reply:
-    return Reply(429, "Too soon after the last run", headers=(("Retry-After", str(answer.retry_after_s)),))
+    return Reply(429, wording.TOO_SOON, headers=(("Retry-After", str(answer.retry_after_s)),))
 
 
 def _cannot(call: Call, answer: Answer) -> Reply:
-    return Reply(500, views.why("Puppet cannot be started", answer.reason, call.caller))
+    return Reply(500, views.why(wording.CANNOT_START, answer.reason, call.caller))
 
 
 # The reply for each kind in messages.ANSWERS that is neither a run nor a status; a test compares them.

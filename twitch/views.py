@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from typing import Any, Optional, Union
 
-from twitch.listener.access import Caller
-from twitch.listener.api.reply import Headers, Reply
+from twitch.callers import LOCAL, Caller
 from twitch.node_status import LastRun, NodeStatus
-from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, outcome, still_running
+from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, still_running
 
 # The audiences. Everyone may see states, verdicts and numbers. Reasons, names and environments can say how
 # the site is set up. Puppet's own texts can quote anything, so they need the grant `logs`.
@@ -101,16 +100,6 @@ def disabled(reason: Optional[str], caller: Caller) -> str:
     return f"Puppet disabled: {reason or 'no reason given'}" if sees_reasons(caller) else "Puppet disabled"
 
 
-def unrecorded(run: str, reason: str, caller: Caller) -> Reply:
-    """Return the reply to a caller that has waited for a run whose verdict cannot be written.
-
-    It is an error, because a script must not take it for a run that succeeded, or that goes on.
-    """
-    headers = (("Puppet-Run", run), ("Location", f"/puppet/runs/{run}"))
-    text = why("Puppet run ended, but its verdict cannot be recorded", reason, caller)
-    return Reply(500, text, {"run": run}, headers)
-
-
 def busy_fields(record: Optional[Record], status: Optional[NodeStatus], caller: Caller) -> dict[str, Any]:
     """Return the same for JSON: of the run that has the lock or takes the queue, and of its process."""
     if not caller.named:
@@ -143,12 +132,6 @@ def failure(record: Record, caller: Caller, *, waited: bool) -> str:
 # ---- runs and the node
 
 
-def run_headers(record: Record) -> Headers:
-    """Return the headers `Puppet-Run` and, once there is a verdict, `Puppet-Verdict`."""
-    word = outcome(record)
-    return (("Puppet-Run", record.run), *((("Puppet-Verdict", word),) if word else ()))
-
-
 def run_fields(record: Record, caller: Caller) -> dict[str, Any]:
     """Return a run as this caller may see it in JSON."""
     return _visible(RUN, record, caller)
@@ -165,6 +148,13 @@ def status_fields(status: NodeStatus, caller: Caller) -> dict[str, Any]:
 def iso(epoch_s: Optional[float]) -> str:
     """Return epoch seconds in UTC, in the form of RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s or 0))
+
+
+def when(epoch_s: Optional[float], caller: Caller) -> str:
+    """Return epoch seconds as a text shows them: to a person at the node in the time of the node."""
+    if caller.address != LOCAL:
+        return iso(epoch_s)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_s or 0))
 
 
 TIMES = ("asked", "started", "ended", "since")

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from typing import Optional
 
 from twitch import durations
-from twitch.listener.access import Caller
-from twitch.listener.api.reply import RUNNING
-from twitch.listener.api.views import iso, sees_logs, sees_reasons
+from twitch.callers import Caller
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
-from twitch.records import Record, outcome
+from twitch.records import FAILED, GOOD, Record, outcome
 from twitch.texts import one_line
+from twitch.views import sees_logs, sees_reasons, when
+
+# The three texts that every version has answered, exact to the byte.
+TRIGGERED = "Triggered puppet run"
+RUNNING = "Puppet already running"
+COMPLETE = "Puppet run complete"
+
+IN_QUEUE = "Queued puppet run"
+TOO_SOON = "Too soon after the last run"
+CANNOT_START = "Puppet cannot be started"
+CANNOT_ASK = "Puppet cannot be asked"
+NO_VERDICT = "Puppet run ended, but its verdict cannot be recorded"
+NO_RUNS = "No runs yet"
 
 # ---- runs
 
 
 def run_text(record: Record, caller: Caller) -> str:
     """Return a run as this caller may see it, on one line."""
-    words = [record.run, iso(record.started or record.asked), outcome(record) or record.state]
+    words = [record.run, _began(record, caller), outcome(record) or record.state]
     if record.duration_s is not None:
         words.append(durations.shown(record.duration_s))
     if caller.named:
@@ -31,7 +43,7 @@ def runs_text(records: list[Record], caller: Caller) -> str:
     rows = [["RUN", "BEGAN", "VERDICT", "TOOK", *(["ASKED BY"] if caller.named else [])]]
     for record in records:
         took = "-" if record.duration_s is None else durations.shown(record.duration_s)
-        row = [record.run, iso(record.started or record.asked), outcome(record) or record.state, took]
+        row = [record.run, _began(record, caller), outcome(record) or record.state, took]
         rows.append([*row, *([_by(record)] if caller.named else [])])
     if sees_reasons(caller):
         for row, last in zip(rows, ("WHY", *(_why(record, caller) for record in records))):
@@ -39,6 +51,10 @@ def runs_text(records: list[Record], caller: Caller) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _began(record: Record, caller: Caller) -> str:
+    return when(record.started or record.asked, caller)
 
 
 def _by(record: Record) -> str:
@@ -61,12 +77,11 @@ def busy(run: Optional[str], record: Optional[Record], status: Optional[NodeStat
     if not caller.named or not (run or status):
         return RUNNING
     if record and record.started is None:
-        return (
-            f"{RUNNING}, and a different request waits: run {run} of {_by(record)}, since {iso(record.asked)}"
-        )
+        waits = f"a different request waits: run {run} of {_by(record)}"
+        return f"{RUNNING}, and {waits}, since {when(record.asked, caller)}"
     details = [f"run {run} of {_by(record)}" if record else f"run {run}" if run else "started elsewhere"]
     since = (status and status.since) or (record and record.started)
-    details += [f"since {iso(since)}"] if since else []
+    details += [f"since {when(since, caller)}"] if since else []
     details += [f"pid {status.pid}"] if status and status.pid else []
     return f"{RUNNING}: {', '.join(details)}"
 
@@ -78,8 +93,9 @@ def status_text(status: NodeStatus, caller: Caller) -> str:
     """Return the state and the last run, with the details that this caller may see."""
     lines = [state(status, caller)]
     if status.last and caller.named:
-        lines += _last(status.last, "last run")
-        lines += _last(status.last_whole, "last run without noop and tags") if status.last_whole else []
+        lines += _last(status.last, "last run", caller)
+        if status.last_whole:
+            lines += _last(status.last_whole, "last run without noop and tags", caller)
     return "\n".join(lines)
 
 
@@ -95,7 +111,7 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
         details.append(status.reason or "no reason given")
     if not caller.named:
         return details
-    running = _running(status) if status.state != DISABLED else []
+    running = _running(status, caller) if status.state != DISABLED else []
     waits = [f"run {status.queued} waits"] if status.queued else []
     if status.state == QUEUED and running:  # the state is about the run in the queue
         details += [*waits, f"Puppet is running: {running[0]}", *running[1:]]
@@ -106,13 +122,13 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
     return details
 
 
-def _running(status: NodeStatus) -> list[str]:
+def _running(status: NodeStatus, caller: Caller) -> list[str]:
     """Return the details of the run under way; none if there is none."""
     if not status.run and not status.pid:
         return []
     details = [f"run {status.run}" if status.run else "started elsewhere"]
     details += [f"pid {status.pid}"] if status.pid else []
-    details += [f"since {iso(status.since)}"] if status.since else []
+    details += [f"since {when(status.since, caller)}"] if status.since else []
     # Of the run under way, and not of the run in the queue, which is not old.
     details += [_stuck(status)] if status.state == STUCK else []
     return details
@@ -125,14 +141,32 @@ def _stuck(status: NodeStatus) -> str:
     return f"{age} (to end it: {f'systemctl stop {status.unit}' if status.unit else cont})"
 
 
-def _last(last: LastRun, name: str) -> list[str]:
+def complaint(node: NodeStatus, max_age_s: int, caller: Caller) -> Optional[str]:
+    """Return a sentence for monitoring if the node needs attention, or None."""
+    last = node.last
+    if node.state in (DISABLED, STUCK):
+        return f"Puppet is {state(node, caller)}"
+    if not last or not last.ended:
+        return "Puppet has not run yet"
+    for run, name in ((last, "The last Puppet run"), (node.last_whole, "The last run without noop and tags")):
+        if run and run.verdict not in GOOD:
+            ending = "failed" if run.verdict == FAILED else f"was {run.verdict}"
+            reason = f": {run.reason}" if run.reason and sees_reasons(caller) else ""
+            return f"{name} {ending}{reason}"
+    age_s = int(time.time() - last.ended)
+    if age_s <= max_age_s:
+        return None
+    return f"The last Puppet run ended {durations.shown(age_s)} ago, more than {durations.shown(max_age_s)}"
+
+
+def _last(last: LastRun, name: str, caller: Caller) -> list[str]:
     took = f", took {durations.shown(last.duration_s)}" if last.duration_s is not None else ""
     counts = ", ".join(f"{count} {name}" for name, count in last.counts.items() if count)
     # A run that was not attempted has neither.
     details = [f"resources: {counts or 'none'}"] if last.counts else []
     details += [f"environment {last.environment}"] if last.environment else []
     return [
-        f"{name}: {outcome(last)}, ended {iso(last.ended)}{took}",
+        f"{name}: {outcome(last)}, ended {when(last.ended, caller)}{took}",
         *([f"  {'; '.join(details)}"] if details else []),
         *([f"  reason: {last.reason}"] if last.reason else []),
     ]

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest
+from twitch import views, wording
+from twitch.callers import Caller
 from twitch.listener import root_client
-from twitch.listener.access import Caller
-from twitch.listener.api import routes, views, wording
-from twitch.listener.api.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
+from twitch.listener.api import routes
 from twitch.messages import (
     ANSWERS,
     BUSY,
@@ -27,6 +27,7 @@ from twitch.messages import (
 )
 from twitch.node_status import NODE_STATES, LastRun, NodeStatus
 from twitch.records import FINISHED, VERDICTS, Left, Options, Record
+from twitch.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
 
 # ---- the tables
 
