@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# The address of a person at the command line of the node.
-LOCAL = "local"
-
 
 class Caller(NamedTuple):
     """A caller: a name, an address, and the grants of the name.

@@ -27,8 +27,12 @@ MAX_TAGS = 50
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
 # puppetserver rejects an environment that is not \w+ with 400, after the agent has done its pluginsync.
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
+# A person at the command line of the node: the beginning of the name, and the address. Root accepts both from
+# root alone, so that the listener cannot pose as a person (root/handler.py).
+USER = "user:"
+LOCAL = "local"
 CALLER = re.compile(r"[!-~]{1,256}( [!-~]{1,256}){0,7}")
-CLIENT = re.compile(r"[0-9A-Fa-f:.]{2,45}")
+CLIENT = re.compile(rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}")
 
 
 # ---- questions
@@ -38,7 +42,7 @@ class Run(NamedTuple):
     """A request to run Puppet. `caller` and `client` are for the journal and the record."""
 
     caller: str
-    client: str  # the address
+    client: str  # the address, or LOCAL
     named: bool = False  # the caller has a line in [access]: no cooldown
     noop: bool = False
     tags: tuple[str, ...] = ()

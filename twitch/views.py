@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any, Optional, Union
 
-from twitch.callers import LOCAL, Caller
+from twitch.callers import Caller
+from twitch.messages import LOCAL
 from twitch.node_status import LastRun, NodeStatus
 from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, still_running
 

@@ -30,7 +30,7 @@ texts = st.text(max_size=50)
 runs = st.builds(
     Run,
     caller=st.from_regex(messages.CALLER, fullmatch=True),
-    client=st.sampled_from(["192.0.2.7", "2001:db8::7", "::1"]),
+    client=st.sampled_from(["192.0.2.7", "2001:db8::7", "::1", "local"]),
     named=st.booleans(),
     noop=st.booleans(),
     tags=st.lists(st.from_regex(messages.TAG, fullmatch=True), max_size=50).map(tuple),

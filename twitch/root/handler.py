@@ -79,7 +79,18 @@ def _receive(peer: socket.socket) -> Question:
         packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
     except OSError as error:
         raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
-    return messages.decode_question(packet)
+    question = messages.decode_question(packet)
+    # A listener that was taken over can ask in the name of any caller, but never in that of a person, whose
+    # name only the command line of root can know (cli/person.py).
+    if uid != 0 and _of_a_person(question):
+        raise PacketError(f"uid {uid} may not ask in the name of a user of this node; only root may")
+    return question
+
+
+def _of_a_person(question: Question) -> bool:
+    """Return whether a question is asked in the name of a person at the node."""
+    caller, client = getattr(question, "caller", ""), getattr(question, "client", "")
+    return client == messages.LOCAL or any(word.startswith(messages.USER) for word in caller.split(" "))
 
 
 def _uid(user: str) -> int:

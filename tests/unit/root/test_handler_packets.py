@@ -37,13 +37,13 @@ def as_uid(uid: int) -> tuple[socket.socket, socket.socket]:
         os.seteuid(0)
 
 
-def ask_as(node: FakeNode, uid: int) -> tuple[Answer, int, str]:
+def ask_as(node: FakeNode, uid: int, asked: Run = ASKED) -> tuple[Answer, int, str]:
     """Ask for a run as this uid; return the answer, and the exit status and stderr of the handler."""
     peer, stdin = as_uid(uid)
     with peer, stdin:
         peer.settimeout(LIMIT_S)
         process = node.handle(new_run(1), stdin.fileno(), stderr=subprocess.PIPE)
-        peer.sendall(messages.encode(ASKED))
+        peer.sendall(messages.encode(asked))
         answer = messages.decode_answer(peer.recv(4096))
         _, errors = process.communicate(timeout=LIMIT_S)
     return answer, process.returncode, errors.decode()
@@ -58,6 +58,32 @@ def test_another_user_may_not_ask(node: FakeNode) -> None:
     reason = "uid 65534 may not ask; only root and twitch may"
     assert ask_as(node, 65534) == (Answer(INVALID, reason=reason), 1, f"puppet-twitch: {reason}\n")
     assert node.puppet.calls() == []
+
+
+PERSON = Run("user:alice", "local", named=True)
+POSING = {
+    "as-a-person": PERSON,
+    "as-a-person-elsewhere": PERSON._replace(client="192.0.2.7"),
+    "as-a-person-beside-a-token": PERSON._replace(caller="token:deploy user:alice", client="192.0.2.7"),
+    "at-the-node": PERSON._replace(caller="token:deploy"),
+}
+
+
+def test_root_may_ask_in_the_name_of_a_person(node: FakeNode) -> None:
+    assert ask_as(node, 0, PERSON) == (Answer(STARTED, run=new_run(1)), 0, "")
+    [record] = node.store.newest()
+    assert (record.caller, record.client) == ("user:alice", "local")
+
+
+@pytest.mark.parametrize("asked", POSING.values(), ids=POSING)
+def test_the_listener_cannot_pose_as_a_person(node: FakeNode, asked: Run) -> None:
+    reason = f"uid {TWITCH_UID} may not ask in the name of a user of this node; only root may"
+    assert ask_as(node, TWITCH_UID, asked) == (
+        Answer(INVALID, reason=reason),
+        1,
+        f"puppet-twitch: {reason}\n",
+    )
+    assert (node.puppet.calls(), node.store.newest()) == ([], [])
 
 
 def test_root_alone_may_ask_if_the_listeners_user_does_not_exist(node: FakeNode) -> None:
