@@ -17,7 +17,7 @@ from collections import deque
 from typing import Callable, NamedTuple, Optional
 
 from twitch import messages
-from twitch.errors import PacketError, TwitchError
+from twitch.errors import NO_ANSWER, PacketError, RootUnavailable, no_answer
 from twitch.listener.pause import Pause
 from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Run, Status
 from twitch.node_status import IDLE, NodeStatus
@@ -38,11 +38,6 @@ UNAVAILABLE = "unavailable"
 NOT_IDLE = (BUSY, FULL, QUEUED, DISABLED)
 
 CROWDED = "Too many requests at once; try again"
-NO_ANSWER = "The handler left without an answer; try again"
-
-
-class RootUnavailable(TwitchError):
-    """The run socket is down or full, or the handler ended without an answer."""
 
 
 class Kept(NamedTuple):
@@ -210,16 +205,10 @@ async def _ask(path: str, question: Question) -> Answer:
             packet = await asyncio.wait_for(
                 loop.sock_recv(run_socket, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
             )
-        except BlockingIOError as error:
-            raise RootUnavailable("Too many questions at once; try again") from error
-        except asyncio.TimeoutError as error:
-            raise RootUnavailable(f"No answer from the handler in {ANSWER_TIMEOUT_S} s") from error
-        except ConnectionResetError as error:
-            raise RootUnavailable(NO_ANSWER) from error  # the handler ended before it read the packet
+        except asyncio.TimeoutError as error:  # not an OSError before Python 3.11
+            raise no_answer(TimeoutError(), ANSWER_TIMEOUT_S) from error
         except OSError as error:
-            # Not `start`, which does nothing if the file is gone and the unit is still active.
-            fix = "systemctl restart puppet-twitch-run.socket"
-            raise RootUnavailable(f"The handler cannot be reached ({error.strerror}); {fix}") from error
+            raise no_answer(error, ANSWER_TIMEOUT_S) from error
     if not packet:
         # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
         raise RootUnavailable(NO_ANSWER)

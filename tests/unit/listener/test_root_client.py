@@ -13,9 +13,10 @@ from typing import Callable, Union
 import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status
+from twitch.errors import RootUnavailable
 from twitch.listener import root_client
 from twitch.listener.pause import Pause
-from twitch.listener.root_client import UNAVAILABLE, Kept, RootClient, RootUnavailable
+from twitch.listener.root_client import UNAVAILABLE, Kept, RootClient
 from twitch.messages import ANSWERS, Answer, Question, Run, Status
 from twitch.records import Options, Record
 

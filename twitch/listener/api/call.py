@@ -9,13 +9,13 @@ from typing import NamedTuple, Optional
 
 from twitch.callers import Caller
 from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
-from twitch.errors import TwitchError
+from twitch.errors import RootUnavailable, TwitchError
 from twitch.listener import access
 from twitch.listener.api.parameters import Parameters
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON
-from twitch.listener.root_client import RootClient, RootUnavailable
+from twitch.listener.root_client import RootClient
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, Record, Records
 
