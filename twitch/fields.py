@@ -90,6 +90,13 @@ class Fields:
         counts = Fields(self._values[name], name)
         return {str(key): counts.integer(str(key)) for key in counts._values}
 
+    def numbers(self, name: str) -> Optional[dict[str, float]]:
+        """Return an object whose values are numbers, or None."""
+        if self._values.get(name) is None:
+            return None
+        numbers = Fields(self._values[name], name)
+        return {str(key): numbers.number(str(key)) for key in numbers._values}
+
     def settings(self, name: str) -> dict[str, str]:
         """Return an object whose values are texts; an empty one if there is none."""
         if self._values.get(name) is None:

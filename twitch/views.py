@@ -35,17 +35,28 @@ RUN = {
     "asked": EVERYONE,
     "started": EVERYONE,
     "ended": EVERYONE,
+    "started_by": EVERYONE,
     "caller": NAMED,
     "client": NAMED,
+    "label": NAMED,
     "options": NAMED,
     "reason": REASONS,
     "environment": NAMED,
     "cached_catalog_status": NAMED,  # everyone sees the mark `cached catalog` in the verdict
     "noop_pending": NAMED,
+    "corrective_change": NAMED,
+    "configuration_version": NAMED,
+    "transaction_uuid": NAMED,
+    "puppet_version": NAMED,
+    "server_used": NAMED,
+    "events": EVERYONE,
+    "phases_s": EVERYONE,
     "failed_resources": NAMED,
     "left_running": NAMED,
     "exit_status": NAMED,
     "error": LOGS,
+    "resources": REASONS,  # without the messages of events, which need the grant `logs`
+    "resources_left_out": REASONS,
     "reported_before": NOBODY,
     "command": NOBODY,
     "settings": NOBODY,
@@ -165,7 +176,12 @@ def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: 
     """Return the fields that this caller may see, without those that are None."""
     may_see = audiences(caller)
     names = [name for name, audience in policy.items() if audience in may_see]
-    return {name: _json(name, getattr(values, name)) for name in names if getattr(values, name) is not None}
+    fields = {name: _json(name, getattr(values, name)) for name in names if getattr(values, name) is not None}
+    if not sees_logs(caller):
+        for resource in fields.get("resources", ()):
+            for event in resource["events"]:
+                del event["message"]
+    return fields
 
 
 def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a record or a status
@@ -175,6 +191,8 @@ def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a recor
         return value.to_json()
     if name == "left_running":
         return [process._asdict() for process in value]
+    if name == "resources":
+        return [resource.to_json() for resource in value]
     if isinstance(value, LastRun):
         # With null for unknown values: a client finds every key.
         return {key: _json(key, item) for key, item in value._asdict().items()}

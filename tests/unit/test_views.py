@@ -27,6 +27,7 @@ from twitch.messages import (
 )
 from twitch.node_status import NODE_STATES, LastRun, NodeStatus
 from twitch.records import FINISHED, VERDICTS, Left, Options, Record
+from twitch.resources import Event, Resource
 from twitch.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
 
 # ---- the tables
@@ -44,7 +45,7 @@ def test_public_fields_are_states_verdicts_and_numbers() -> None:
     assert visible(views.STATUS, {EVERYONE}) == {"state"}
     assert visible(views.RUN, {EVERYONE}) == {
         *("run", "state", "verdict", "noop", "unreported", "duration_s", "counts"),
-        *("would_change", "asked", "started", "ended"),
+        *("would_change", "asked", "started", "ended", "started_by", "events", "phases_s"),
     }
 
 
@@ -106,6 +107,26 @@ FULL_RECORD = Record(
     would_change=2,
     failed_resources=("word-failed_resources",),
     left_running=(Left("word-left_running", 1, 1),),
+    label="word-label",
+    started_by="puppet",
+    configuration_version="word-configuration_version",
+    transaction_uuid="word-transaction_uuid",
+    puppet_version="word-puppet_version",
+    server_used="word-server_used",
+    corrective_change=True,
+    events={"success": 3},
+    phases_s={"plugin_sync": 1.5},
+    resources=(
+        Resource(
+            "word-resources",
+            "failed",
+            corrective=True,
+            file="word-resources",
+            line=7,
+            events=(Event("mode", "failure", "word-message"),),
+        ),
+    ),
+    resources_left_out=1234567,
 )
 FULL_LAST = LastRun(
     verdict="changed",
@@ -139,6 +160,7 @@ FULL_STATUS = NodeStatus(
 RUN_WORDS = {
     **{name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())},
     "reported_before": "987654321",
+    "resources_left_out": "1234567",
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
@@ -149,7 +171,7 @@ STATUS_WORDS = {
 
 def test_every_private_field_has_a_word() -> None:
     private = {name for name, audience in views.RUN.items() if audience != EVERYONE}
-    assert set(RUN_WORDS) == private - {"noop_pending"}  # which is true or false
+    assert set(RUN_WORDS) == private - {"noop_pending", "corrective_change"}  # which are true or false
     assert set(STATUS_WORDS) == {name for name, audience in views.STATUS.items() if audience != EVERYONE}
     assert all(value is not None for value in (*FULL_RECORD, *FULL_STATUS, *FULL_LAST))
 
@@ -167,6 +189,8 @@ def test_fields_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[st
     fields = views.run_fields(FULL_RECORD, caller(grants, named))
     assert set(fields) == visible(views.RUN, audiences)
     assert fields_in(RUN_WORDS, json.dumps(fields)) == set(fields) & set(RUN_WORDS)
+    # The message of an event is Puppet's own text, such as the error.
+    assert ("word-message" in json.dumps(fields)) == (LOGS in audiences)
 
 
 @callers

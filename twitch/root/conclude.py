@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
-from twitch.root import failures, files, journal, journal_reader, locks, memory, unit, verdict
+from twitch.root import details, failures, files, journal, journal_reader, locks, memory, unit, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
@@ -249,26 +249,10 @@ def _private_report(store: Store, record: Record) -> str:
 
 def _with_report(record: Record, facts: verdict.Facts) -> Record:
     """Return the record with the fields of Puppet's report, or of its summary if there is no report."""
-    report, summary = facts.report, facts.summary
-    if report:
-        return record._replace(
-            noop=report.noop,
-            noop_pending=report.noop_pending,
-            environment=report.environment,
-            cached_catalog_status=report.cached_catalog_status,
-            counts=report.counts,
-            would_change=report.would_change,
-            failed_resources=report.failed_resources,
-        )
-    noop = True if record.options.noop else None
-    if summary:
-        return record._replace(
-            noop=noop,
-            counts=summary.counts,
-            would_change=summary.would_change,
-            environment=summary.environment,
-        )
-    return record._replace(noop=noop)
+    if facts.report:
+        return details.with_report(record, facts.report)
+    record = record._replace(noop=True if record.options.noop else None)
+    return details.with_summary(record, facts.summary) if facts.summary else record
 
 
 def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict, Record]:

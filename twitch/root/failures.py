@@ -82,6 +82,11 @@ def joined(messages: Iterable[Optional[str]]) -> Optional[str]:
     return "; ".join(kept)
 
 
+def shortened(message: str) -> str:
+    """Return a message on one line, with MAX_ERROR_CHARS at most."""
+    return _within(MAX_ERROR_CHARS, " ".join(message.split()))
+
+
 def _within(room: int, text: str) -> str:
     """Return a text of so many characters, without its middle if it is longer.
 

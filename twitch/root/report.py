@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
+from twitch.resources import Resource
 from twitch.root import failures, files, plain_yaml, report_json, report_yaml, values
 from twitch.root.report_content import Content
 
@@ -15,6 +17,18 @@ COUNTS = ("total", "changed", "failed", "failed_to_restart", "skipped", "out_of_
 # The stages of a run that leave their time in its report, in this order. The catalog is asked for after the
 # first; the second is the conversion of a catalog that is there (lib/puppet/configurer.rb, 7.23 and 8.10).
 FACTS, CATALOG, APPLIED = STAGES = ("fact_generation", "convert_catalog", "catalog_application")
+
+# What a run spends its time on, in this order, as far as the record says it. The rest is not named by Puppet.
+PHASES = (
+    "startup_time",
+    "plugin_sync",
+    FACTS,
+    "node_retrieval",
+    "config_retrieval",
+    CATALOG,
+    APPLIED,
+)
+EVENTS = ("success", "failure", "noop")
 
 # A report of 100,000 resources that are all shown. It is read in pieces, so this bounds the time: 1 s.
 MAX_REPORT_BYTES = 64 * 1024 * 1024
@@ -38,6 +52,15 @@ class Report(NamedTuple):
     stages: tuple[str, ...] = ()  # of STAGES
     error: Optional[str] = None  # the text that says why the run failed
     error_sources: tuple[str, ...] = ()  # resources with errors that belong to none of their changes
+    configuration_version: Optional[str] = None
+    transaction_uuid: Optional[str] = None
+    puppet_version: Optional[str] = None
+    server_used: Optional[str] = None
+    corrective_change: bool = False
+    events: Mapping[str, int] = {}  # by EVENTS
+    phases_s: Mapping[str, float] = {}  # by PHASES
+    resources: tuple[Resource, ...] = ()  # those that are not as they should be, failed ones first
+    resources_left_out: int = 0
 
     @property
     def ended(self) -> Optional[float]:
@@ -85,6 +108,15 @@ def _report(content: Content) -> Optional[Report]:
         stages=tuple(stage for stage in STAGES if stage in times),
         error=failures.joined([content.failure] if content.failure else content.errors),
         error_sources=tuple(content.sources),
+        configuration_version=_short(top, "configuration_version"),
+        transaction_uuid=_short(top, "transaction_uuid"),
+        puppet_version=_short(top, "puppet_version"),
+        server_used=_short(top, "server_used"),
+        corrective_change=top.get("corrective_change") == "true",
+        events=_events(content.metrics["events"]),
+        phases_s=_phases(times),
+        resources=tuple(resource for resources in content.resources.values() for resource in resources),
+        resources_left_out=content.resources_left_out,
     )
 
 
@@ -98,6 +130,10 @@ class Summary(NamedTuple):
     counts: dict[str, int]
     would_change: Optional[int] = None
     stages: tuple[str, ...] = ()  # of STAGES
+    configuration_version: Optional[str] = None
+    puppet_version: Optional[str] = None
+    events: Mapping[str, int] = {}  # by EVENTS
+    phases_s: Mapping[str, float] = {}  # by PHASES
 
 
 def read_summary(path: str) -> Optional[Summary]:
@@ -110,7 +146,8 @@ def read_summary(path: str) -> Optional[Summary]:
     if not isinstance(content, dict) or not isinstance(content.get("time") or {}, dict):
         return None
     times, counts = values.mapping(content.get("time")), _counts(values.mapping(content.get("resources")))
-    pending = values.number(values.mapping(content.get("events")).get("noop"))
+    events, version = values.mapping(content.get("events")), values.mapping(content.get("version"))
+    pending = values.number(events.get("noop"))
     return Summary(
         last_run=values.number(times.get("last_run")),
         # Puppet measures the whole transaction, so this time is missing if the transaction was stopped (seen
@@ -121,6 +158,10 @@ def read_summary(path: str) -> Optional[Summary]:
         counts=counts,
         would_change=_would_change(counts) if pending else None,
         stages=tuple(stage for stage in STAGES if stage in times),
+        configuration_version=_short(version, "config"),
+        puppet_version=_short(version, "puppet"),
+        events=_events(events),
+        phases_s=_phases(times),
     )
 
 
@@ -145,6 +186,21 @@ def epoch(text: str) -> Optional[float]:
 
 def _counts(resources: dict[Any, Any]) -> dict[str, int]:
     return {name: int(values.number(resources.get(name)) or 0) for name in COUNTS}
+
+
+def _events(metric: Mapping[Any, Any]) -> dict[str, int]:
+    return {status: int(values.number(metric.get(status)) or 0) for status in EVENTS}
+
+
+def _phases(times: Mapping[Any, Any]) -> dict[str, float]:
+    found = ((phase, values.number(times.get(phase))) for phase in PHASES)
+    return {phase: round(seconds, 3) for phase, seconds in found if seconds is not None}
+
+
+def _short(texts: Mapping[Any, Any], name: str) -> Optional[str]:
+    """Return a text with a bounded length and on one line; None if it is empty, or no text."""
+    found = values.text(texts.get(name))
+    return failures.name(found) or None if found else None
 
 
 def _would_change(counts: dict[str, int]) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Optional
 
-from twitch.root import values
-from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, name, outside_of_changes
-from twitch.root.report_content import Content
+from twitch.resources import SKIPPED
+from twitch.root import report_content, values
+from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
+from twitch.root.report_content import EVENT, FLAGS, MAX_EVENTS_READ, WARNING, Content
 
 CHUNK_BYTES = 256 * 1024
 # One resource with its events, or one message of the log. As Python's objects up to 120 MB: `[[],[],…`.
@@ -126,20 +127,40 @@ class _Document:
 
 def _add_status(content: Content, value: object) -> None:
     status = values.mapping(value)
-    failed = status.get("failed") is True or status.get("failed_to_restart") is True
-    if not failed or len(content.failed) == MAX_FAILED_NAMED:
+    outcome = report_content.outcome([flag for flag in FLAGS if status.get(flag) is True])
+    if outcome is None or (outcome == SKIPPED and not _is_skipped(content, status)):
         return
-    content.failed.append(name(values.text(status.get("resource")) or ""))
-    if content.failure is None:
-        content.add_events(status.get("events"))
+    if not content.wants(outcome):
+        return
+    events = map(values.mapping, values.sequence(status.get("events"))[:MAX_EVENTS_READ])
+    content.add(
+        report_content.resource(
+            values.text(status.get("resource")),
+            outcome,
+            corrective=status.get("corrective_change") is True,
+            file=values.text(status.get("file")),
+            line=status.get("line"),
+            # The values of its properties are not looked at.
+            events=[
+                report_content.event(*(values.text(fields.get(name)) for name in EVENT)) for fields in events
+            ],
+        )
+    )
+
+
+def _is_skipped(content: Content, status: Mapping[str, object]) -> bool:
+    path = values.sequence(status.get("containment_path"))
+    return content.is_skipped([values.text(part) or "" for part in path])
 
 
 def _add_logs(content: Content, document: _Document) -> None:
     errors: Errors[str] = Errors()
     for element in document.elements():
         entry = values.mapping(element)
+        source = values.text(entry.get("source")) or ""
+        if entry.get("level") == WARNING:
+            content.add_warned(source)
         if entry.get("level") in LEVELS:
-            source = values.text(entry.get("source")) or ""
             errors.add(source, values.text(entry.get("message")) or "")
             if outside_of_changes(source) and len(content.sources) < MAX_FAILED_NAMED:
                 content.add_source(source)

@@ -11,38 +11,44 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Optional
 
-from twitch.root import plain_yaml, values
-from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, name, outside_of_changes
-from twitch.root.report_content import Content
+from twitch.resources import SKIPPED, Event
+from twitch.root import plain_yaml, report_content, values
+from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
+from twitch.root.report_content import EVENT, FLAGS, MAX_EVENTS_READ, WARNING, Content
+from twitch.root.yaml_lines import Scalars
 
 # A key of the report itself: at column 0, before its value or an indented block.
 TOP_LEVEL = re.compile(rb"([a-z_]+):(?: (.*))?$", re.MULTILINE)
 # Where the next entry begins: in `logs` with a dash, elsewhere with a key at column 2. Of a key of several
 # lines (`  ? `) the value begins with `  : `.
-LOGS, STATUSES = b"logs", b"resource_statuses"
+LOGS, STATUSES, VERSION = b"logs", b"resource_statuses", b"configuration_version"
 LOGS_KEY = b"logs:"
 ENTRY = re.compile(rb"^(?:[^ \n-]|  [^ \n:])", re.MULTILINE)
 LOG_ENTRY = re.compile(rb"^[^ \n]", re.MULTILINE)
 # An entry of `metrics` has a triple for each value: its name, its label, and the value.
 METRIC = re.compile(rb"  ([a-z_]+):$", re.MULTILINE)
 TRIPLE = re.compile(rb"^    - - (.+)\n      - .*\n      - (.+)$", re.MULTILINE)
-# Keys of an entry of `resource_statuses`, each at column 4 with its lines.
+# The flags of an entry of `resource_statuses`, and its keys: each at column 4 with its lines; those of its
+# events stand at column 6. A list below a key begins in the column of the key.
+FLAG = re.compile(rb"^    (%s): true$" % "|".join(FLAGS).encode(), re.MULTILINE)
 KEY = re.compile(rb"\n(?=    [^ \n-])")
-RESOURCE, EVENTS = b"    resource: ", b"    events:\n"
-FAILED = (b"    failed: true", b"    failed_to_restart: true")
-# The beginning of an entry of `logs` that is an error, and its source.
+EVENT_ENTRY, EVENT_KEY = "\n    - ", re.compile(r"\n(?=      [^ \n-])")
+ITEM = re.compile(r"^    - (.*(?:\n      .*)*)", re.MULTILINE)
+# The beginning of an entry of `logs` that is an error or a warning, and its source.
 ERRORS = tuple(f"- level: {level}\n".encode() for level in LEVELS)
+WARNED = f"- level: {WARNING}\n".encode()
 SOURCE = re.compile(rb"^  source: (.*(?:\n   .*)*)", re.MULTILINE)
 
 PIECE_BYTES = 256 * 1024
+MAX_VERSION_BYTES = 4096
 # A resource with its events, or a message, that is larger than this is left out.
 MAX_ENTRY_BYTES = 1024 * 1024
 
 
 def read(file: BinaryIO, max_bytes: int) -> Optional[Content]:
     """Return the content of a report; None if its last line is not whole, or it is too large."""
-    content, logs = Content(), _Logs()
-    section = b""
+    content, logs, scalars = Content(), _Logs(), Scalars()
+    section = version = b""
     for entry in _entries(file, max_bytes):
         if entry is None:
             return None
@@ -52,11 +58,15 @@ def read(file: BinaryIO, max_bytes: int) -> Optional[Content]:
             if key:
                 content.top[section.decode()] = _text(key[2] or b"").strip().strip("'\"")
         elif section == STATUSES:
-            _add_status(content, entry)
+            _add_status(content, scalars, entry)
         elif section == LOGS:
-            logs.add(content, entry)
+            logs.add(content, scalars, entry)
         elif section == b"metrics":
             _add_metric(content, entry)
+        if section == VERSION and len(version) + len(entry) < MAX_VERSION_BYTES:
+            version += entry
+    # A site's own script prints it, on any number of lines.
+    content.top[VERSION.decode()] = scalars.read(_text(version.partition(b":")[2])) or ""
     content.errors = logs.messages
     return content
 
@@ -89,20 +99,42 @@ def _add_metric(content: Content, entry: bytes) -> None:
             content.metric(metric[1].decode(), _text(key), _text(value))
 
 
-def _add_status(content: Content, entry: bytes) -> None:
-    """Add a resource if it failed. Its key can be a title of many lines, which look like any other lines."""
-    if not any(line in entry for line in FAILED) or len(content.failed) == MAX_FAILED_NAMED:
+def _add_status(content: Content, scalars: Scalars, entry: bytes) -> None:
+    """Add a resource if it is not as it should be. Its key can be a title of many lines, like any others."""
+    if not FLAG.search(entry):
         return
     if entry.startswith(b"  ? "):
         entry = entry.partition(b"\n  : ")[2]
-    keys = KEY.split(entry)  # a text between two keys, each key with its lines
-    if not any(line in keys for line in FAILED):
+    flags = {found.decode() for found in FLAG.findall(entry)}
+    outcome = report_content.outcome(flags)
+    if outcome is None or (outcome == SKIPPED and not content.warned):
         return
-    resource = next((_text(key) for key in keys if key.startswith(RESOURCE)), "")
-    content.failed.append(_name(resource))
-    if content.failure is None:
-        events = next((_text(key) for key in keys if key.startswith(EVENTS)), "")
-        content.add_events(values.mapping(plain_yaml.load(events)).get("events"))
+    if outcome != SKIPPED and not content.wants(outcome):
+        return
+    keys = dict(_text(key).strip(" ").partition(":")[::2] for key in KEY.split(entry))
+    if outcome == SKIPPED:
+        path = [scalars.read(item) or "" for item in ITEM.findall(keys.get("containment_path", ""))]
+        if not content.is_skipped(path) or not content.wants(outcome):
+            return
+    content.add(
+        report_content.resource(
+            scalars.read(keys.get("resource", "")),
+            outcome,
+            corrective=keys.get("corrective_change", "").strip() == "true",
+            file=scalars.read(keys.get("file", "")),
+            line=keys.get("line", "").strip(),
+            events=_events(scalars, keys.get("events", "")),
+        )
+    )
+
+
+def _events(scalars: Scalars, written: str) -> list[Event]:
+    """Return the events of a resource. The values of its properties are not looked at."""
+    found = []
+    for text in written.split(EVENT_ENTRY)[1 : MAX_EVENTS_READ + 1]:
+        keys = dict(key.strip(" ").partition(":")[::2] for key in EVENT_KEY.split(text))
+        found.append(report_content.event(*(scalars.read(keys.get(name, "")) for name in EVENT)))
+    return found
 
 
 class _LogEntry(NamedTuple):
@@ -121,7 +153,10 @@ class _Logs:
     def __init__(self) -> None:
         self._errors: Errors[_LogEntry] = Errors()
 
-    def add(self, content: Content, entry: bytes) -> None:
+    def add(self, content: Content, scalars: Scalars, entry: bytes) -> None:
+        if entry.startswith(WARNED):
+            warned = SOURCE.search(entry)
+            content.add_warned(scalars.read(_text(warned[1])) or "" if warned else "")
         if not entry.startswith(ERRORS):
             return
         error = _LogEntry(_text(entry))
@@ -135,12 +170,6 @@ class _Logs:
     @property
     def messages(self) -> tuple[Optional[str], ...]:
         return tuple(error.field("message") for error in self._errors.best)
-
-
-def _name(lines: str) -> str:
-    """Return the name of a resource, however Puppet has written its title."""
-    found = values.text(values.mapping(plain_yaml.load(lines)).get("resource"))
-    return name(found or lines.partition(":")[2])
 
 
 def _text(written: bytes) -> str:

@@ -40,7 +40,18 @@ from typing import Any, NamedTuple, Optional
 
 from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
-from twitch.records import FINISHED, ROOT, RUN_ID, Options, Record, Records, from_json, ids, options_from_json
+from twitch.records import (
+    FINISHED,
+    ROOT,
+    RUN_ID,
+    Options,
+    Record,
+    Records,
+    encode,
+    from_json,
+    ids,
+    options_from_json,
+)
 from twitch.root import files
 
 KEPT_RUNS = 50
@@ -211,7 +222,7 @@ class Store(Records):
         return True
 
     def _write_in_room(self, record: Record) -> None:
-        content, room = json.dumps(record.to_json()).encode("ascii"), self._room_path(record.run)
+        content, room = encode(record), self._room_path(record.run)
         try:
             descriptor = os.open(room, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -400,7 +411,7 @@ class Store(Records):
 
 def _write_record(path: str, record: Record, *, durable: bool = False) -> None:
     """Replace the file of a record; if it is to last, return when it is on the disk."""
-    content = json.dumps(record.to_json()).encode("ascii")
+    content = encode(record)
     with files.replacing(path, f"{path}.{os.getpid()}", 0o644) as file:
         os.fchmod(file.fileno(), 0o644)  # whatever the umask of the site; runs/ decides who reads it
         file.write(content)

@@ -27,6 +27,11 @@ def mapping(value: object) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def sequence(value: object) -> list[Any]:
+    """Return a value that is a list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def text(value: object) -> Optional[str]:
     """Return a value as text; None if it is empty, or no plain value."""
     if value is None or value == "" or isinstance(value, (dict, list)):

@@ -145,6 +145,18 @@ def _by_summary(facts: Facts, summary: Summary) -> Verdict:
     return Verdict(word, unreported=True)
 
 
+def from_report(report: Report) -> tuple[str, Optional[str]]:
+    """Return the verdict on a run of which there is only the report, and its reason if it has failed."""
+    if report.transaction_completed and report.status != FAILED:
+        return report.status, None
+    reason = failed_resources(report) or _errors(report.error_sources)
+    if report.transaction_completed:
+        return FAILED, reason
+    begun = report.counts.get("total", 0) > 0
+    incomplete = "Puppet ended before the end of its catalog" if begun else "no catalog was applied"
+    return FAILED, f"{incomplete}{f': {reason}' if reason else ''}"
+
+
 def from_summary(summary: Summary) -> str:
     """Return the verdict on a run of which there is only the summary, without an exit status."""
     if summary.counts.get("failed") or not summary.completed:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.reports import BEGAN, FINE, RUN, SUMMARY, TITLES, report
+from twitch.resources import Event, Resource
 from twitch.root import report_json, report_yaml
 from twitch.root.failures import MAX_FAILED_NAMED
 from twitch.root.report import MAX_REPORT_BYTES, STATUSES, Report, epoch, read, read_summary
@@ -65,7 +66,23 @@ def test_report_has_all_its_fields(path: Path) -> None:
         stages=(),
         error="a message failed: true",
         error_sources=(),
+        configuration_version="1795403100",
+        transaction_uuid="51308328-235e-43b6-9328-3018b87af00a",
+        puppet_version="7.23.0",
+        server_used=None,
+        corrective_change=False,
+        events={"success": 0, "failure": 0, "noop": 0},
+        phases_s={},
+        resources=(
+            resource("Exec[-x]", "failed", Event("ensure", "failure", "a message failed: true")),
+            resource(FINE, "changed", Event("ensure", "success", "a message failed: true")),
+        ),
+        resources_left_out=0,
     )
+
+
+def resource(name: str, outcome: str, *events: Event, corrective: bool = False) -> Resource:
+    return Resource(name, outcome, corrective, "/root/site.pp", 1, events)
 
 
 def test_end_of_a_report_is_its_time_and_duration(path: Path) -> None:

@@ -66,6 +66,7 @@ async def test_one_run(api: ApiUnderTest, named: str) -> None:
         "asked": "2026-01-22T09:05:00Z",
         "started": "2026-01-22T09:05:01Z",
         "ended": "2026-01-22T09:05:03Z",
+        "started_by": "twitch",
     }
 
 
