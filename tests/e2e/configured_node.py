@@ -18,7 +18,7 @@ DROP_IN = "/etc/systemd/system/puppet-twitch.service.d/tls.conf"
 
 
 def configured_node(machine: Machine) -> Iterator[Machine]:
-    """Give an enrolled node real Puppet, TLS, a token and sockets enabled at boot; put it back at the end."""
+    """Give an enrolled node real Puppet, TLS, and all that `configured` does; put it back at the end."""
     stub.clear(machine)
     pki.tls_on(machine, GRANTS)
     yield from configured(machine, f"[access]\n{GRANTS}[tls]\nenabled = yes\n")
@@ -26,15 +26,17 @@ def configured_node(machine: Machine) -> Iterator[Machine]:
 
 
 def configured(machine: Machine, text: str) -> Iterator[Machine]:
-    """Give a node this configuration, a token and sockets enabled at boot; take them away at the end."""
+    """Give a node this configuration and a token, and take them away at the end; enable its sockets at boot.
+
+    The sockets stay enabled, because `enable` and `disable` reload systemd: see the fixture `enabled12`.
+    """
     machine.write(stub.CONFIG, text)
     _, line = access.new_token(machine, "deploy", "--expires", "2099-01-01")
     access.write_tokens(machine, line)
-    machine.sh("systemctl enable -q puppet-twitch.socket; cp -a /etc/passwd /root/passwd")
+    enable = "systemctl is-enabled -q puppet-twitch.socket || systemctl enable -q puppet-twitch.socket"
+    machine.sh(f"{enable}; cp -a /etc/passwd /root/passwd")
     yield machine
-    machine.sh(
-        f"cat /root/passwd >/etc/passwd; rm -rf {access.TOKENS}; systemctl disable -q puppet-twitch.socket"
-    )
+    machine.sh(f"cat /root/passwd >/etc/passwd; rm -rf {access.TOKENS}")
 
 
 def check(node: Machine, *options: str) -> Completed:

@@ -179,6 +179,13 @@ def shared_stub_node12(node12: Machine) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
+def enabled12(node12: Machine) -> Iterator[None]:
+    """Disable the sockets at boot after the last test of a module that uses `configured_node`."""
+    yield
+    node12.run("systemctl", "disable", "--quiet", "puppet-twitch.socket")
+
+
+@pytest.fixture(scope="module")
 def token_setup(node12: Machine) -> Iterator[TokenNode]:
     with token_node(node12) as setup:
         yield setup

@@ -11,23 +11,26 @@ PUPPET_CONF = "/etc/puppet/puppet.conf"
 KEEP = f"cp -a /etc/group {PUPPET_CONF} /root; cp -a {pki.SSL}/crl.pem /root 2>/dev/null || true"
 # run.sock keeps the file system busy in which it was made.
 UNMOUNT = f"""\
-systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service'
 for place in {stub.RUNTIME} {LOCKS}; do
-    while mountpoint -q $place; do umount $place || exit 1; done
+    while mountpoint -q $place; do
+        systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service'
+        umount $place || exit 1
+    done
 done
 """
+# As needed, because `unmask` reloads systemd, and Puppet is asked for its settings after each change.
 RESTORE = f"""\
 cat /root/group >/etc/group
 rm -f {pki.SSL}/crl.pem.old; cp -a /root/crl.pem {pki.SSL}/crl.pem
-cp -a /root/puppet.conf {PUPPET_CONF}
+cmp -s /root/puppet.conf {PUPPET_CONF} || cp -a /root/puppet.conf {PUPPET_CONF}
 chmod 771 {pki.SSL}; chmod 644 {pki.SSL}/certs/ca.pem
 chmod 755 /etc/puppet-twitch {stub.RUNTIME}
 rm -rf {LXC} {stub.HISTORY} {LOCKS}/agent_*.lock*
 systemctl stop stuck.service thief.service
-systemctl unmask -q puppet-twitch@.service
-systemctl unmask -q --runtime puppet-twitch.socket
+test ! -L /etc/systemd/system/puppet-twitch@.service || systemctl unmask -q puppet-twitch@.service
+test ! -L /run/systemd/system/puppet-twitch.socket || systemctl unmask -q --runtime puppet-twitch.socket
 rm -rf /etc/systemd/system/puppet-twitch*.d
-systemctl daemon-reload
+{stub.RELOAD}
 systemctl restart puppet-twitch-run.socket
 """
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tests.lab.curl import Reply
@@ -63,6 +65,11 @@ logdest = syslog
 runtimeout = 1h
 """
 
+# As needed, because a reload takes as long as all else that CLEAR does, and few tests write a drop-in.
+RELOAD = (
+    "if systemctl show --property=NeedDaemonReload 'puppet*' | grep -q yes; then systemctl daemon-reload; fi"
+)
+
 # settings.json stays, because asking Puppet takes a second: the handler knows when it is outdated.
 CLEAR = f"""\
 touch {CUE}
@@ -73,7 +80,7 @@ rm -f /var/cache/puppet/state/agent_*.lock
 find {RUNTIME} -mindepth 1 ! -name settings.json -delete
 rm -rf {HISTORY}/runs {HISTORY}/begun.json
 cp /root/puppet-twitch/units/puppet-twitch.conf {CONFIG}
-systemctl daemon-reload
+{RELOAD}
 systemctl reset-failed
 systemctl start puppet-twitch.socket
 """
@@ -84,10 +91,35 @@ RUN_UNITS = (
     " 'puppet-twitch-run@*' | cut -d' ' -f1"
 )
 
+# How the nodes were when they were last cleared: `Machine.changes`.
+_CLEARED: dict[Machine, int] = {}
+
 
 def clear(node: Machine) -> None:
     """Put the node back to the state after an installation: the sockets, and nothing else of ours."""
-    node.sh(CLEAR)
+    # A fixture clears its node before and after a test: nothing has happened between two tests.
+    if _CLEARED.get(node) != node.changes:
+        node.sh(CLEAR)
+        _CLEARED[node] = node.changes
+
+
+@contextmanager
+def kept(node: Machine, *paths: str) -> Iterator[None]:
+    """Put these files back at the end, those that have changed: Puppet is asked again after each change."""
+    before = _texts(node, paths)
+    try:
+        yield
+    finally:
+        after = _texts(node, paths)
+        for path, text in before.items():
+            if text is None:
+                node.run("rm", "-rf", path)
+            elif text != after[path]:
+                node.write(path, text)
+
+
+def _texts(node: Machine, paths: Sequence[str]) -> dict[str, str | None]:
+    return {path: node.read(path) if node.exists(path) else None for path in paths}
 
 
 def real_puppet(node: Machine, manifest: str, *, access: str = "") -> None:

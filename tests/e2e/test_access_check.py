@@ -15,7 +15,7 @@ from tests.lab.server import PuppetServer
 
 
 @pytest.fixture
-def node(agent12: Machine) -> Iterator[Machine]:
+def node(agent12: Machine, enabled12: None) -> Iterator[Machine]:
     yield from configured_node(agent12)
 
 

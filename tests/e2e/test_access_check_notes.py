@@ -14,7 +14,7 @@ from tests.lab.machine import Machine
 
 
 @pytest.fixture
-def node(agent12: Machine) -> Iterator[Machine]:
+def node(agent12: Machine, enabled12: None) -> Iterator[Machine]:
     yield from configured_node(agent12)
 
 
@@ -68,16 +68,13 @@ NOTES: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("change", "note"), NOTES.values(), ids=NOTES)
 def test_a_note_has_a_fix_that_cures_and_is_no_fault(node: Machine, change: str, note: str) -> None:
-    puppet_conf = node.read("/etc/puppet/puppet.conf")
-    node.sh(change)
-    try:
+    with stub.kept(node, "/etc/puppet/puppet.conf"):
+        node.sh(change)
         (finding,) = notes(node, note)
         assert finding["fix"]
         if not finding["by_hand"]:
             node.sh(finding["fix"])
             assert notes(node, note) == []
-    finally:
-        node.write("/etc/puppet/puppet.conf", puppet_conf)
 
 
 def notes(node: Machine, text: str) -> list[dict[str, Any]]:

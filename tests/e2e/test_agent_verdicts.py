@@ -32,10 +32,8 @@ def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     """Return an enrolled idle node; restore its files and the server's defaults afterwards."""
     agent.write(CONFIG, GENEROUS)
     server.manifest("production", "")
-    files = {path: agent.read(path) for path in (DEFAULTS, "/etc/puppet/puppet.conf")}
-    yield agent
-    for path, text in files.items():
-        agent.write(path, text)
+    with stub.kept(agent, DEFAULTS, "/etc/puppet/puppet.conf"):
+        yield agent
     server.enc({})
     server.manifest("production", "")
 

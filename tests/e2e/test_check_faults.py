@@ -15,7 +15,7 @@ OTHERS = {name: fault for name, fault in FAULTS.items() if name not in OF_TLS}
 
 
 @pytest.fixture
-def node(clean_node12: Machine) -> Iterator[Machine]:
+def node(clean_node12: Machine, enabled12: None) -> Iterator[Machine]:
     # Without TLS, `check` does not ask Puppet for settings, which takes a second.
     yield from configured(clean_node12, f"[access]\n{WITHOUT_TLS}")
 

@@ -51,17 +51,6 @@ def record(node: Machine, reply: Reply) -> dict[str, Any]:
     return found
 
 
-def kept(node: Machine, *paths: str) -> Iterator[Machine]:
-    """Yield a node, and put these files back afterwards."""
-    texts = {path: node.read(path) if node.exists(path) else None for path in paths}
-    yield node
-    for path, text in texts.items():
-        if text is None:
-            node.run("rm", "-rf", path)
-        else:
-            node.write(path, text)
-
-
 # -- masterless ---------------------------------------------------------------------------------
 
 
@@ -70,7 +59,8 @@ def masterless(node: Machine) -> Iterator[Machine]:
     stub.clear(node)
     node.write(f"{MODULE}/lib/puppet/type/genfail.rb", GENFAIL)
     node.write(f"{MODULE}/lib/facter/broken.rb", BROKEN_FACT)
-    yield from kept(node, PUPPET_CONF, ROUTES)
+    with stub.kept(node, PUPPET_CONF, ROUTES):
+        yield node
     node.run("rm", "-rf", MODULE)
     stub.clear(node)
 
@@ -171,7 +161,8 @@ def enrolled(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     stub.clear(agent)
     agent.write(stub.CONFIG, f"[access]\n{GENEROUS}cooldown = 0\n")
     server.manifest("production", "")
-    yield from kept(agent, PUPPET_CONF, DEFAULTS, ROUTES)
+    with stub.kept(agent, PUPPET_CONF, DEFAULTS, ROUTES):
+        yield agent
     server.enc({})
     server.manifest("production", "")
     stub.clear(agent)

@@ -46,6 +46,8 @@ class Machine:
         self.address, self.address6 = network.addresses(number)
         self.netns = network.Netns(name, (self.address, self.address6))
         """Its network, for tools of this host; its loopback is inside as well."""
+        self.changes = 0
+        """A number that differs after each command and each copied file."""
         self._boot: Boot | None = None
         self._entrance: Entrance | None = None
 
@@ -105,6 +107,7 @@ class Machine:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs `argv` inside as root."""
+        self.changes += 1
         return self._up().command(argv, ENVIRONMENT)
 
     def run(self, *argv: str, check: bool = True, timeout_s: float = 60) -> Completed:
@@ -199,6 +202,7 @@ class Machine:
 
     def copy(self, source: Path, path: str) -> None:
         """Copy a file or a directory of this host's to the machine's disk (not its /run or /tmp)."""
+        self.changes += 1
         target = self.root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
