@@ -41,6 +41,7 @@ class FakeRoot(threading.Thread):
         self.asked: list[Question] = []
         self.never_reads = False  # hang up before the packet is read
         self.answer_to: Answers = lambda question: Answer("started", run=RUN)
+        self._runs: dict[Optional[str], list[socket.socket]] = {}  # connections of runs that have not ended
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listening.bind(path)
         self._listening.listen(16)
@@ -52,17 +53,28 @@ class FakeRoot(threading.Thread):
                 peer, _ = self._listening.accept()
             except OSError:
                 return  # closed
-            with peer:
+            with contextlib.ExitStack() as until_answered:
+                until_answered.enter_context(peer)
                 if self.never_reads:
                     select.select([peer], [], [])
                     continue
                 question = messages.decode_question(peer.recv(messages.MAX_PACKET_BYTES + 1))
                 self.asked.append(question)
                 answer = self.answer_to(question)
+                if isinstance(answer, Answer) and answer.kind in ("started", "queued"):
+                    until_answered.pop_all()
+                    self._runs.setdefault(answer.run, []).append(peer)
                 if answer is not None:
                     peer.sendall(answer if isinstance(answer, bytes) else messages.encode(answer))
 
+    def end(self, run: str) -> None:
+        """Close the connection of a run, as systemd does when its unit has ended."""
+        for peer in self._runs.pop(run, []):
+            peer.close()
+
     def close(self) -> None:
+        for run in list(self._runs):
+            self.end(str(run))
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self.join()
@@ -81,10 +93,11 @@ class ApiUnderTest:
         self.conf, self.tokens = directory / "conf", directory / "tokens"
         self.conf.write_text("# The defaults apply.\n")
         self.refusals = Refusals()
+        self.root_client = RootClient(self.store, self.socket)
         self.service = API(
             Watched(os.fspath(self.conf), config.load),
             Watched(os.fspath(self.tokens), tokens.load),
-            RootClient(self.store, self.socket),
+            self.root_client,
             self.store,
             self.refusals,
         )
@@ -121,6 +134,7 @@ class ApiUnderTest:
         end = {"state": FINISHED, "ended": 1769072703.5, "duration_s": 2.5, "exit_status": "2"}
         report = {"noop": False, "cached_catalog_status": "not_used", "counts": {"changed": 3}}
         self.record(run, **{**end, **report, "verdict": verdict, **fields})
+        self.root.end(run)
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:

@@ -108,10 +108,16 @@ class FakeNode:
             PYTHON, "-I", self.tree, "handle", stdin=stdin, stderr=stderr, environment=from_systemd
         )
 
-    def conclude(self, run: str, code: str = "exited", status: str = "0") -> None:
+    def conclude(
+        self,
+        run: str,
+        code: str = "exited",
+        status: str = "0",
+        stdin: Union[int, IO[Any]] = subprocess.DEVNULL,
+    ) -> None:
         """Run conclude, as systemd does when the process of a run has ended."""
         from_systemd = {"INVOCATION_ID": run, "EXIT_CODE": code, "EXIT_STATUS": status}
-        process = self.start(PYTHON, "-I", self.tree, "conclude", environment=from_systemd)
+        process = self.start(PYTHON, "-I", self.tree, "conclude", stdin=stdin, environment=from_systemd)
         assert exit_status(process) == 0
 
     def events(self) -> list[dict[str, str]]:
@@ -165,10 +171,10 @@ class Question:
         stderr: Optional[int] = None,
     ) -> None:
         self.run = run
-        self.peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # systemd keeps the other end until the unit of the question has ended.
+        self.peer, self.unit_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.peer.settimeout(LIMIT_S)
-        with stdin:
-            self.process = node.handle(run, stdin.fileno(), environment, stderr)
+        self.process = node.handle(run, self.unit_end.fileno(), environment, stderr)
         if asked is not None:
             self.ask(asked)
 
@@ -176,10 +182,15 @@ class Question:
         self.peer.sendall(asked if isinstance(asked, bytes) else messages.encode(asked))
 
     def answer(self) -> Answer:
-        """Wait for the answer: one packet, and the end of the connection."""
+        """Wait for the answer: one packet, and the end of the connection unless a run of its own begins."""
         packet = self.peer.recv(messages.MAX_PACKET_BYTES + 1)
-        assert self.peer.recv(1) == b""
-        return messages.decode_answer(packet)
+        answer = messages.decode_answer(packet)
+        assert answer.run == self.run or self.at_end()
+        return answer
+
+    def at_end(self) -> bool:
+        """Wait for the end of the connection."""
+        return self.peer.recv(1) == b""
 
     def errors(self) -> str:
         """Wait for the end of the process, and return all that it wrote to stderr, which has to be a pipe."""
@@ -189,6 +200,7 @@ class Question:
     def end(self) -> int:
         """Wait for the end of the process, which may have become Puppet; return its exit status."""
         self.peer.close()
+        self.unit_end.close()
         return exit_status(self.process)
 
 

@@ -11,6 +11,7 @@ that wait for their turn make room for other connections (room.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import deque
@@ -19,6 +20,7 @@ from typing import Callable, NamedTuple, Optional
 from twitch import messages
 from twitch.errors import NO_ANSWER, PacketError, RootUnavailable, no_answer
 from twitch.listener.pause import Pause
+from twitch.listener.run_ends import RunEnds
 from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Question, Run, Status
 from twitch.node_status import IDLE, NodeStatus
 from twitch.records import QUEUED as STATE_QUEUED
@@ -127,6 +129,7 @@ class RootClient:
         self.status_at = 0.0  # when that was, by the loop's clock
         self._kept: list[Kept] = []
         self._turns = Turns()
+        self.run_ends = RunEnds(self._forget_status)
 
     async def ask(self, question: Question, pause: Optional[Pause] = None) -> Answer:
         """Return root's answer, or a remembered one if root would only repeat it.
@@ -148,7 +151,7 @@ class RootClient:
 
     async def _answer(self, question: Question) -> Answer:
         try:
-            answer = await _ask(self._path, question)
+            answer = await self._exchange(question)
         except RootUnavailable as error:
             answer = Answer(UNAVAILABLE, reason=str(error))
             if isinstance(error.__cause__, FileNotFoundError):
@@ -159,9 +162,24 @@ class RootClient:
         self._keep(question, answer)
         return answer
 
+    async def _exchange(self, question: Question) -> Answer:
+        """Ask root; if the answer is a run, keep the connection, which tells of its end (run_ends.py)."""
+        with contextlib.ExitStack() as until_answered:
+            run_socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            until_answered.enter_context(run_socket)
+            answer = await _ask(run_socket, self._path, question)
+            if answer.kind in (STARTED, QUEUED) and answer.run:
+                until_answered.pop_all()
+                self.run_ends.keep(answer.run, run_socket)
+        return answer
+
     def forget(self) -> None:
         """Forget all answers, so that root is asked the next question."""
         self._kept.clear()
+
+    def _forget_status(self) -> None:
+        """Forget what root has said about the status, because a run has begun or ended."""
+        self._kept = [kept for kept in self._kept if not isinstance(kept.question, Status)]
 
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
@@ -180,7 +198,7 @@ class RootClient:
 
     def _keep(self, question: Question, answer: Answer) -> None:
         if answer.kind in (STARTED, QUEUED):
-            self._kept = [kept for kept in self._kept if not isinstance(kept.question, Status)]
+            self._forget_status()
         if answer.status and answer.status.state == IDLE:
             # Forget what contradicts `idle`, or a caller that has just read it could still get `busy`.
             # Keep the rest, or alternating requests would wake root each time.
@@ -194,21 +212,20 @@ class RootClient:
         return self._records.read(answer.run) if answer.run else None
 
 
-async def _ask(path: str, question: Question) -> Answer:
+async def _ask(run_socket: socket.socket, path: str, question: Question) -> Answer:
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as run_socket:
-        run_socket.setblocking(False)
-        try:
-            # AF_UNIX connects immediately or fails; EAGAIN means that the backlog is full.
-            run_socket.connect(path)
-            await loop.sock_sendall(run_socket, messages.encode(question))
-            packet = await asyncio.wait_for(
-                loop.sock_recv(run_socket, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
-            )
-        except asyncio.TimeoutError as error:  # not an OSError before Python 3.11
-            raise no_answer(TimeoutError(), ANSWER_TIMEOUT_S) from error
-        except OSError as error:
-            raise no_answer(error, ANSWER_TIMEOUT_S) from error
+    run_socket.setblocking(False)
+    try:
+        # AF_UNIX connects immediately or fails; EAGAIN means that the backlog is full.
+        run_socket.connect(path)
+        await loop.sock_sendall(run_socket, messages.encode(question))
+        packet = await asyncio.wait_for(
+            loop.sock_recv(run_socket, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
+        )
+    except asyncio.TimeoutError as error:  # not an OSError before Python 3.11
+        raise no_answer(TimeoutError(), ANSWER_TIMEOUT_S) from error
+    except OSError as error:
+        raise no_answer(error, ANSWER_TIMEOUT_S) from error
     if not packet:
         # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
         raise RootUnavailable(NO_ANSWER)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import time
 import traceback
@@ -168,7 +169,19 @@ def conclude(
         _hand_over(_private_report(store, record), record.settings.get("lastrunreport", ""))
     with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
         store.release(record.run, now)
+    if exit_code:  # this is the unit of the run
+        _tell_listener()
     _log(finished)
+
+
+def _tell_listener() -> None:
+    """End the connection of the run, which the listener keeps for this event (listener/run_ends.py).
+
+    systemd passes it to each process of the unit as standard input. Without this, the listener would hear of
+    the verdict when this process and its unit have ended.
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(0)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _facts(

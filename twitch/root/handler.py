@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from twitch import messages
 from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
@@ -107,15 +107,17 @@ def _gid(group: str) -> int:
         return 0
 
 
-def _send(peer: socket.socket, answer: Answer) -> None:
-    """Send the answer and end the connection.
+def _send(peer: socket.socket, answer: Answer, *, run: Optional[str] = None) -> None:
+    """Send the answer and end the connection, unless it is about the run that this process becomes.
 
     PID 1 holds a copy of the connection until the unit ends, so only shutdown() gives the listener its
-    end-of-file. A listener that has ended is no error, because the run is on record.
+    end-of-file. For a run that is left to conclude and to PID 1, so that the listener hears of the end.
+    A listener that has ended is no error, because the run is on record.
     """
     try:
         peer.sendall(messages.encode(answer))
-        peer.shutdown(socket.SHUT_RDWR)
+        if answer.run is None or answer.run != run:
+            peer.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
     peer.close()
@@ -158,7 +160,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         answer = turn.decide(node, run, question)
     except Exception as error:
         answer = _cannot(error)
-    _send(peer, answer)
+    _send(peer, answer, run=run)
     _log(run, question, answer)
     if answer.run != run:
         return

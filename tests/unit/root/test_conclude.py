@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -13,7 +14,7 @@ import pytest
 from tests.unit.concluding import begin, end, read
 from tests.unit.fake_node import TWITCH_GID, FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.processes import live
+from tests.unit.processes import LIMIT_S, live
 from tests.unit.records import OTHER, RUN, STARTED
 from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
@@ -406,6 +407,17 @@ def test_run_from_its_beginning_to_its_end(node: FakeNode) -> None:
     assert (ended["PRIORITY"], ended["TWITCH_VERDICT"], ended["TWITCH_CHANGED"]) == ("5", "changed", "3")
     node.conclude(RUN)  # once more: there is nothing left to do
     assert (node.store.read(RUN), node.events()) == (record, [])
+
+
+def test_connection_of_a_run_ends_when_its_verdict_is_on_record(node: FakeNode) -> None:
+    question = Question(node, Run("anonymous", "192.0.2.7"), run=RUN)
+    assert question.answer().kind == RUN_STARTED
+    assert question.process.wait(LIMIT_S) == 0
+    assert select.select([question.peer], [], [], 0) == ([], [], [])
+    node.conclude(RUN, status="2", stdin=question.unit_end.fileno())
+    assert question.at_end()  # although systemd has the connection until the unit is gone
+    assert read(node.store).state == "finished"
+    question.end()
 
 
 @pytest.mark.parametrize("run", ["", new_run(7), "../current"])

@@ -17,17 +17,17 @@ from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON
 from twitch.listener.root_client import RootClient
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
-from twitch.records import FINISHED, Record, Records
+from twitch.records import FINISHED, RUNNING, Record, Records
 
 log = logging.getLogger(__name__)
 
-# The time between two looks at a record, so a verdict is answered at most this late. A look is one open()
-# of a small file in memory.
+# The time between two looks at a record, so the verdict on a run of another listener is answered at most this
+# late. A look is one open() of a small file in memory.
 LOOK_S = 0.2
 
-# While a caller waits, root is asked for the status this often: that ends a run whose conclude was killed,
-# and tells of a run that has ended and whose verdict cannot be written. With the seconds that root gives a
-# conclude (root/turn.py), a caller hears within half a minute of the end.
+# While a caller waits for a run of another listener, root is asked for the status this often: that ends a run
+# whose conclude was killed, and tells of a run that has ended and whose verdict cannot be written. With the
+# seconds that root gives a conclude (root/turn.py), a caller hears within half a minute of the end.
 GUARD_S = 15
 
 RETRY_UNAVAILABLE_S = 2
@@ -45,12 +45,13 @@ class Patience:
         self._clock = asyncio.get_running_loop().time
         self._until = self._clock() + longest_s
 
-    async def pause(self, seconds: float) -> bool:
+    async def pause(self, seconds: float, run_end: Optional[asyncio.Future[None]] = None) -> bool:
         """Pause; return True if the caller must not wait any longer (`pause.Pause`).
 
         The caller then gets the answer of a request without `wait`: 202 and the path of the run.
         """
-        return self._clock() >= self._until or await self.place(seconds)
+        remaining_s = self._until - self._clock()
+        return remaining_s <= 0 or await self.place(min(seconds, remaining_s), run_end)
 
 
 class Call(NamedTuple):
@@ -107,15 +108,29 @@ class Call(NamedTuple):
     async def _wait(self, run: str, wait_s: float) -> Optional[Record]:
         clock = asyncio.get_running_loop().time
         began, until = clock(), clock() + wait_s
+        run_end = self.root.run_ends.of(run)
         while True:
+            ended = run_end is not None and run_end.done()
             record = self.records.read(run)
             remaining_s = until - clock()
             if record is None or record.state == FINISHED or remaining_s <= 0:
                 return record
             if self.root.status and self.root.status.unrecorded == run:
                 raise Unrecorded(self.root.status.unrecorded_why)
-            if await self.patience.pause(min(LOOK_S, remaining_s)):
+            if ended:
+                run_end = None
+                # Conclude was killed or cannot write the verdict, and root can end the run. A run that waits
+                # has joined that of another listener (root/handler.py): look for its end.
+                if record.state == RUNNING:
+                    await self._guard()
+                    continue
+            look_s = remaining_s if run_end else min(LOOK_S, remaining_s)
+            if await self.patience.pause(look_s, run_end):
                 return self.records.read(run)
-            if clock() > max(began, self.root.status_at) + GUARD_S:
-                with contextlib.suppress(TwitchError):
-                    await self.root.ask(Status(), self.patience.place)
+            if run_end is None and clock() > max(began, self.root.status_at) + GUARD_S:
+                await self._guard()
+
+    async def _guard(self) -> None:
+        """Ask root for the status, because that ends every run that has no conclude (root/turn.py)."""
+        with contextlib.suppress(TwitchError):
+            await self.root.ask(Status(), self.patience.place)

@@ -195,7 +195,12 @@ async def test_caller_hears_of_a_run_that_ended_without_a_record(
     api.root.answer_to = lambda question: (
         Answer("status", status=status) if question == Status() else Answer("started", run=RUN)
     )
-    reply = await api.get(target)
+    async with api.client() as client:
+        await client.send(request("GET", target))
+        while Status() not in api.root.asked:
+            api.root.end(RUN)
+            await asyncio.sleep(0)
+        reply = await client.answer()
     assert (reply.status, reply.text) == (500, f"{SAID}; the journal of the node says why\n")
     assert (reply.headers["puppet-run"], reply.headers["location"]) == (RUN, f"/puppet/runs/{RUN}")
     assert "puppet-verdict" not in reply.headers
