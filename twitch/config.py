@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from twitch import durations, texts
 from twitch.errors import ConfigError
+from twitch.records import KEEP_BYTES, KEEP_RUNS
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
 TOKENS_FILE = "/etc/puppet-twitch/tokens"
@@ -54,6 +55,12 @@ EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 COOLDOWN_S = 10
 COOLDOWN_MAX_S = 24 * 3600
 
+# The status and the list of runs read the first line of each record: with 1,000 of them in 50 ms.
+KEEP_RUNS_MAX = 1000
+# At least ten records of the longest ones.
+SIZE_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
+KEEP_BYTES_MIN, KEEP_BYTES_MAX = 1024**2, 1024**3
+
 
 class Config(NamedTuple):
     """The whole configuration; every value is valid."""
@@ -70,6 +77,8 @@ class Config(NamedTuple):
     command: str = "agent"  # or "apply"
     manifest: Optional[str] = None  # absolute path; with "apply" only
     puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
+    keep_runs: int = KEEP_RUNS
+    keep_bytes: int = KEEP_BYTES
 
 
 class _Parser(configparser.ConfigParser):
@@ -122,7 +131,7 @@ def _check(path: str, parser: configparser.ConfigParser) -> Config:
     grants: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}
     for section in parser.sections():
         if section not in KEYS:
-            raise ConfigError(f"{path}: [{section}]: unknown section; allowed: [access] [puppet] [tls]")
+            raise ConfigError(f"{path}: [{section}]: unknown section; allowed: {SECTIONS}")
         for name, text in parser.items(section):
             where = f"{path}: [{section}] {name}"
             if name in KEYS[section]:
@@ -200,6 +209,24 @@ def _cooldown(where: str, value: str) -> int:
     return seconds
 
 
+def _number_of_runs(where: str, value: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= KEEP_RUNS_MAX:
+        raise ConfigError(
+            f"{where}: {value!r} is not allowed; allowed: a number of runs from 1 to {KEEP_RUNS_MAX}"
+        )
+    return int(value)
+
+
+def _size(where: str, value: str) -> int:
+    found = re.fullmatch("([0-9]{1,7})([KMG])", value)
+    size = int(found[1]) * SIZE_UNITS[found[2]] if found else 0
+    if not KEEP_BYTES_MIN <= size <= KEEP_BYTES_MAX:
+        raise ConfigError(
+            f"{where}: {value!r} is not allowed; allowed: a size from 1M to 1G, such as 2048K or 8M"
+        )
+    return size
+
+
 def _absolute(where: str, value: str) -> str:
     if not value.startswith("/") or "\0" in value or "\n" in value:
         raise ConfigError(f"{where}: {value!r} is not allowed; allowed: an absolute path")
@@ -232,7 +259,12 @@ KEYS = {
         "crl": Key("tls_crl", _absolute),
         "revocation": Key("tls_revocation", _one_of("chain", "leaf", "no")),
     },
+    "runs": {
+        "keep": Key("keep_runs", _number_of_runs),
+        "size": Key("keep_bytes", _size),
+    },
 }
+SECTIONS = " ".join(f"[{section}]" for section in KEYS)
 CALLER_KEYS = ("anonymous", "token:NAME", "cert:CERTNAME, with * in names")
 
 
@@ -247,5 +279,5 @@ def _one_line(error: configparser.Error) -> str:
     if isinstance(error, configparser.DuplicateSectionError):
         return f"{place}[{error.section}]: given twice"
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"{place}outside of any section; begin with [access], [puppet] or [tls] on a line of its own"
+        return f"{place}outside of any section; begin with one of these on a line of its own: {SECTIONS}"
     return f"{place}not of the form 'key = value'"

@@ -32,6 +32,11 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 # JSON escapes.
 MAX_RECORD_CHARS = 256 * 1024
 
+# How many records are kept, and how many bytes of them, unless [runs] says otherwise. A record has 2 KB, and
+# 100 KB if hundreds of resources have changed.
+KEEP_RUNS = 50
+KEEP_BYTES = 8 * 1024 * 1024
+
 # The states of a run.
 QUEUED, RUNNING, FINISHED = STATES = ("queued", "running", "finished")
 
@@ -102,6 +107,8 @@ class Record(NamedTuple):
     command: Optional[str] = None  # agent or apply
     settings: Mapping[str, str] = {}  # Puppet's, by root/settings.py
     report: Optional[str] = None  # where `puppet apply` writes the report of this run
+    keep_runs: Optional[int] = None  # [runs] of the configuration
+    keep_bytes: Optional[int] = None
 
     # From the end on.
     ended: Optional[float] = None
@@ -167,6 +174,8 @@ def from_json(value: object) -> Record:
         command=fields.optional_text("command"),
         settings=fields.settings("settings"),
         report=fields.optional_text("report"),
+        keep_runs=fields.optional_integer("keep_runs"),
+        keep_bytes=fields.optional_integer("keep_bytes"),
         ended=fields.optional_number("ended"),
         duration_s=fields.optional_number("duration_s"),
         exit_status=fields.optional_text("exit_status"),

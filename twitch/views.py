@@ -61,6 +61,8 @@ RUN = {
     "command": NOBODY,
     "settings": NOBODY,
     "report": NOBODY,
+    "keep_runs": NOBODY,
+    "keep_bytes": NOBODY,
 }
 
 # field of a NodeStatus -> its audience, in the order of the JSON

@@ -64,6 +64,8 @@ GOOD: dict[str, tuple[str, Config]] = {
     "tls": ("[tls]\nenabled = yes\nclient = required", Config(tls=True, tls_client="required")),
     "cooldown": ("[access]\ncooldown = 0", Config(cooldown_s=0)),
     "cooldown-with-a-unit": ("[access]\ncooldown = 5m", Config(cooldown_s=300)),
+    "runs": ("[runs]\nkeep = 1000\nsize = 1G", Config(keep_runs=1000, keep_bytes=2**30)),
+    "runs-few": ("[runs]\nkeep = 1\nsize = 1024K", Config(keep_runs=1, keep_bytes=2**20)),
     "cooldown-a-day": ("[access]\ncooldown = 86400", Config(cooldown_s=86400)),
     "agent": ("[puppet]\ncommand = agent", Config()),
     "apply": (
@@ -113,7 +115,7 @@ def test_the_example_shows_every_key_in_its_section(path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, tuple[str, ...]]] = {
-    "no-section": ("from = ::/0", ("line 1", "[access], [puppet] or [tls]")),
+    "no-section": ("from = ::/0", ("line 1", "[access] [puppet] [tls] [runs]")),
     "unknown-section": ("[acces]\n", ("[acces]", "allowed: [access] [puppet]")),
     "section-default": ("[DEFAULT]\nfrom = ::/0\n", ("[DEFAULT]", "allowed: [access] [puppet]")),
     "section-and-a-key": ("[access] anonymous =\n", ("line 1", "on a line of its own")),
@@ -147,6 +149,13 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "tls-enabled-empty": ("[tls]\nenabled =", ("[tls] enabled", "''", "yes, no")),
     "tls-client-unknown": ("[tls]\nclient = no", ("[tls] client", "'no'", "optional, required")),
     "grant-environment-regex": ("[access]\nanonymous = tags environment=a.*", ("anonymous: word 2",)),
+    "keep-none": ("[runs]\nkeep = 0", ("[runs] keep", "'0'", "from 1 to 1000")),
+    "keep-many": ("[runs]\nkeep = 1001", ("[runs] keep", "'1001'", "from 1 to 1000")),
+    "keep-a-word": ("[runs]\nkeep = all", ("[runs] keep", "'all'", "from 1 to 1000")),
+    "size-without-a-unit": ("[runs]\nsize = 8", ("[runs] size", "'8'", "from 1M to 1G, such as 2048K or 8M")),
+    "size-small": ("[runs]\nsize = 1023K", ("[runs] size", "'1023K'", "from 1M to 1G")),
+    "size-large": ("[runs]\nsize = 2G", ("[runs] size", "'2G'", "from 1M to 1G")),
+    "size-lower-case": ("[runs]\nsize = 8m", ("[runs] size", "'8m'", "from 1M to 1G")),
     "cooldown-negative": ("[access]\ncooldown = -1", ("[access] cooldown", "'-1'", "such as 90s")),
     "cooldown-a-word": ("[access]\ncooldown = soon", ("[access] cooldown", "'soon'", "such as 90s")),
     "cooldown-too-long": ("[access]\ncooldown = 86401", ("[access] cooldown", "at most 1d")),

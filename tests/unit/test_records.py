@@ -353,6 +353,8 @@ valid_records = st.builds(
     reported_before=st.none() | numbers,
     command=st.none() | texts,
     settings=st.dictionaries(texts, texts, max_size=3),
+    keep_runs=st.none() | whole_numbers,
+    keep_bytes=st.none() | whole_numbers,
     ended=st.none() | numbers,
     duration_s=st.none() | numbers,
     exit_status=st.none() | texts,

@@ -92,6 +92,8 @@ FULL_RECORD = Record(
     command="word-command",
     settings={"vardir": "word-settings"},
     report="word-report",
+    keep_runs=7654321,
+    keep_bytes=8765432,
     ended=TIME,
     duration_s=2.5,
     exit_status="word-exit_status",
@@ -161,6 +163,8 @@ RUN_WORDS = {
     **{name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())},
     "reported_before": "987654321",
     "resources_left_out": "1234567",
+    "keep_runs": "7654321",
+    "keep_bytes": "8765432",
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},

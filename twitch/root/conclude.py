@@ -15,7 +15,17 @@ import traceback
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
+from twitch.records import (
+    FINISHED,
+    INTERRUPTED,
+    KEEP_BYTES,
+    KEEP_RUNS,
+    NOT_ATTEMPTED,
+    QUEUED,
+    Record,
+    outcome,
+    still_running,
+)
 from twitch.root import details, failures, files, journal, journal_reader, locks, memory, unit, verdict
 from twitch.root import report as reports
 from twitch.root.report import Report
@@ -28,7 +38,8 @@ def main() -> None:
     memory.limit()
     store, run = Store(), os.environ.get("INVOCATION_ID", "")
     store.trust()
-    if not _under_way(store, run):
+    begun = _under_way(store, run)
+    if not begun:
         return
     with _concluding(store):
         record = _under_way(store, run)
@@ -37,7 +48,7 @@ def main() -> None:
                 conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
             except OSError as error:
                 print(f"<3>the verdict on run {run} cannot be written: {error}", file=sys.stderr)
-    tidy(store)
+    tidy(store, begun.keep_runs or KEEP_RUNS, begun.keep_bytes or KEEP_BYTES)
 
 
 def _under_way(store: Store, run: str) -> Optional[Record]:
@@ -58,14 +69,14 @@ def _concluding(store: Store) -> Iterator[None]:
         yield
 
 
-def tidy(store: Store) -> None:
-    """Move ended records to the disk, which nobody waits for, and remove old ones."""
+def tidy(store: Store, keep: int = KEEP_RUNS, size: int = KEEP_BYTES) -> None:
+    """Move ended records to the disk, which nobody waits for, and keep `keep` records in `size` bytes."""
     try:
         store.move_ended()
     except (OSError, NotOurs) as error:
         print(f"<4>records of runs stay in /run, and are lost with a reboot: {error}", file=sys.stderr)
     with contextlib.suppress(OSError):
-        store.prune()
+        store.prune(keep, size)
 
 
 def lost(store: Store) -> None:
@@ -139,6 +150,8 @@ def conclude(
         command=None,
         settings={},
         report=None,
+        keep_runs=None,
+        keep_bytes=None,
     )
     error = None
     if record.state == QUEUED:

@@ -25,6 +25,9 @@ The life of a record:
 Callers hear the verdict as soon as it is in /run; the fsync of the move delays nobody. There is room in /run
 for every verdict, because a run is refused without it. Where /run has become read-only meanwhile, or is gone,
 the verdict is written to /var/lib at once. The disk costs history only: no run and no verdict needs it.
+
+What happened to the resources is up to a hundred times as long as the verdict. Where there is no room for it,
+in /run or on the disk, the record is written without it.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
 from twitch.records import (
     FINISHED,
+    KEEP_BYTES,
+    KEEP_RUNS,
     ROOT,
     RUN_ID,
     Options,
@@ -54,12 +59,9 @@ from twitch.records import (
 )
 from twitch.root import files
 
-KEPT_RUNS = 50
-# A record of a run in which many resources with long names failed is 30 KB; most are 1 KB.
-KEPT_BYTES = 8 * 1024 * 1024
 STRAY_S = 86400  # the age from which a file that belongs to no run is removed
 
-# Two pages of memory. A verdict that is longer needs room of its own.
+# Two pages of memory: for the verdict, and not for the details of a run, which need room of their own.
 ROOM_BYTES = 8192
 # The record of a run that begins, with fifty tags of a hundred characters and Puppet's settings.
 BEGUN_BYTES = 8192
@@ -183,8 +185,9 @@ class Store(Records):
     def write(self, record: Record) -> None:
         """Write the record of a run, whole or not at all.
 
-        With the record of a run that has not ended, take room for its verdict. A verdict uses that room, and
-        goes to the disk where /run cannot be written.
+        With the record of a run that has not ended, take room for its verdict. A verdict uses that room.
+        Where /run cannot be written, or has no room for the details of the run, the record goes to the disk;
+        where the disk has none either, /run has room for the verdict without the details.
         """
         if record.state != FINISHED:
             taken = self._take_room(record.run)
@@ -201,6 +204,9 @@ class Store(Records):
             try:
                 self._keep(record)
             except (OSError, NotOurs):
+                for shorter in _shortened(record):
+                    with contextlib.suppress(OSError):
+                        return self._write_in_room(shorter)
                 raise error from None
 
     def _take_room(self, run: str) -> bool:
@@ -270,20 +276,31 @@ class Store(Records):
     def _keep(self, record: Record) -> None:
         """Write a record to the history, wait for the disk, and remove what /run has of the run."""
         self.trust_history()
-        _write_record(self.history_path(record.run), record, durable=True)
+        path = self.history_path(record.run)
+        try:
+            _write_record(path, record, durable=True)
+        except OSError as error:
+            for shorter in _shortened(record):
+                with contextlib.suppress(OSError):
+                    _write_record(path, shorter, durable=True)
+                    break
+            else:
+                raise error from None
         self._forget_begun(record.run)
         for path in self._paths(record.run):
             with contextlib.suppress(OSError):  # /run may be read-only
                 files.remove(path)
 
-    def prune(self) -> None:
-        """Keep the last KEPT_RUNS runs, and of these as many as KEPT_BYTES hold; remove old strays."""
+    def prune(self, keep: int = KEEP_RUNS, size: int = KEEP_BYTES) -> None:
+        """Keep the last `keep` runs, and of these as many as `size` bytes hold; remove old strays."""
         newest = [record.run for record in self.newest()]
-        room = KEPT_BYTES
+        room = size
         for number, run in enumerate(newest):
-            with contextlib.suppress(OSError):
-                room -= os.path.getsize(self.history_path(run))
-            if number >= KEPT_RUNS or (room < 0 and number > 0):
+            # Of a record that cannot be moved to the disk, the copy in /run is the only one.
+            for path in (self.path(run), self.history_path(run)):
+                with contextlib.suppress(OSError):
+                    room -= os.path.getsize(path)
+            if number >= keep or (room < 0 and number > 0):
                 for path in (*self._history_paths(run), *self._paths(run)):
                     with contextlib.suppress(OSError):
                         files.remove(path)
@@ -407,6 +424,17 @@ class Store(Records):
         """Return the files of a run in /run; version 1.0.0 left the last two."""
         log = os.path.join(self.directory, f"{run}.jsonl")
         return self.path(run), self._room_path(run), log, self.report_path(run)
+
+
+def _shortened(record: Record) -> Iterator[Record]:
+    """Yield the record without its details, for a place that has no room for them.
+
+    First without its resources, then without everything that can be long.
+    """
+    left_out = (record.resources_left_out or 0) + len(record.resources or ())
+    shorter = record._replace(resources=None, resources_left_out=left_out or None)
+    yield shorter
+    yield shorter._replace(failed_resources=None, left_running=None, error=None)
 
 
 def _write_record(path: str, record: Record, *, durable: bool = False) -> None:

@@ -227,4 +227,6 @@ def _record(node: Node, run: str, question: Run, state: str) -> Record:
         command=node.config.command,
         settings=node.settings._asdict(),
         report=node.report_path(run) if node.config.command == "apply" else None,
+        keep_runs=node.config.keep_runs,
+        keep_bytes=node.config.keep_bytes,
     )

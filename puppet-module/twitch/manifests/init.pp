@@ -88,8 +88,8 @@
 #   Hiera merges the directives of all levels.
 # @param config
 #   Settings of `puppet-twitch.conf` that have no parameter, by section: `cooldown` and
-#   `plaintext_tokens` in `access`, `command` and `manifest` in `puppet`. Hiera merges all levels
-#   deeply.
+#   `plaintext_tokens` in `access`, `command` and `manifest` in `puppet`, `keep` and `size` of the
+#   history in `runs`. Hiera merges all levels deeply.
 # @param manage_package
 #   Whether this module installs and removes the package.
 # @param package_name

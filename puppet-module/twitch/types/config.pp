@@ -12,6 +12,11 @@ type Twitch::Config = Struct[{
     Optional['crl']        => Twitch::Path,
     Optional['revocation'] => Enum['chain', 'leaf', 'no'],
   }],
+  # `size` is from 1M to 1024M, or 1G.
+  Optional['runs']   => Struct[{
+    Optional['keep'] => Integer[1, 1000],
+    Optional['size'] => Pattern[/\A([1-9]\d{0,2}|10[01]\d|102[0-4])M\z/, /\A1G\z/],
+  }],
   Optional['puppet'] => Variant[
     Struct[{ Optional['command'] => Enum['agent'] }],
     Struct[{ 'command' => Enum['apply'], 'manifest' => Twitch::Path }]

@@ -16,11 +16,11 @@ from tests.unit.concluding import begin, begun, dead_claim, end, read
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import LIMIT_S
 from tests.unit.records import OTHER, RUN
-from twitch.records import QUEUED
+from twitch.records import KEEP_RUNS, QUEUED
 from twitch.root import conclude, turn, verdict
 from twitch.root import store as stores
 from twitch.root.node import Node
-from twitch.root.store import KEPT_RUNS, Claim, Store, start_time
+from twitch.root.store import Claim, Store, start_time
 
 Events = list[dict[str, Any]]
 
@@ -55,7 +55,7 @@ def test_conclude_prunes_old_runs(root_node: Node, events: Events) -> None:
         root_node.store.write(records.finished("changed", f"{number:032x}", asked=float(number)))
     end(root_node)
     conclude.tidy(root_node.store)
-    assert len(root_node.store.newest()) == KEPT_RUNS
+    assert len(root_node.store.newest()) == KEEP_RUNS
 
 
 # ---- the run that became Puppet last, after a power cut

@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.records import OTHER, RUN, finished, record
 from twitch.records import QUEUED, Record, Records
+from twitch.resources import Resource
 from twitch.root import files
 from twitch.root import store as stores
 from twitch.root.store import Claim, NotOurs, Store
@@ -147,6 +148,68 @@ def test_run_in_the_queue_keeps_its_room_when_it_cannot_begin(
         store.write(record())
     store.note(RUN, "its turn could not be taken")
     assert store.read(RUN) == record(state=QUEUED, reason="its turn could not be taken")
+
+
+MANY = tuple(Resource(f"File[/{number}]", "changed", False, "/site.pp", number) for number in range(200))
+
+
+def test_details_without_room_go_to_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare(os.getgid())
+    store.write(record())
+    no_room(monkeypatch, store.directory)
+    full(monkeypatch)
+    store.write(finished("changed", resources=MANY))
+    assert store.read(RUN) == finished("changed", resources=MANY)
+    assert (os.listdir(store.directory), os.listdir(store.history)) == ([], [f"{RUN}.json"])
+
+
+def test_verdict_is_not_lost_to_its_details(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare(os.getgid())
+    store.write(record())
+    no_room(monkeypatch, store.directory, store.history)
+    full(monkeypatch)
+    store.write(finished("changed", resources=MANY, resources_left_out=7))
+    assert store.read(RUN) == finished("changed", resources_left_out=207)
+
+
+def test_verdict_is_not_lost_to_long_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(record())
+    no_room(monkeypatch, store.directory, store.history)
+    full(monkeypatch)
+    long = finished("failed", resources=MANY, failed_resources=("é" * 200,) * 20, error="x")
+    store.write(long)
+    assert store.read(RUN) == finished("failed", resources_left_out=200)
+
+
+def test_disk_without_room_for_details_takes_the_verdict(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.prepare(os.getgid())
+    store.write(finished("changed", resources=MANY))
+    write_record = stores._write_record
+
+    def almost_full(path: str, record: Record, *, durable: bool = False) -> None:
+        if record.resources:
+            raise OSError(28, "No space left on device", path)
+        write_record(path, record, durable=durable)
+
+    monkeypatch.setattr(stores, "_write_record", almost_full)
+    store.move_ended()
+    assert os.listdir(store.directory) == []
+    assert store.read(RUN) == finished("changed", resources_left_out=200)
+
+
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the room of a verdict be all that is left of a file system."""
+    pwrite = os.pwrite
+
+    def within(descriptor: int, content: bytes, offset: int) -> int:
+        room = stores.ROOM_BYTES - offset
+        if room <= 0:
+            raise OSError(28, "No space left on device")
+        return pwrite(descriptor, content[:room], offset)
+
+    monkeypatch.setattr(os, "pwrite", within)
 
 
 def test_verdict_without_room_goes_to_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,20 +357,33 @@ def test_prune_keeps_the_last_fifty_runs_with_all_their_files(store: Store) -> N
     assert len(os.listdir(store.directory)) == 2 * 20
 
 
-def test_prune_keeps_the_newest_records_within_the_limit(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prune_keeps_the_newest_records_within_the_limit(store: Store) -> None:
     store.prepare(os.getgid())
-    monkeypatch.setattr(stores, "KEPT_BYTES", 2500)
     for number in range(5):
         store.write(finished("failed", run_id(number), asked=1000.0 + number, error="x" * 800))
     store.move_ended()
-    store.prune()
+    store.prune(size=2500)
     assert ids(store.history) == {3, 4}
     store.write(finished("failed", run_id(5), asked=1005.0, error="x" * 8000))
     store.move_ended()
-    store.prune()
+    store.prune(size=2500)
     assert ids(store.history) == {5}
+
+
+def test_prune_keeps_as_many_runs_as_the_site_says(store: Store) -> None:
+    store.prepare(os.getgid())
+    for number in range(60):
+        store.write(finished("changed", run_id(number), asked=1000.0 + number))
+    store.move_ended()
+    store.prune(keep=55)
+    assert ids(store.history) == set(range(5, 60))
+
+
+def test_prune_counts_records_that_cannot_be_moved(store: Store) -> None:
+    for number in range(5):
+        store.write(finished("failed", run_id(number), asked=1000.0 + number, error="x" * 800))
+    store.prune(size=2500)
+    assert ids(store.directory) == {3, 4}
 
 
 def ids(*directories: str) -> set[int]:

@@ -20,7 +20,7 @@ describe 'twitch' do
         tokens: { 'deploy' => { 'sha256' => digest.upcase, 'expires' => '2027-12-31' }, 'ci' => { 'sha256' => digest } },
         tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required',
                'revocation' => 'leaf' },
-        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true } },
+        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true }, 'runs' => { 'keep' => 9, 'size' => '1M' } },
       }
     end
 
@@ -43,6 +43,10 @@ describe 'twitch' do
 
         [puppet]
         path = /opt/puppet
+
+        [runs]
+        keep = 9
+        size = 1M
       CONF
       is_expected.to contain_file(tokens).with_content("#{header}deploy #{digest} 2027-12-31\nci #{digest}\n")
     end

@@ -39,10 +39,13 @@ digest = 'a' * 64
   ],
   'Twitch::Config' => [
     [{ 'access' => { 'cooldown' => 5, 'plaintext_tokens' => true }, 'tls' => { 'enabled' => true } }, {},
-     { 'puppet' => { 'command' => 'apply', 'manifest' => '/etc/puppet/site.pp' } }, { 'puppet' => { 'command' => 'agent' } }],
+     { 'puppet' => { 'command' => 'apply', 'manifest' => '/etc/puppet/site.pp' } }, { 'puppet' => { 'command' => 'agent' } },
+     *%w[1M 8M 1024M 1G].map { |size| { 'runs' => { 'keep' => 1000, 'size' => size } } }],
     [{ 'acess' => {} }, { 'access' => { 'cooldown' => 'long' } }, { 'access' => { 'token:x' => 'trigger' } },
      { 'access' => { 'from' => '::/0' } }, { 'puppet' => { 'command' => 'apply' } }, { 'puppet' => { 'manifest' => '/site.pp' } },
-     { 'puppet' => { 'command' => 'apply', 'manifest' => "/a\n[access]" } }]
+     { 'puppet' => { 'command' => 'apply', 'manifest' => "/a\n[access]" } },
+     { 'runs' => { 'keep' => 0 } }, { 'runs' => { 'keep' => 1001 } },
+     *['8', '0M', '1025M', '2G', "8M\n[access]"].map { |size| { 'runs' => { 'size' => size } } }]
   ]
 }.each do |type, (valid, invalid)|
   describe type do

@@ -280,7 +280,7 @@ async def test_invalid_configuration_refuses_every_request(
         # Without the line of the fault, which is for the operator.
         assert reply.text == "puppet-twitch is misconfigured on this node; see its journal\n"
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [f"{api.conf}: [acces]: unknown section; allowed: [access] [puppet] [tls]"]
+    assert errors == [f"{api.conf}: [acces]: unknown section; allowed: [access] [puppet] [tls] [runs]"]
     assert api.root.asked == []
     api.conf.write_text("#")
     assert (await api.get("/version")).status == 200
