@@ -13,6 +13,9 @@ from twitch.fields import FieldError, Fields
 # `queued`: one run is under way and another waits. `stuck`: a run is much older than Puppet's runtimeout.
 IDLE, RUNNING, QUEUED, DISABLED, STUCK = NODE_STATES = ("idle", "running", "queued", "disabled", "stuck")
 
+# The phases of a run, in their order (root/progress.py).
+STARTING, PREPARING, APPLYING, REPORTING = PHASES = ("starting", "preparing", "applying", "reporting")
+
 
 class LastRun(NamedTuple):
     """What became of the last run. Times are epoch seconds."""
@@ -28,6 +31,13 @@ class LastRun(NamedTuple):
     noop_pending: Optional[bool] = None
     would_change: Optional[int] = None  # the resources that noop has kept from changing
     unreported: Optional[bool] = None
+
+
+class Doing(NamedTuple):
+    """The process that Puppet waits for. Never with its command line, which may have passwords."""
+
+    name: str
+    age_s: int
 
 
 class NodeStatus(NamedTuple):
@@ -47,12 +57,21 @@ class NodeStatus(NamedTuple):
     unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
     unrecorded_why: Optional[str] = None  # the error of the writing, which may name a path
 
+    # How far the run under way is, ours or not.
+    phase: Optional[str] = None  # one of PHASES
+    resources: Optional[int] = None  # in its catalog, while it is applied
+    elapsed_s: Optional[int] = None
+    usual_s: Optional[int] = None  # how long such a run usually takes
+    doing: Optional[Doing] = None
+
     def to_json(self) -> dict[str, Any]:
         """Return the status as a packet holds it: without what is None."""
         fields = {name: value for name, value in self._asdict().items() if value is not None}
         for name, run in (("last", self.last), ("last_whole", self.last_whole)):
             if run:
                 fields[name] = {key: value for key, value in run._asdict().items() if value is not None}
+        if self.doing:
+            fields["doing"] = self.doing._asdict()
         return fields
 
 
@@ -61,6 +80,9 @@ def from_json(fields: Fields) -> NodeStatus:
     state, last, whole = fields.text("state"), fields.fields("last"), fields.fields("last_whole")
     if state not in NODE_STATES:
         raise FieldError("'state' is not one of a node")
+    phase, doing = fields.optional_text("phase"), fields.fields("doing")
+    if phase not in (None, *PHASES):
+        raise FieldError("'phase' is not one of a run")
     return NodeStatus(
         state=state,
         run=fields.optional_text("run"),
@@ -74,6 +96,11 @@ def from_json(fields: Fields) -> NodeStatus:
         last_whole=_last(whole) if whole else None,
         unrecorded=fields.optional_text("unrecorded"),
         unrecorded_why=fields.optional_text("unrecorded_why"),
+        phase=phase,
+        resources=fields.optional_integer("resources"),
+        elapsed_s=fields.optional_integer("elapsed_s"),
+        usual_s=fields.optional_integer("usual_s"),
+        doing=Doing(doing.text("name"), doing.integer("age_s")) if doing else None,
     )
 
 

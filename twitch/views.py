@@ -79,6 +79,11 @@ STATUS = {
     "age_s": NAMED,
     "unrecorded": NAMED,
     "unrecorded_why": NAMED,
+    "phase": EVERYONE,
+    "resources": EVERYONE,
+    "elapsed_s": EVERYONE,  # as the times of runs that have ended
+    "usual_s": EVERYONE,
+    "doing": NAMED,  # the name of a process, as in left_running
 }
 
 
@@ -179,7 +184,7 @@ def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: 
     may_see = audiences(caller)
     names = [name for name, audience in policy.items() if audience in may_see]
     fields = {name: _json(name, getattr(values, name)) for name in names if getattr(values, name) is not None}
-    if not sees_logs(caller):
+    if isinstance(values, Record) and not sees_logs(caller):
         for resource in fields.get("resources", ()):
             for event in resource["events"]:
                 del event["message"]
@@ -191,9 +196,11 @@ def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a recor
         return iso(value)
     if isinstance(value, Options):
         return value.to_json()
+    if name == "doing":
+        return value._asdict()
     if name == "left_running":
         return [process._asdict() for process in value]
-    if name == "resources":
+    if name == "resources" and isinstance(value, tuple):  # of a run; a status has their number
         return [resource.to_json() for resource in value]
     if isinstance(value, LastRun):
         # With null for unknown values: a client finds every key.

@@ -122,6 +122,14 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
     return details
 
 
+def progress(status: NodeStatus, caller: Caller) -> list[str]:
+    """Return how far the run under way is: `applying 574 resources`, `apt-get for 45s`, `usually 35s`."""
+    phase = f"{status.phase} {status.resources} resources" if status.resources else status.phase
+    doing = f"{status.doing.name} for {durations.shown(status.doing.age_s)}" if status.doing else None
+    usual = f"usually {durations.shown(status.usual_s)}" if status.usual_s is not None else None
+    return [text for text in (phase, doing if caller.named else None, usual) if text]
+
+
 def _running(status: NodeStatus, caller: Caller) -> list[str]:
     """Return the details of the run under way; none if there is none."""
     if not status.run and not status.pid:
@@ -129,6 +137,7 @@ def _running(status: NodeStatus, caller: Caller) -> list[str]:
     details = [f"run {status.run}" if status.run else "started elsewhere"]
     details += [f"pid {status.pid}"] if status.pid else []
     details += [f"since {when(status.since, caller)}"] if status.since else []
+    details += progress(status, caller)
     # Of the run under way, and not of the run in the queue, which is not old.
     details += [_stuck(status)] if status.state == STUCK else []
     return details

@@ -58,6 +58,7 @@ class FakePuppet:
         self.disabled = directory / "agent_disabled.lock"
         self.report = directory / "last_run_report.yaml"
         self.summary = directory / "last_run_summary.yaml"
+        self.resources = directory / "resources.txt"
         self.set_settings()
 
     @property
@@ -69,6 +70,7 @@ class FakePuppet:
             lastrunfile=os.fspath(self.summary),
             lastrunreport=os.fspath(self.report),
             logdest="",
+            resourcefile=os.fspath(self.resources),
             runtimeout="3600",
         )
 

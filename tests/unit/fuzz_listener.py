@@ -22,7 +22,7 @@ from twitch.listener.api.routes import TRIGGER
 from twitch.listener.exchange import Exchange, HTTPError, Request
 from twitch.listener.tokens import Token
 from twitch.messages import BUSY, COOLDOWN, DISABLED, STATUS, Answer
-from twitch.node_status import IDLE, STUCK, LastRun, NodeStatus
+from twitch.node_status import IDLE, RUNNING, STUCK, Doing, LastRun, NodeStatus
 from twitch.records import RUN_ID, Options, Record, Records
 
 SECRET = Token("deploy", "0" * 64, None)  # no known token has this digest
@@ -270,6 +270,18 @@ ANSWERS = {
     "disabled": Answer(DISABLED, reason="\x1b[2J\u202e\ud800\n\0"),
     "status": Answer(
         STATUS, status=NodeStatus(IDLE, run=RUN, queued=RUN, since=1769072700.5, pid=42, last=LAST)
+    ),
+    "progress": Answer(
+        STATUS,
+        status=NodeStatus(
+            RUNNING,
+            pid=42,
+            phase="applying",
+            resources=574,
+            elapsed_s=60,
+            usual_s=35,
+            doing=Doing("\x1b[2J", 9),
+        ),
     ),
     "years": Answer(
         STATUS, status=NodeStatus(STUCK, since=9e14, last=LAST._replace(ended=-9e14, duration_s=-1.0))

@@ -21,7 +21,7 @@ from twitch import messages
 from twitch.errors import PacketError, PuppetError
 from twitch.node_status import IDLE, LastRun, NodeStatus
 from twitch.records import RUN_ID, Options
-from twitch.root import locks, puppet, report, settings, store, verdict
+from twitch.root import locks, progress, puppet, report, settings, store, verdict
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
 
@@ -177,6 +177,7 @@ def check_settings(found: Settings) -> None:
     report.read(found.lastrunreport)
     report.read_summary(found.lastrunfile)
     report.written_since(found.lastrunreport, BEGAN)
+    progress.resources(found.resourcefile)
 
 
 def options(data: bytes, path: Path) -> bool:

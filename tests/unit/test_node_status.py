@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twitch.fields import FieldError, Fields
-from twitch.node_status import DISABLED, IDLE, NODE_STATES, RUNNING, LastRun, NodeStatus, from_json
+from twitch.node_status import (
+    DISABLED,
+    IDLE,
+    NODE_STATES,
+    PHASES,
+    RUNNING,
+    Doing,
+    LastRun,
+    NodeStatus,
+    from_json,
+)
 from twitch.records import VERDICTS
 
 RUN = "1" * 32
@@ -64,6 +74,12 @@ INVALID: dict[str, dict[str, Any]] = {
     "age-a-text": {"age_s": "old"},
     "reason-a-list": {"reason": []},
     "last-a-text": {"last": "changed"},
+    "phase-unknown": {"phase": "thinking"},
+    "resources-a-fraction": {"resources": 1.5},
+    "elapsed-a-text": {"elapsed_s": "long"},
+    "usual-a-text": {"usual_s": "long"},
+    "doing-a-text": {"doing": "apt-get"},
+    "doing-without-an-age": {"doing": {"name": "apt-get"}},
     "last-without-a-verdict": {"last": {"ended": 1.0}},
     "last-counts-of-texts": {"last": {"verdict": "changed", "counts": {"changed": "3"}}},
 }
@@ -105,6 +121,11 @@ statuses = st.builds(
     age_s=st.none() | whole_numbers,
     last=st.none() | last_runs,
     last_whole=st.none() | last_runs,
+    phase=st.none() | st.sampled_from(PHASES),
+    resources=st.none() | whole_numbers,
+    elapsed_s=st.none() | whole_numbers,
+    usual_s=st.none() | whole_numbers,
+    doing=st.none() | st.builds(Doing, name=texts, age_s=whole_numbers),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from twitch.messages import (
     STATUS,
     Answer,
 )
-from twitch.node_status import NODE_STATES, LastRun, NodeStatus
+from twitch.node_status import NODE_STATES, RUNNING, Doing, LastRun, NodeStatus
 from twitch.records import FINISHED, VERDICTS, Left, Options, Record
 from twitch.resources import Event, Resource
 from twitch.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
@@ -42,7 +43,7 @@ def test_every_field_of_a_status_has_an_audience() -> None:
 
 
 def test_public_fields_are_states_verdicts_and_numbers() -> None:
-    assert visible(views.STATUS, {EVERYONE}) == {"state"}
+    assert visible(views.STATUS, {EVERYONE}) == {"state", "phase", "resources", "elapsed_s", "usual_s"}
     assert visible(views.RUN, {EVERYONE}) == {
         *("run", "state", "verdict", "noop", "unreported", "duration_s", "counts"),
         *("would_change", "asked", "started", "ended", "started_by", "events", "phases_s"),
@@ -158,6 +159,11 @@ FULL_STATUS = NodeStatus(
     ),
     unrecorded="word-unrecorded",
     unrecorded_why="word-why",
+    phase="applying",
+    resources=574,
+    elapsed_s=60,
+    usual_s=35,
+    doing=Doing("word-doing", 45),
 )
 RUN_WORDS = {
     **{name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())},
@@ -170,6 +176,7 @@ STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
     **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
     **{"last_whole": "word-whole", "unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
+    "doing": "word-doing",
 }
 
 
@@ -214,11 +221,11 @@ def test_fields_of_a_status(grants: tuple[str, ...], named: bool, audiences: set
 
 ALWAYS_IN_TEXT = {"queued", "last", "last_whole", "unrecorded", "unrecorded_why"}
 IN_TEXT = {
-    "idle": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
-    "running": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
-    "queued": {"run", "pid", "since"} | ALWAYS_IN_TEXT,
+    "idle": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
+    "running": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
+    "queued": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
     "disabled": {"reason"} | ALWAYS_IN_TEXT,
-    "stuck": {"run", "pid", "since", "unit"} | ALWAYS_IN_TEXT,
+    "stuck": {"run", "pid", "since", "doing", "unit"} | ALWAYS_IN_TEXT,
 }
 
 
@@ -236,6 +243,27 @@ def test_pid_of_a_foreign_run_in_the_text_of_a_status(
 ) -> None:
     text = wording.status_text(FULL_STATUS._replace(run=None), caller(grants, named))
     assert ("pid 471147" in text) is (NAMED in audiences)
+
+
+@pytest.mark.parametrize(
+    ("fields", "texts"),
+    [
+        ({}, []),
+        ({"phase": "starting", "elapsed_s": 3}, ["starting"]),
+        ({"phase": "applying", "resources": 0}, ["applying"]),
+        (
+            {"phase": "applying", "resources": 574, "doing": Doing("apt-get", 45), "usual_s": 35},
+            ["applying 574 resources", "apt-get for 45s", "usually 35s"],
+        ),
+        ({"doing": Doing("sleep", 125)}, ["sleep for 2m 5s"]),
+    ],
+    ids=["nothing-known", "phase", "no-resources", "everything", "puppet-apply"],
+)
+def test_progress_in_words(fields: dict[str, Any], texts: list[str]) -> None:
+    status = NodeStatus(RUNNING, **fields)
+    assert wording.progress(status, caller((), named=True)) == texts
+    without = wording.progress(status._replace(doing=None), caller((), named=True))
+    assert wording.progress(status, caller(("logs",), named=False)) == without
 
 
 # ---- errors

@@ -27,11 +27,13 @@ SETTINGS = (
     "lastrunreport",
     "localcacert",
     "logdest",
+    "resourcefile",
     "runtimeout",
+    "write_catalog_summary",
 )
 # Options in PUPPET_EXTRA_OPTS that change one of SETTINGS, in a run as well as in `puppet config print`.
 MOVING = re.compile(
-    "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|runtimeout"
+    "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|resourcefile|runtimeout"
     "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert|localcacert"
     ")"
 )
@@ -52,6 +54,8 @@ class Settings(NamedTuple):
     certname: str = ""
     hostcert: str = ""
     localcacert: str = ""
+    resourcefile: str = ""  # the list of the resources in the agent's catalog
+    write_catalog_summary: str = ""  # `false` if the agent writes no such list
 
     @property
     def runtimeout_s(self) -> Optional[int]:
@@ -125,7 +129,7 @@ def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> 
         raise PuppetError(f"{puppet} config print prints a NUL byte, which no path can have")
     values = {name: value for name, mark, value in (line.partition(" = ") for line in lines) if mark}
     try:
-        # No run depends on the settings that have a default; they make a reason clearer.
+        # No run depends on the settings that have a default; they make a reason or the status clearer.
         asked = (name for name in SETTINGS if name in values or name not in Settings._field_defaults)
         return Settings(**{name: values[name].strip() for name in asked})
     except KeyError as error:

@@ -7,7 +7,7 @@ from typing import Optional
 
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
 from twitch.records import BUSY, FAILED, FINISHED, Record
-from twitch.root import locks, report, unit
+from twitch.root import locks, progress, report, unit
 from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
 from twitch.root.verdict import failed_resources, from_summary
@@ -28,7 +28,8 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     since = started if ours else time.time() - holder.age_s if holder else None
     # The age of a run is that of its lock; `puppet apply` takes no lock, so its record has to do.
     age_s = holder.age_s if holder else max(0, int(time.time() - since)) if since else None
-    last, last_whole = _last(node)
+    ended = [record for record in node.store.newest() if record.state == FINISHED and record.started]
+    last, last_whole = _last(node, ended)
     stuck = age_s is not None and locks.is_stuck(age_s, node.settings.runtimeout_s)
     # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
     # next trigger would be answered.
@@ -52,16 +53,16 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         last_whole=last_whole,
         unrecorded=unrecorded.run if unrecorded else None,
         unrecorded_why=str(unrecorded) if unrecorded else None,
+        **progress.look(node, ours, holder, since, ended)._asdict(),
     )
 
 
-def _last(node: Node) -> tuple[Optional[LastRun], Optional[LastRun]]:
+def _last(node: Node, ended: list[Record]) -> tuple[Optional[LastRun], Optional[LastRun]]:
     """Return the last run, ours or not; and if it is a partial one of ours, our last whole run.
 
     A run of ours is shown by its record, which says more than Puppet's report.
     """
     by_puppet = _by_puppet(node)
-    ended = (record for record in node.store.newest() if record.state == FINISHED and record.started)
     ours = [record for record in ended if record.verdict != BUSY]
     if not ours or (by_puppet and (by_puppet.ended or 0) > (ours[0].ended or 0)):
         return _shortened(by_puppet), None

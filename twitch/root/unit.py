@@ -63,11 +63,15 @@ def left_running() -> tuple[Left, ...]:
         start = start_time(pid)
         if pid == os.getpid() or start is None:
             continue
-        age_s = int(time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
         comm = process_name(pid)
         if comm is not None:
-            processes.append(Left(comm, pid, max(0, age_s)))
+            processes.append(Left(comm, pid, age_s(start)))
     return tuple(sorted(processes, key=lambda process: (-process.age_s, process.pid))[:MAX_LEFT])
+
+
+def age_s(start: int) -> int:
+    """Return the age of a process in whole seconds; `start` is in clock ticks since boot."""
+    return max(0, int(time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK")))
 
 
 def process_name(pid: int) -> Optional[str]:

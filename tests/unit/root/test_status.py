@@ -17,7 +17,17 @@ from tests.unit.processes import dead, live
 from tests.unit.records import OTHER, RUN, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
 from twitch.messages import CANNOT, MAX_PACKET_BYTES, STATUS, Answer, Status, encode
-from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
+from twitch.node_status import (
+    DISABLED,
+    IDLE,
+    PREPARING,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    STUCK,
+    LastRun,
+    NodeStatus,
+)
 from twitch.records import FINISHED, Options
 from twitch.root import locks, status, unit
 from twitch.root.node import Node
@@ -42,7 +52,7 @@ def test_running_with_a_run_of_ours(root_node: Node, tmp_path: Path) -> None:
     with live(tmp_path, "puppet-x") as pid:
         root_node.store.write(record(started=started))
         root_node.store.claim_current(claim(pid))
-        expected = NodeStatus(RUNNING, run=RUN, pid=pid, since=started)
+        expected = NodeStatus(RUNNING, run=RUN, pid=pid, since=started, phase=STARTING, elapsed_s=7)
         assert status.look(root_node) == expected
     assert status.look(root_node) == IDLE_NODE
 
@@ -54,7 +64,8 @@ def test_running_with_a_run_that_we_did_not_start(
         puppet.lock.write_text(str(pid))
         os.utime(puppet.lock, (time.time() - 600, time.time() - 600))
         found = status.look(root_node)
-    assert found._replace(since=None) == NodeStatus(RUNNING, pid=pid)
+    assert found._replace(since=None, elapsed_s=None) == NodeStatus(RUNNING, pid=pid, phase=PREPARING)
+    assert found.elapsed_s is not None and 600 <= found.elapsed_s < 660
     assert found.since is not None and abs(found.since - (time.time() - 600)) < 60
 
 
@@ -67,7 +78,8 @@ def test_queued_when_one_run_is_under_way_and_one_waits(root_node: Node, tmp_pat
     with live(tmp_path, "puppet-x") as pid, live(tmp_path, "python3") as waiting:
         root_node.store.claim_current(claim(pid))
         root_node.store.claim_queued(claim(waiting, OTHER))
-        assert status.look(root_node) == NodeStatus(QUEUED, run=RUN, pid=pid, queued=OTHER)
+        expected = NodeStatus(QUEUED, run=RUN, pid=pid, queued=OTHER, phase=STARTING)
+        assert status.look(root_node) == expected
 
 
 def test_unit_of_a_run_of_ours(root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
