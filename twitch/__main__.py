@@ -27,9 +27,12 @@ listen    answer HTTP on the sockets that systemd or systemd-socket-activate pas
 token     make a new token: it is shown once, with the line for /etc/puppet-twitch/tokens
 check     look at this node's setup, and show what is wrong and how to fix it; --quiet shows faults
           only, --config looks at a file that is not in place yet
-handle, conclude
-          root's part of a run, started by puppet-twitch-run@.service
+handle, conclude, read-log
+          root's part of a run, and the reader of its log; started by systemd
 """
+
+# Commands without options of their own, which systemd starts.
+INTERNAL = ("listen", "handle", "conclude", "read-log")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -60,6 +63,10 @@ def _command(words: list[str]) -> int:
         from twitch.root import conclude
 
         conclude.main()
+    elif name == "read-log" and not options:
+        from twitch.log import reader
+
+        reader.main()
     elif name == "token":
         from twitch.listener import tokens
 
@@ -72,7 +79,7 @@ def _command(words: list[str]) -> int:
         import twitch
 
         print(f"puppet-twitch {twitch.__version__}")
-    elif words in (["--help"], ["-h"]) or (name in ("listen", "handle", "conclude") and help_wanted):
+    elif words in (["--help"], ["-h"]) or (name in INTERNAL and help_wanted):
         print(USAGE, end="")
     elif words:
         raise UsageError(f"{' '.join(words)}: not understood; see puppet-twitch --help")

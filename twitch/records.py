@@ -101,6 +101,7 @@ class Record(NamedTuple):
     label: Optional[str] = None  # the caller's own name for the run, such as the number of a ticket
     started_by: str = TWITCH
     started: Optional[float] = None  # None while it waits
+    pid: Optional[int] = None  # of the process that becomes Puppet
     reported_before: Optional[float] = None  # when Puppet's report or summary before this run was written
 
     # Until the end, for conclude: the run itself may remove Puppet or the configuration.
@@ -170,6 +171,7 @@ def from_json(value: object) -> Record:
         label=fields.optional_text("label"),
         started_by=fields.optional_text("started_by") or TWITCH,
         started=fields.optional_number("started"),
+        pid=fields.optional_integer("pid"),
         reported_before=fields.optional_number("reported_before"),
         command=fields.optional_text("command"),
         settings=fields.settings("settings"),

@@ -57,6 +57,7 @@ RUN = {
     "error": LOGS,
     "resources": REASONS,  # without the messages of events, which need the grant `logs`
     "resources_left_out": REASONS,
+    "pid": NOBODY,  # for the log; the status has it while the run is under way
     "reported_before": NOBODY,
     "command": NOBODY,
     "settings": NOBODY,

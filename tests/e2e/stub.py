@@ -73,8 +73,8 @@ RELOAD = (
 # settings.json stays, because asking Puppet takes a second: the handler knows when it is outdated.
 CLEAR = f"""\
 touch {CUE}
-systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch.service \\
-    'puppet-twitch@*.service' 'puppet-twitch-run@*.service'
+systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket puppet-twitch.service \\
+    'puppet-twitch@*.service' 'puppet-twitch-run@*.service' 'puppet-twitch-log@*.service'
 rm -rf /etc/systemd/system/puppet-twitch*.d {STUB} {HELD}
 rm -f /var/cache/puppet/state/agent_*.lock
 find {RUNTIME} -mindepth 1 ! -name settings.json -delete

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     TOP: {TOP},
     "listener": {TOP, "listener"},
     "root": {TOP, "root"},
+    "log": {TOP, "log"},
     "check": {TOP, "listener", "root", "check"},
 }
 
@@ -50,6 +51,7 @@ MAY_LOAD = {
     "root": EVERYWHERE
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
     | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
+    "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
@@ -178,6 +180,7 @@ NOT_AT_THE_START: dict[str, set[str]] = {
     "twitch.listener.server": {"yaml", "secrets", "hashlib", "hmac", "argparse"},
     "twitch.root.handler": {"asyncio", "h11", "ssl", "yaml", "logging", "subprocess", "systemd.journal"},
     "twitch.root.conclude": {"asyncio", "h11", "ssl", "subprocess"},
+    "twitch.log.reader": {"asyncio", "h11", "twitch.root", "twitch.listener"},
 }
 
 

@@ -350,6 +350,7 @@ valid_records = st.builds(
         environment=st.none() | texts,
     ),
     started=numbers,
+    pid=st.none() | whole_numbers,
     reported_before=st.none() | numbers,
     command=st.none() | texts,
     settings=st.dictionaries(texts, texts, max_size=3),

@@ -7,9 +7,9 @@ Puppet itself (lib/puppet/util/log/destinations.rb). The level is PRIORITY.
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Any, Optional
 
+from twitch import log_lines
 from twitch.root.failures import Entry
 
 # As many errors as are looked at, from the end, and of each so much.
@@ -22,9 +22,6 @@ SYNCHRONIZE = b'{"method":"io.systemd.Journal.Synchronize"}\0'
 SYNCHRONIZE_TIMEOUT_S = 2
 
 PRIORITIES = {0: "emerg", 1: "alert", 2: "crit", 3: "err"}
-# A source with a slash is a resource, or one of its properties: /Stage[main]/Main/Exec[x]/returns. Its title
-# can hold anything, so it ends at the first bracket that could be its last one.
-SOURCE = re.compile(r"\((/.*?\](?:/\w+)?|[^()/]+)\) (.*)\Z", re.DOTALL)
 
 
 def errors(run: str, pid: Optional[int]) -> list[Entry]:
@@ -72,8 +69,7 @@ def _entry(fields: dict[str, Any]) -> Optional[Entry]:
     if not isinstance(message, str):  # the field is there twice, which syslog cannot do
         return None
     level = PRIORITIES.get(priority, "err") if isinstance(priority, int) else "err"
-    found = SOURCE.match(message)
-    return Entry(level, found[1], found[2]) if found else Entry(level, "Puppet", message)
+    return Entry(level, *log_lines.parsed(message))
 
 
 def _joined(entries: list[Entry]) -> list[Entry]:

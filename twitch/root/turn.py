@@ -219,6 +219,7 @@ def _record(node: Node, run: str, question: Run, state: str) -> Record:
         state=state,
         asked=now,
         started=now if state == RUNNING else None,
+        pid=os.getpid(),
         reported_before=_reported(node) if state == RUNNING else None,
         caller=question.caller,
         client=question.client,
