@@ -89,6 +89,7 @@ FULL_RECORD = Record(
     client="word-client",
     options=Options(True, ("word-options",), "word-options"),
     started=TIME,
+    pid=471148,
     reported_before=987654321.5,
     command="word-command",
     settings={"vardir": "word-settings"},
@@ -171,6 +172,7 @@ RUN_WORDS = {
     "resources_left_out": "1234567",
     "keep_runs": "7654321",
     "keep_bytes": "8765432",
+    **{"pid": "471148", "reported_before": "987654321"},
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
