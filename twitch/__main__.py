@@ -9,30 +9,44 @@ from typing import Optional
 from twitch.errors import EX_USAGE, TwitchError, UsageError
 
 USAGE = """\
-usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit TIME] [--debug]
-       puppet-twitch token [--expires YYYY-MM-DD] NAME
-       puppet-twitch check [--json] [--quiet] [--config FILE]
-       puppet-twitch --version
+usage: puppet-twitch COMMAND [OPTION...]
 
-Trigger a Puppet run on this node over HTTP. Normally systemd starts everything:
+Puppet runs on this node, over HTTP (port 2023) and from its command line.
 
-  systemctl enable --now puppet-twitch.socket
-  curl http://localhost:2023/puppet/twitch
-  journalctl -u 'puppet-twitch*'
+As root, on the node:
 
-listen    answer HTTP on the sockets that systemd or systemd-socket-activate passes; with --bind
-          or --port on a socket of its own, in the foreground, for debugging. It exits after 30
-          seconds without a connection (--idle-exit), in the foreground never. --debug, or
-          PUPPET_TWITCH_DEBUG=1 in the environment, logs each step
-token     make a new token: it is shown once, with the line for /etc/puppet-twitch/tokens
-check     look at this node's setup, and show what is wrong and how to fix it; --quiet shows faults
-          only, --config looks at a file that is not in place yet
-handle, conclude, read-log
-          root's part of a run, and the reader of its log; started by systemd
+  status    what Puppet is doing, and how its last run has ended
+  runs      the last runs
+  run       the last run, or the one whose id follows
+  trigger   start a run; --wait waits for its end
+
+Setting it up:
+
+  check     look at this node's setup, and show what is wrong and how to fix it
+  token     make a new token for a caller over HTTP
+  listen    answer HTTP in the foreground, for debugging. Normally systemd does so:
+            systemctl enable --now puppet-twitch.socket
+  handle, conclude, read-log
+            root's part of a run, and the reader of its log, started by systemd
+
+puppet-twitch COMMAND --help says what options a command has, puppet-twitch --version the version,
+and puppet-twitch(1) everything. What happened so far: journalctl -u 'puppet-twitch*'
 """
 
-# Commands without options of their own, which systemd starts.
-INTERNAL = ("listen", "handle", "conclude", "read-log")
+LISTEN = """\
+usage: puppet-twitch listen [--bind ADDRESS] [--port PORT] [--idle-exit TIME] [--debug]
+
+Answer HTTP on the sockets that systemd or systemd-socket-activate passes; with --bind or --port on
+a socket of its own, in the foreground, for debugging. It exits after 30 seconds without a
+connection (--idle-exit), in the foreground never. --debug, or PUPPET_TWITCH_DEBUG=1 in the
+environment, logs each step.
+"""
+
+# Commands that systemd starts, without options of their own.
+INTERNAL = ("handle", "conclude", "read-log")
+
+# The commands of a person at the node: a module of twitch/cli/ each.
+CLI = ("status", "runs", "run", "trigger")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -75,10 +89,17 @@ def _command(words: list[str]) -> int:
         from twitch.check import main as check
 
         return check.main(options)
+    elif name in CLI:
+        from importlib import import_module
+
+        code: int = import_module(f"twitch.cli.{name}").main(options)
+        return code
     elif words == ["--version"]:
         import twitch
 
         print(f"puppet-twitch {twitch.__version__}")
+    elif name == "listen":
+        print(LISTEN, end="")
     elif words in (["--help"], ["-h"]) or (name in INTERNAL and help_wanted):
         print(USAGE, end="")
     elif words:

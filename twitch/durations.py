@@ -15,6 +15,20 @@ def seconds(text: str) -> Optional[int]:
     return int(found[1]) * UNITS_S[found[2] or "s"] if found else None
 
 
+def ago(age_s: float) -> str:
+    """Return how long ago something was, in the largest whole unit; a future time is `in 2 h`."""
+    seconds_s = abs(round(age_s))
+    if seconds_s < 2:
+        return "now"
+    unit_s, unit = next(
+        (unit_s, unit)
+        for unit_s, unit in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+        if seconds_s >= unit_s * (2 if unit == "days" else 1)
+    )
+    text = f"{seconds_s // unit_s} {unit}"
+    return f"{text} ago" if age_s > 0 else f"in {text}"
+
+
 def shown(duration_s: float) -> str:
     """Return a duration with its two largest units, such as `1h 6m`; seconds are rounded."""
     rest, words = max(0, round(duration_s)), []

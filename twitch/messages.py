@@ -27,6 +27,8 @@ MAX_TAGS = 50
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
 # puppetserver rejects an environment that is not \w+ with 400, after the agent has done its pluginsync.
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
+TAGS_FORM = f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas"
+ENVIRONMENT_FORM = "a name of letters, digits and _"
 # A person at the command line of the node: the beginning of the name, and the address. Root accepts both from
 # root alone, so that the listener cannot pose as a person (root/handler.py).
 USER = "user:"

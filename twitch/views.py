@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Optional, Union
 
+from twitch import durations
 from twitch.callers import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import LastRun, NodeStatus
@@ -172,9 +173,10 @@ def iso(epoch_s: Optional[float]) -> str:
 
 def when(epoch_s: Optional[float], caller: Caller) -> str:
     """Return epoch seconds as a text shows them: to a person at the node in the time of the node."""
-    if caller.address != LOCAL:
+    if caller.address != LOCAL or epoch_s is None:
         return iso(epoch_s)
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_s or 0))
+    shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_s))
+    return f"{shown} ({durations.ago(time.time() - epoch_s)})"
 
 
 TIMES = ("asked", "started", "ended", "since")

@@ -7,6 +7,7 @@ from typing import Optional
 
 from twitch import durations
 from twitch.callers import Caller
+from twitch.messages import LOCAL
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
 from twitch.records import FAILED, GOOD, Record, outcome
 from twitch.texts import one_line
@@ -23,6 +24,9 @@ CANNOT_START = "Puppet cannot be started"
 CANNOT_ASK = "Puppet cannot be asked"
 NO_VERDICT = "Puppet run ended, but its verdict cannot be recorded"
 NO_RUNS = "No runs yet"
+
+# In the table for a person at the node.
+MIN_DIGITS = 8
 
 # ---- runs
 
@@ -41,9 +45,13 @@ def run_text(record: Record, caller: Caller) -> str:
 def runs_text(records: list[Record], caller: Caller) -> str:
     """Return runs as this caller may see them, in columns with heads."""
     rows = [["RUN", "BEGAN", "VERDICT", "TOOK", *(["ASKED BY"] if caller.named else [])]]
+    local, digits = caller.address == LOCAL, _digits(records)
     for record in records:
         took = "-" if record.duration_s is None else durations.shown(record.duration_s)
-        row = [record.run, _began(record, caller), outcome(record) or record.state, took]
+        name, began = record.run, _began(record, caller)
+        if local:
+            name, began = name[:digits], durations.ago(time.time() - (record.started or record.asked))
+        row = [name, began, outcome(record) or record.state, took]
         rows.append([*row, *([_by(record)] if caller.named else [])])
     if sees_reasons(caller):
         for row, last in zip(rows, ("WHY", *(_why(record, caller) for record in records))):
@@ -53,12 +61,18 @@ def runs_text(records: list[Record], caller: Caller) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _digits(records: list[Record]) -> int:
+    """Return how many digits of their ids tell these runs apart, which a person at the node then types."""
+    runs = [record.run for record in records]
+    return next((n for n in range(MIN_DIGITS, 32) if len({run[:n] for run in runs}) == len(runs)), 32)
+
+
 def _began(record: Record, caller: Caller) -> str:
     return when(record.started or record.asked, caller)
 
 
 def _by(record: Record) -> str:
-    return f"{record.caller} at {record.client}"
+    return record.caller if record.client == LOCAL else f"{record.caller} at {record.client}"
 
 
 def _why(record: Record, caller: Caller) -> str:
@@ -152,20 +166,30 @@ def _stuck(status: NodeStatus) -> str:
 
 def complaint(node: NodeStatus, max_age_s: int, caller: Caller) -> Optional[str]:
     """Return a sentence for monitoring if the node needs attention, or None."""
-    last = node.last
-    if node.state in (DISABLED, STUCK):
-        return f"Puppet is {state(node, caller)}"
+    found, last = trouble(node, caller), node.last
+    if found:
+        return found
     if not last or not last.ended:
         return "Puppet has not run yet"
-    for run, name in ((last, "The last Puppet run"), (node.last_whole, "The last run without noop and tags")):
-        if run and run.verdict not in GOOD:
-            ending = "failed" if run.verdict == FAILED else f"was {run.verdict}"
-            reason = f": {run.reason}" if run.reason and sees_reasons(caller) else ""
-            return f"{name} {ending}{reason}"
     age_s = int(time.time() - last.ended)
     if age_s <= max_age_s:
         return None
     return f"The last Puppet run ended {durations.shown(age_s)} ago, more than {durations.shown(max_age_s)}"
+
+
+def trouble(node: NodeStatus, caller: Caller) -> Optional[str]:
+    """Return a sentence if the agent is disabled, stuck, or failing; else None."""
+    if node.state in (DISABLED, STUCK):
+        return f"Puppet is {state(node, caller)}"
+    for run, name in (
+        (node.last, "The last Puppet run"),
+        (node.last_whole, "The last run without noop and tags"),
+    ):
+        if run and run.verdict not in GOOD:
+            ending = "failed" if run.verdict == FAILED else f"was {run.verdict}"
+            reason = f": {run.reason}" if run.reason and sees_reasons(caller) else ""
+            return f"{name} {ending}{reason}"
+    return None
 
 
 def _last(last: LastRun, name: str, caller: Caller) -> list[str]:

@@ -81,7 +81,8 @@ class FakeNode:
         self,
         *words: Union[str, Path],
         stdin: Union[int, IO[Any]] = subprocess.DEVNULL,
-        stderr: Optional[int] = None,
+        stdout: Union[int, IO[Any], None] = None,
+        stderr: Union[int, IO[Any], None] = None,
         environment: Optional[Mapping[str, str]] = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command on the node; the process that is returned becomes the command itself."""
@@ -89,6 +90,7 @@ class FakeNode:
         process = subprocess.Popen(
             [*on_node, self.run, self.etc, self.lib, *words],
             stdin=stdin,
+            stdout=stdout,
             stderr=stderr,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **(environment or {})},
         )

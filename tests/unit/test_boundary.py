@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "root": {TOP, "root"},
     "log": {TOP, "log"},
     "check": {TOP, "listener", "root", "check"},
+    "cli": {TOP, "cli"},
 }
 
 # side -> the modules of others that it may import. A module that starts programs or loads code is never
@@ -52,6 +53,7 @@ MAY_LOAD = {
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
     | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
+    "cli": EVERYWHERE | {"argparse", "pwd", "signal", "socket", "sys"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }

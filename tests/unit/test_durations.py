@@ -26,6 +26,26 @@ def test_duration_is_shown_with_two_units(duration_s: float, text: str) -> None:
     assert durations.shown(duration_s) == text
 
 
+AGO = {
+    0: "now",
+    1.4: "now",
+    -1.4: "now",
+    2: "2 s ago",
+    -90: "in 1 min",
+    59.6: "1 min ago",
+    725: "12 min ago",
+    7300: "2 h ago",
+    47 * 3600: "47 h ago",
+    48 * 3600: "2 days ago",
+    -86400 * 30: "in 30 days",
+}
+
+
+@pytest.mark.parametrize(("age_s", "text"), AGO.items())
+def test_age_is_shown_with_one_unit(age_s: float, text: str) -> None:
+    assert durations.ago(age_s) == text
+
+
 @given(number=st.integers(0, 10**9 - 1), unit=st.sampled_from(["", "s", "m", "h", "d"]))
 def test_number_with_a_unit_is_a_duration(number: int, unit: str) -> None:
     assert durations.seconds(f"{number}{unit}") == number * durations.UNITS_S[unit or "s"]

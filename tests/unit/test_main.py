@@ -59,7 +59,7 @@ def test_what_listen_does_not_understand_is_named(
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")  # or it would do without ssl, here as well
     assert __main__.main(["listen", *options]) == errors.EX_USAGE
-    assert capsys.readouterr().err == f"puppet-twitch: {text}; see puppet-twitch --help\n"
+    assert capsys.readouterr().err == f"puppet-twitch: {text}; see puppet-twitch listen --help\n"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ from twitch.messages import (
     DISABLED,
     FULL,
     INVALID,
+    LOCAL,
     MISCONFIGURED,
     QUEUED,
     STARTED,
@@ -172,7 +174,7 @@ RUN_WORDS = {
     "resources_left_out": "1234567",
     "keep_runs": "7654321",
     "keep_bytes": "8765432",
-    **{"pid": "471148", "reported_before": "987654321"},
+    "pid": "471148",
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
@@ -376,3 +378,16 @@ async def test_anonymous_caller_sees_no_private_word(
 def test_times_are_in_utc() -> None:
     assert views.iso(0) == views.iso(None) == "1970-01-01T00:00:00Z"
     assert views.iso(1769072700.0) == "2026-01-22T09:05:00Z"
+
+
+def test_person_at_the_node_reads_its_time_and_how_long_ago_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-5:45")
+    time.tzset()
+    try:
+        monkeypatch.setattr(time, "time", lambda: 1769072700.0 + 725)
+        local = Caller("user:alice", LOCAL, frozenset(), named=True)
+        assert views.when(1769072700.0, local) == "2026-01-22 14:50:00 (12 min ago)"
+        assert views.when(1769072700.0, caller((), True)) == "2026-01-22T09:05:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

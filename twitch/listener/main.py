@@ -84,7 +84,7 @@ def _options(arguments: Sequence[str]) -> Options:
             options = options._replace(debug=True)
             continue
         if not words:
-            raise UsageError(f"{name} needs a value; see puppet-twitch --help")
+            raise UsageError(f"{name} needs a value; see puppet-twitch listen --help")
         value = words.pop(0)
         if name == "--bind":
             options = options._replace(bind=value)
@@ -93,7 +93,7 @@ def _options(arguments: Sequence[str]) -> Options:
         elif name == "--idle-exit" and (idle_exit_s := durations.seconds(value)) is not None:
             options = options._replace(idle_exit_s=idle_exit_s)
         else:
-            raise UsageError(f"{name} {value}: not understood; see puppet-twitch --help")
+            raise UsageError(f"{name} {value}: not understood; see puppet-twitch listen --help")
     return options
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from twitch import durations
 from twitch.listener.exchange import HTTPError, Request
-from twitch.messages import ENVIRONMENT, MAX_TAGS, TAG
+from twitch.messages import ENVIRONMENT, ENVIRONMENT_FORM, MAX_TAGS, TAG, TAGS_FORM
 
 # Puppet ends a run after an hour (runtimeout); a caller that waits for a day has been forgotten.
 MAX_WAIT_S = 24 * 3600
@@ -58,14 +58,14 @@ class Parameters:
             return ()
         tags = tuple(value.split(","))
         if len(tags) > MAX_TAGS or not all(TAG.fullmatch(tag) for tag in tags):
-            raise _malformed("tags", f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas")
+            raise _malformed("tags", TAGS_FORM)
         return tags
 
     def environment(self) -> Optional[str]:
         """Return the name of a Puppet environment, or None."""
         value = self._texts.get("environment")
         if value is not None and not ENVIRONMENT.fullmatch(value):
-            raise _malformed("environment", "a name of letters, digits and _")
+            raise _malformed("environment", ENVIRONMENT_FORM)
         return value
 
 

@@ -1,0 +1,18 @@
+"""Fixtures of the tests of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.cli.command import Commands
+from tests.unit.fake_node import FakeNode
+
+
+@pytest.fixture
+def commands(node: FakeNode) -> Iterator[Commands]:
+    """Return the commands of a node whose run socket is answered by real handlers."""
+    running = Commands(node)
+    yield running
+    running.close()
