@@ -23,6 +23,8 @@ SYSUSERS = $(DESTDIR)/usr/lib/sysusers.d
 SHARE = $(DESTDIR)/usr/share/puppet-twitch
 DOC = $(DESTDIR)/usr/share/doc/puppet-twitch
 MAN = $(DESTDIR)/usr/share/man
+# Where bash looks for it when the command is first completed.
+COMPLETIONS = $(DESTDIR)/usr/share/bash-completion/completions
 ETC = $(DESTDIR)/etc/puppet-twitch
 NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
 
@@ -40,7 +42,7 @@ ifeq ($(DESTDIR),)
 	@sh packaging/refuse-account.sh
 	@sh packaging/remember-sockets.sh
 endif
-	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE) $(DOC) $(ETC) $(NEEDRESTART) $(DESTDIR)/usr/bin
+	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE) $(DOC) $(ETC) $(NEEDRESTART) $(COMPLETIONS) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
 	for file in $$(find twitch -name '*.py'); do \
 	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
@@ -52,6 +54,7 @@ endif
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
 	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
+	install -m 644 packaging/puppet-twitch.bash $(COMPLETIONS)/puppet-twitch
 	install -m 644 units/per-connection.conf units/tls.conf $(SHARE)/
 	install -m 644 README.md NEWS.md LICENSE $(DOC)/
 	ln -sf ../../puppet-twitch/per-connection.conf ../../puppet-twitch/tls.conf $(DOC)/
@@ -81,8 +84,8 @@ ifeq ($(DESTDIR),)
 endif
 	rm -rf $(LIB) $(SHARE) $(DOC) $(ETC)
 	rm -f $(DESTDIR)/usr/bin/puppet-twitch $(SYSUSERS)/puppet-twitch.conf $(CATALOG)/puppet-twitch.catalog
-	rm -f $(NEEDRESTART)/puppet-twitch.conf
-	-rmdir --parents --ignore-fail-on-non-empty $(NEEDRESTART)
+	rm -f $(NEEDRESTART)/puppet-twitch.conf $(COMPLETIONS)/puppet-twitch
+	-rmdir --parents --ignore-fail-on-non-empty $(NEEDRESTART) $(COMPLETIONS)
 	rm -f $(MAN)/man1/puppet-twitch.1 $(MAN)/man5/puppet-twitch.conf.5 $(MAN)/man8/puppet-twitch.service.8
 	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service

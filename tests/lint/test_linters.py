@@ -15,7 +15,8 @@ def shell_scripts() -> list[str]:
     git = ("git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard")
     listed = subprocess.run(git, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True, text=True)
     paths = [path for path in listed.stdout.splitlines() if (REPOSITORY / path).is_file()]
-    return [path for path in paths if (REPOSITORY / path).read_bytes().startswith(b"#!/bin/sh")]
+    begins = (b"#!/bin/sh", b"# Completion of")
+    return [path for path in paths if (REPOSITORY / path).read_bytes().startswith(begins)]
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], 
     assert {f"/usr/share/man/{page}.gz" for page in MAN} <= packaged
     # Not below /usr/share/doc, which slim images leave out.
     drop_ins = {f"/usr/share/puppet-twitch/{name}.conf" for name in ("tls", "per-connection")}
-    assert drop_ins <= packaged
-    assert all((tmp_path / path.lstrip("/")).is_file() for path in drop_ins)
+    completion = {"/usr/share/bash-completion/completions/puppet-twitch"}
+    assert drop_ins | completion <= packaged
+    assert all((tmp_path / path.lstrip("/")).is_file() for path in drop_ins | completion)
     assert not [path for path in packaged if path.endswith(".pyc")]
 
 

@@ -1,0 +1,47 @@
+# Completion of puppet-twitch(1) for bash; needs no function of the package bash-completion.
+# shellcheck shell=bash
+
+_puppet_twitch_runs() {
+    local file
+    # Only root can read these directories; for others the patterns stay as they are.
+    for file in /run/puppet-twitch/runs/*.json /var/lib/puppet-twitch/runs/*.json; do
+        file=${file##*/}
+        [[ $file == *'*'* ]] || echo "${file%.json}"
+    done
+    echo current last
+}
+
+_puppet_twitch() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        words="status runs run trigger check token listen --help --version"
+    else
+        case $command in
+            status) words="--json --brief --check --max-age" ;;
+            runs) words="-n --failed --json" ;;
+            run) words="--wait --json" ;;
+            trigger) words="--wait --queue --noop --tags --environment" ;;
+            check) words="--json --quiet --config" ;;
+            token) words="--expires" ;;
+            listen) words="--bind --port --idle-exit --debug" ;;
+            *) return ;;
+        esac
+        words+=" --help"
+        case $before in
+            --config)
+                compopt -o filenames
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+                return
+                ;;
+            # A value that nobody but the caller knows.
+            -n | --max-age | --tags | --environment | --expires | --bind | --port | --idle-exit) return ;;
+        esac
+        case $command in
+            run) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+complete -F _puppet_twitch puppet-twitch
