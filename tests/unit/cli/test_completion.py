@@ -25,7 +25,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def complete(*words: str) -> list[str]:
     """Return what bash offers for the last word."""
     command = ("bash", "--norc", "-uc", AT_TAB, "bash", SCRIPT, "puppet-twitch", *words)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stderr == ""  # it would appear in the middle of the line that is completed
     return done.stdout.split()
 
