@@ -36,6 +36,7 @@ GRANTS = {
     "environment": "choose the environments",
     "status": "read status and runs",
     "logs": "read Puppet's error texts",
+    "metrics": "read metrics",
 }
 ENVIRONMENT = "environment="
 ENVIRONMENT_GRANT = re.compile(rf"{ENVIRONMENT}[A-Za-z0-9_*]+")

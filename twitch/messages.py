@@ -61,7 +61,11 @@ class Status(NamedTuple):
     """The question what Puppet is doing, and what became of its last run."""
 
 
-Question = Union[Run, Status]
+class Metrics(NamedTuple):
+    """The question for the metrics of the node."""
+
+
+Question = Union[Run, Status, Metrics]
 
 
 def _read_run(fields: dict[str, object]) -> Run:
@@ -83,6 +87,11 @@ def _read_status(fields: dict[str, object]) -> Status:
     return Status()
 
 
+def _read_metrics(fields: dict[str, object]) -> Metrics:
+    _only(fields, Metrics._fields)
+    return Metrics()
+
+
 class Kind(NamedTuple):
     """A kind of question: its type, and the function that makes a question out of a packet's fields."""
 
@@ -91,7 +100,11 @@ class Kind(NamedTuple):
 
 
 # Each kind has an entry in HANDLERS of root/handler.py as well; a test compares the two.
-QUESTIONS = {"run": Kind(Run, _read_run), "status": Kind(Status, _read_status)}
+QUESTIONS = {
+    "run": Kind(Run, _read_run),
+    "status": Kind(Status, _read_status),
+    "metrics": Kind(Metrics, _read_metrics),
+}
 
 
 # ---- answers
@@ -105,8 +118,9 @@ COOLDOWN = "cooldown"  # `retry_after_s`
 CANNOT = "cannot"  # `reason`: Puppet cannot be started, or asked
 MISCONFIGURED = "misconfigured"  # `reason`: root finds the configuration invalid, so nothing runs
 STATUS = "status"  # `status`
+METRICS = "metrics"  # `metrics`
 INVALID = "invalid"  # `reason`: the packet was not understood
-ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, INVALID)
+ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, METRICS, INVALID)
 
 
 class Answer(NamedTuple):
@@ -117,6 +131,7 @@ class Answer(NamedTuple):
     reason: Optional[str] = None
     retry_after_s: Optional[int] = None
     status: Optional[NodeStatus] = None
+    metrics: Optional[str] = None  # as twitch/metrics.py writes them: the listener does not read them
 
 
 # ---- packets
@@ -156,6 +171,7 @@ def decode_answer(packet: bytes) -> Answer:
             reason=fields.optional_text("reason"),
             retry_after_s=fields.optional_integer("retry_after_s"),
             status=node_status.from_json(status) if status else None,
+            metrics=fields.optional_text("metrics"),
         )
     except FieldError as error:
         raise PacketError(str(error)) from error

@@ -20,7 +20,7 @@ from typing import IO, Any, Optional, Union
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import LIMIT_S, exit_status
 from twitch import messages
-from twitch.messages import Answer, Run, Status
+from twitch.messages import Answer
 from twitch.root.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -166,7 +166,7 @@ class Question:
     def __init__(
         self,
         node: FakeNode,
-        asked: Union[Run, Status, bytes, None],
+        asked: Union[messages.Question, bytes, None],
         *,
         run: str,
         environment: Optional[Mapping[str, str]] = None,
@@ -180,7 +180,7 @@ class Question:
         if asked is not None:
             self.ask(asked)
 
-    def ask(self, asked: Union[Run, Status, bytes]) -> None:
+    def ask(self, asked: Union[messages.Question, bytes]) -> None:
         self.peer.sendall(asked if isinstance(asked, bytes) else messages.encode(asked))
 
     def answer(self) -> Answer:

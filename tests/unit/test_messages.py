@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.test_node_status import statuses
 from twitch import messages
 from twitch.errors import PacketError
-from twitch.messages import Answer, Question, Run, Status
+from twitch.messages import Answer, Metrics, Question, Run, Status
 from twitch.records import Options
 
 RUN = {"ask": "run", "caller": "anonymous", "client": "192.0.2.7"}
@@ -44,10 +44,11 @@ answers = st.builds(
     reason=st.none() | texts,
     retry_after_s=st.none() | st.integers(0, 10),
     status=st.none() | statuses,
+    metrics=st.none() | texts,
 )
 
 
-@given(question=runs | st.just(Status()))
+@given(question=runs | st.sampled_from([Status(), Metrics()]))
 def test_any_question_is_read_as_it_was_sent(question: Question) -> None:
     assert messages.decode_question(messages.encode(question)) == question
 

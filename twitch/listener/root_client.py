@@ -53,8 +53,9 @@ class Kept(NamedTuple):
     def covers(self, question: Question) -> bool:
         """Return whether root would give the same answer to this question."""
         before, kind = self.question, self.answer.kind
-        if isinstance(question, Status) or isinstance(before, Status):
-            return question == before
+        if not isinstance(question, Run) or not isinstance(before, Run):
+            # With the type: a tuple without fields equals every other one.
+            return type(question) is type(before) and question == before
         if question.named and not before.named:
             return False  # the cooldown and the queue treat callers with a name better (root/turn.py)
         if kind not in (BUSY, QUEUED, FULL):
@@ -129,7 +130,7 @@ class RootClient:
         self.status_at = 0.0  # when that was, by the loop's clock
         self._kept: list[Kept] = []
         self._turns = Turns()
-        self.run_ends = RunEnds(self._forget_status)
+        self.run_ends = RunEnds(self._forget_node)
 
     async def ask(self, question: Question, pause: Optional[Pause] = None) -> Answer:
         """Return root's answer, or a remembered one if root would only repeat it.
@@ -177,9 +178,9 @@ class RootClient:
         """Forget all answers, so that root is asked the next question."""
         self._kept.clear()
 
-    def _forget_status(self) -> None:
-        """Forget what root has said about the status, because a run has begun or ended."""
-        self._kept = [kept for kept in self._kept if not isinstance(kept.question, Status)]
+    def _forget_node(self) -> None:
+        """Forget what root has said about the node, because a run has begun or ended."""
+        self._kept = [kept for kept in self._kept if isinstance(kept.question, Run)]
 
     def _recall(self, question: Question) -> Optional[Answer]:
         now = asyncio.get_running_loop().time()
@@ -198,7 +199,7 @@ class RootClient:
 
     def _keep(self, question: Question, answer: Answer) -> None:
         if answer.kind in (STARTED, QUEUED):
-            self._forget_status()
+            self._forget_node()
         if answer.status and answer.status.state == IDLE:
             # Forget what contradicts `idle`, or a caller that has just read it could still get `busy`.
             # Keep the rest, or alternating requests would wake root each time.

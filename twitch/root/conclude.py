@@ -26,7 +26,18 @@ from twitch.records import (
     outcome,
     still_running,
 )
-from twitch.root import details, failures, files, journal, journal_reader, locks, memory, unit, verdict
+from twitch.root import (
+    counts,
+    details,
+    failures,
+    files,
+    journal,
+    journal_reader,
+    locks,
+    memory,
+    unit,
+    verdict,
+)
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
@@ -129,7 +140,9 @@ def _conclude_unseen(store: Store, record: Record, down: Optional[float] = None)
 
 def _interrupted(store: Store, run: str, reason: str) -> None:
     now = time.time()
-    store.write(Record(run, FINISHED, asked=now, ended=now, verdict=INTERRUPTED, reason=reason))
+    record = Record(run, FINISHED, asked=now, ended=now, verdict=INTERRUPTED, reason=reason)
+    store.write(record)
+    counts.add(store, record)
 
 
 def conclude(
@@ -182,6 +195,7 @@ def conclude(
         _hand_over(_private_report(store, record), record.settings.get("lastrunreport", ""))
     with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
         store.release(record.run, now)
+    counts.add(store, finished)
     if exit_code:  # this is the unit of the run
         _tell_listener()
     _log(finished)
@@ -301,7 +315,7 @@ def _hand_over(private: str, usual: str) -> None:
 
 
 def _log(record: Record) -> None:
-    counts = record.counts or {}
+    resources = record.counts or {}
     reason = f": {record.reason}" if record.reason else ""
     journal.event(
         journal.ENDED,
@@ -313,8 +327,8 @@ def _log(record: Record) -> None:
         verdict=record.verdict,
         reason=record.reason,
         exit_status=record.exit_status,
-        changed=counts.get("changed"),
-        failed=counts.get("failed"),
+        changed=resources.get("changed"),
+        failed=resources.get("failed"),
         would_change=record.would_change,
         duration_s=record.duration_s,
     )

@@ -23,10 +23,12 @@ from twitch.messages import (
     CANNOT,
     DISABLED,
     INVALID,
+    METRICS,
     MISCONFIGURED,
     QUEUED,
     STATUS,
     Answer,
+    Metrics,
     Question,
     Run,
     Status,
@@ -127,7 +129,29 @@ def _send(peer: socket.socket, answer: Answer, *, run: Optional[str] = None) -> 
 
 
 def _status(peer: socket.socket, store: Store, question: Status) -> None:
-    from twitch.root import memory, status  # YAML and dates, which no run needs
+    from twitch.root import status  # YAML and dates, which no run needs
+
+    def answer(node: Node, unrecorded: Optional[turn.Unrecorded]) -> Answer:
+        return Answer(STATUS, status=status.look(node, unrecorded))
+
+    _look(peer, store, answer)
+
+
+def _metrics(peer: socket.socket, store: Store, question: Metrics) -> None:
+    from twitch import metrics
+    from twitch.root import figures
+
+    def answer(node: Node, unrecorded: Optional[turn.Unrecorded]) -> Answer:
+        return Answer(METRICS, metrics=metrics.text(figures.look(node)))
+
+    _look(peer, store, answer)
+
+
+def _look(
+    peer: socket.socket, store: Store, answer_of: Callable[[Node, Optional[turn.Unrecorded]], Answer]
+) -> None:
+    """Answer a question about the node, which becomes no run."""
+    from twitch.root import memory
 
     unrecorded = None
     memory.limit()
@@ -137,7 +161,7 @@ def _status(peer: socket.socket, store: Store, question: Status) -> None:
         except turn.Unrecorded as error:  # it delays a verdict, not the status
             unrecorded = error
             print(f"<4>{error}", file=sys.stderr)
-        answer = Answer(STATUS, status=status.look(Node(store), unrecorded))
+        answer = answer_of(Node(store), unrecorded)
     except Exception as error:
         from twitch.texts import one_line
 
@@ -180,7 +204,11 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
 
 
 # The function for each kind in messages.QUESTIONS. A kind that is missing here is an error, never a status.
-HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {Run: _run, Status: _status}
+HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {
+    Run: _run,
+    Status: _status,
+    Metrics: _metrics,
+}
 
 
 def _cannot(error: Exception) -> Answer:

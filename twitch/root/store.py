@@ -12,6 +12,7 @@ In `/run/puppet-twitch/`, which is memory and empty after a boot:
 In `/var/lib/puppet-twitch/`, which lasts:
 
     runs/ID.json        the record of a run that has ended
+    counts.json         how many runs ended with which verdict (root/counts.py)
     begun.json          the record of the run under way, for the case that the one in /run is lost
 
 The life of a record:
@@ -164,7 +165,7 @@ class Store(Records):
 
     def trust_history(self) -> None:
         """Raise `NotOurs` unless only root can change what root writes in /var/lib/puppet-twitch."""
-        for path in (self.state, self.history, self._begun_path):
+        for path in (self.state, self.history, self._begun_path, self.counts_path):
             fault = _fault(path)
             if fault:
                 raise NotOurs(f"{path} {fault}, so no history of runs is kept", f"rm -rf {self.state}")
@@ -406,6 +407,11 @@ class Store(Records):
                 self.leave_queue()
 
     # ---- paths
+
+    @property
+    def counts_path(self) -> str:
+        """Return where the counts of runs are (root/counts.py)."""
+        return os.path.join(self.state, "counts.json")
 
     @property
     def _begun_path(self) -> str:

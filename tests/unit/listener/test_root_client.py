@@ -17,7 +17,7 @@ from twitch.errors import RootUnavailable
 from twitch.listener import root_client
 from twitch.listener.pause import Pause
 from twitch.listener.root_client import UNAVAILABLE, Kept, RootClient
-from twitch.messages import ANSWERS, Answer, Question, Run, Status
+from twitch.messages import ANSWERS, Answer, Metrics, Question, Run, Status
 from twitch.records import Options, Record
 
 TARGETS = ("/puppet/twitch", "/puppet/status")
@@ -311,7 +311,7 @@ def queue(question: Run) -> Run:
     return question._replace(queue=True)
 
 
-EVERY = [kind for kind in (*ANSWERS, UNAVAILABLE) if kind not in ("started", "status")]
+EVERY = [kind for kind in (*ANSWERS, UNAVAILABLE) if kind not in ("started", "status", "metrics")]
 SAME_FOR_ALL = [kind for kind in EVERY if kind not in ("busy", "queued", "full")]
 
 # name -> the kinds of the remembered answer, the question before, the question now, whether root need not
@@ -320,6 +320,9 @@ COVERED: dict[str, tuple[list[str], Question, Question, bool]] = {
     # A status covers a status, and no run.
     "status": (["status", UNAVAILABLE, "cannot"], Status(), Status(), True),
     "status-for-run": (["status", UNAVAILABLE, "cannot"], Status(), ANONYMOUS, False),
+    "metrics": (["metrics", UNAVAILABLE, "cannot"], Metrics(), Metrics(), True),
+    "metrics-for-status": (["metrics", UNAVAILABLE, "cannot"], Metrics(), Status(), False),
+    "status-for-metrics": (["status", UNAVAILABLE, "cannot"], Status(), Metrics(), False),
     "run-for-status": (EVERY, ANONYMOUS, Status(), False),
     # The answer to an anonymous caller never covers a named one; the other way round it does.
     "anonymous-for-named": (EVERY, ANONYMOUS, NAMED, False),

@@ -30,6 +30,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
     close: bool = False  # close the connection after this reply
     refused: bool = False  # count it as a refusal (refusals.py)
+    media_type: str = ""  # of a text that no JSON can replace
 
 
 def of_error(error: HTTPError) -> Reply:
@@ -39,7 +40,10 @@ def of_error(error: HTTPError) -> Reply:
 
 def render(reply: Reply, accept: str = "") -> Response:
     """Return the response for a reply; `accept` is the request's header of that name."""
-    media_type, body = _json(reply) if _wants_json(accept) else (TEXT, _text(reply.text))
+    if reply.media_type:
+        media_type, body = reply.media_type, reply.text.encode("utf-8", "replace")
+    else:
+        media_type, body = _json(reply) if _wants_json(accept) else (TEXT, _text(reply.text))
     headers = (("Content-Type", media_type), *ALWAYS, *reply.headers)
     return Response(reply.status, body, headers, reply.close)
 

@@ -12,7 +12,7 @@ from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
-from twitch.listener.api import info, parameters, reply, runs, status, trigger
+from twitch.listener.api import info, metrics, parameters, reply, runs, status, trigger
 from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError, Request, Response
@@ -47,6 +47,7 @@ ROUTES = (
     Route(r"/puppet/status", READ, ("max_age",), status.status),
     Route(r"/puppet/runs", READ, (), runs.newest),
     Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
+    Route(r"/metrics", READ, (), metrics.metrics),
     Route(r"/version", READ, (), info.version),
     Route(r"/info", READ, (), info.info),
 )

@@ -57,6 +57,7 @@ LACKING = {
     "status": ("/puppet/status", "trigger", "status"),
     "status-for-runs": ("/puppet/runs", "trigger", "status"),
     "status-for-a-run": (f"/puppet/runs/{RUN}", "trigger logs", "status"),
+    "metrics": ("/metrics", "trigger status logs", "metrics"),
 }
 lacking = pytest.mark.parametrize(("target", "grants", "grant"), LACKING.values(), ids=LACKING)
 

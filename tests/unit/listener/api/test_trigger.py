@@ -118,7 +118,8 @@ async def test_complete(api: ApiUnderTest) -> None:
 
 def test_every_answer_of_root_has_a_reply() -> None:
     # `Call.ask` answers MISCONFIGURED on every path.
-    kinds = [*trigger.ACCEPTED, *trigger.REFUSED, messages.STATUS, messages.MISCONFIGURED]
+    kinds = [*trigger.ACCEPTED, *trigger.REFUSED]
+    kinds += [messages.STATUS, messages.METRICS, messages.MISCONFIGURED]
     assert sorted(kinds) == sorted(messages.ANSWERS)
 
 

@@ -1,0 +1,71 @@
+"""The figures of the node, for its metrics: what Puppet is doing, its last run, its last success."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import Optional
+
+from twitch.metrics import Figures, Last
+from twitch.node_status import LastRun, NodeStatus
+from twitch.records import FINISHED, GOOD, Record
+from twitch.root import counts, report, status
+from twitch.root.node import Node
+from twitch.root.report import Summary
+
+
+def look(node: Node) -> Figures:
+    """Return the figures of this node, and keep the end of its last success on the disk."""
+    found = status.look(node)
+    ended = [record for record in node.store.newest() if record.state == FINISHED]
+    kept = counts.read(node.store)
+    last_success = max(filter(None, (kept.last_success, *_successes(found, ended))), default=None)
+    counts.note_success(node.store, last_success)
+    disabled = node.disabled() is not None
+    return Figures(
+        state=found.state,
+        enabled=not disabled,
+        disabled_since=_written(node.settings.agent_disabled_lockfile) if disabled else None,
+        run_started=found.since,
+        last=_last(found.last, report.read_summary(node.settings.lastrunfile)),
+        last_success=last_success,
+        runs=kept.runs,
+    )
+
+
+def _successes(found: NodeStatus, ended: Iterable[Record]) -> Iterable[Optional[float]]:
+    """Yield the ends of all good runs that are known."""
+    partial = {record.ended for record in ended if record.options.partial}
+    yield from (counts.success(record) for record in ended)
+    for run in (found.last, found.last_whole):
+        if run and run.verdict in GOOD and run.ended not in partial:
+            yield run.ended
+
+
+def _last(run: Optional[LastRun], summary: Optional[Summary]) -> Optional[Last]:
+    """Return the last run, with what only its summary says."""
+    if run is None:
+        return None
+    last = Last(
+        verdict=run.verdict,
+        ended=run.ended,
+        duration_s=run.duration_s,
+        noop=run.noop,
+        cached_catalog=run.cached_catalog_status not in (None, "not_used"),
+        environment=run.environment,
+        resources=run.counts,
+    )
+    if summary is None:
+        return last
+    last = last._replace(puppet_version=summary.puppet_version)
+    # A run that did not begin has left the summary of the run before.
+    if abs((summary.last_run or 0) - (run.ended or 0)) > status.REPORT_SLACK_S:
+        return last
+    return last._replace(events=summary.events, phases_s=summary.phases_s)
+
+
+def _written(path: str) -> Optional[float]:
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime
+    return None
