@@ -19,6 +19,7 @@ As root, on the node:
   runs      the last runs
   run       the last run, or the one whose id follows
   trigger   start a run; --wait waits for its end
+  metrics   print the metrics of this node; --output writes them to a file for node_exporter
 
 Setting it up:
 
@@ -46,7 +47,7 @@ environment, logs each step.
 INTERNAL = ("handle", "conclude", "read-log")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
-CLI = ("status", "runs", "run", "trigger")
+CLI = ("status", "runs", "run", "trigger", "metrics")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
