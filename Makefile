@@ -50,7 +50,7 @@ endif
 	install -m 755 units/puppet-twitch $(DESTDIR)/usr/bin/puppet-twitch
 	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch $(LIB).new
 	rm -rf $(LIB) && mv $(LIB).new $(LIB)
-	install -m 644 units/*.socket units/*.service $(UNITS)/
+	install -m 644 units/*.socket units/*.service units/*.path $(UNITS)/
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
 	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
@@ -78,7 +78,7 @@ uninstall:
 ifeq ($(DESTDIR),)
 	@if { dpkg-query -W -f '$${db:Status-Status}\n' puppet-twitch | grep -qx installed || rpm -q puppet-twitch; } \
 	    >/dev/null 2>&1; then echo 'puppet-twitch was installed as a package; remove that package' >&2; exit 1; fi
-	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket
+	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-watch.path
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
 	sh packaging/forget-runs.sh
 endif
@@ -89,6 +89,7 @@ endif
 	rm -f $(MAN)/man1/puppet-twitch.1 $(MAN)/man5/puppet-twitch.conf.5 $(MAN)/man8/puppet-twitch.service.8
 	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
+	rm -f $(UNITS)/puppet-twitch-watch.path $(UNITS)/puppet-twitch-watch.service
 ifeq ($(DESTDIR),)
 	rm -rf /run/puppet-twitch /var/lib/puppet-twitch /etc/systemd/system/puppet-twitch*.d
 	systemctl daemon-reload

@@ -27,8 +27,9 @@ Setting it up:
   token     make a new token for a caller over HTTP
   listen    answer HTTP in the foreground, for debugging. Normally systemd does so:
             systemctl enable --now puppet-twitch.socket
-  handle, conclude, read-log
-            root's part of a run, and the reader of its log, started by systemd
+  handle, conclude, read-log, watch
+            started by systemd: root's part of a run, the reader of its log, and what looks at the
+            runs that Puppet has started itself
 
 puppet-twitch COMMAND --help says what options a command has, puppet-twitch --version the version,
 and puppet-twitch(1) everything. What happened so far: journalctl -u 'puppet-twitch*'
@@ -44,7 +45,7 @@ environment, logs each step.
 """
 
 # Commands that systemd starts, without options of their own.
-INTERNAL = ("handle", "conclude", "read-log")
+INTERNAL = ("handle", "conclude", "read-log", "watch")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
 CLI = ("status", "runs", "run", "trigger", "metrics")
@@ -82,6 +83,10 @@ def _command(words: list[str]) -> int:
         from twitch.log import reader
 
         reader.main()
+    elif name == "watch" and not options:
+        from twitch.root import watch
+
+        watch.main()
     elif name == "token":
         from twitch.listener import tokens
 

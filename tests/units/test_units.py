@@ -17,6 +17,7 @@ from twitch.listener import activation
 UNITS = Path(__file__).resolve().parents[2] / "units"
 SOCKETS = sorted(UNITS.glob("*.socket"))
 SERVICES = sorted(UNITS.glob("*.service"))
+PATHS = sorted(UNITS.glob("*.path"))
 LISTENERS = [UNITS / "puppet-twitch.service", UNITS / "puppet-twitch@.service"]
 
 # In tenths, as --threshold= takes it; the sandbox's figure in README.
@@ -41,7 +42,7 @@ def name(unit: Path) -> str:
 
 
 def test_systemd_has_nothing_to_say_about_them() -> None:
-    command: list[str | Path] = ["systemd-analyze", "--man=no", "verify", *SOCKETS, *SERVICES]
+    command: list[str | Path] = ["systemd-analyze", "--man=no", "verify", *SOCKETS, *SERVICES, *PATHS]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -60,6 +61,31 @@ def test_both_shapes_have_the_same_sandbox() -> None:
     assert "PrivateNetwork=yes\n" in one
     assert "RestrictAddressFamilies=AF_UNIX\n" in one
     assert "CapabilityBoundingSet=\n" in one
+
+
+def test_no_burst_of_changes_fails_the_watch() -> None:
+    assert read(UNITS / "puppet-twitch-watch.path")["Path"]["TriggerLimitIntervalSec"] == ["0"]
+    assert read(UNITS / "puppet-twitch-watch.service")["Unit"]["StartLimitIntervalSec"] == ["0"]
+
+
+def test_watch_writes_to_three_directories_only() -> None:
+    service = read(UNITS / "puppet-twitch-watch.service")["Service"]
+    assert service["ProtectSystem"] == ["strict"]
+    assert service["ReadWritePaths"] == [
+        "-/run/puppet-twitch -/var/lib/puppet-twitch -/var/lib/prometheus/node-exporter"
+    ]
+    command = ["systemd-analyze", "--offline=true", "--threshold=17", "security"]
+    done = subprocess.run(
+        [*command, UNITS / "puppet-twitch-watch.service"], stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_watch_reads_the_options_of_a_site_as_a_run_does() -> None:
+    # They are a part of what Puppet's settings are stored under (root/settings.py).
+    units = (read(UNITS / f"puppet-twitch-{name}.service")["Service"] for name in ("run@", "watch"))
+    one, other = (unit["EnvironmentFile"] for unit in units)
+    assert one == other
 
 
 @pytest.mark.parametrize("unit", SOCKETS, ids=name)
@@ -114,7 +140,7 @@ def test_a_run_outlives_everything_but_itself() -> None:
     assert not {"Requires", "BindsTo", "PartOf"} & set(unit["Unit"])
 
 
-@pytest.mark.parametrize("unit", [*SOCKETS, *SERVICES], ids=name)
+@pytest.mark.parametrize("unit", [*SOCKETS, *SERVICES, *PATHS], ids=name)
 def test_isolating_a_target_stops_no_unit(unit: Path) -> None:
     assert read(unit)["Unit"]["IgnoreOnIsolate"] == ["yes"]
 

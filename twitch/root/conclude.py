@@ -193,9 +193,9 @@ def conclude(
     # Not before the verdict is on record: if that fails, a later conclude needs the report where it is.
     if record.state != QUEUED and record.command == "apply":
         _hand_over(_private_report(store, record), record.settings.get("lastrunreport", ""))
+    counts.add(store, finished)  # before the claim is released, which root/watch.py waits for
     with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
         store.release(record.run, now)
-    counts.add(store, finished)
     if exit_code:  # this is the unit of the run
         _tell_listener()
     _log(finished)

@@ -274,6 +274,12 @@ class Store(Records):
             if record and record.state == FINISHED:
                 self._keep(record)
 
+    def add(self, record: Record, gid: int) -> None:
+        """Write the record of a run of Puppet's own into the history; raises as `move_ended` does."""
+        self._prepare_history(gid)
+        self._keep(record)
+        self.prune()
+
     def _keep(self, record: Record) -> None:
         """Write a record to the history, wait for the disk, and remove what /run has of the run."""
         self.trust_history()

@@ -1,0 +1,128 @@
+"""`puppet-twitch watch`: what is kept up to date when nobody asks, by puppet-twitch-watch.path.
+
+systemd starts it when a lock of Puppet comes or goes, and when the history changes. It puts a run that Puppet
+has started itself on record, and writes the textfile of node_exporter. Nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import sys
+import time
+from typing import Optional
+
+from twitch import metrics, textfile
+from twitch.errors import ConfigError, PuppetError, TwitchError
+from twitch.identity import GROUP
+from twitch.records import RUN_ID
+from twitch.root import counts, details, figures, memory, report
+from twitch.root.node import Node
+from twitch.root.report import Report
+from twitch.root.store import NotOurs, Store
+
+# Debian's place. A site names another file with PUPPET_TWITCH_TEXTFILE, in a drop-in of the unit.
+TEXTFILE = os.environ.get("PUPPET_TWITCH_TEXTFILE", "/var/lib/prometheus/node-exporter/puppet-twitch.prom")
+
+# systemd does not watch while this process runs, so it looks again until nothing has changed meanwhile.
+MAX_LOOKS = 10
+# Puppet's lock goes some milliseconds before Puppet ends; the verdict follows within a fraction of a second.
+# If it takes longer than this, conclude was killed, and root writes the verdict when it is next asked.
+VERDICT_S = 5
+LOOK_S = 0.05
+
+
+def main() -> None:
+    """Put a run of Puppet's own on record, and write the textfile if its directory exists."""
+    memory.limit()
+    own = Store()
+    own.trust()
+    for _ in range(MAX_LOOKS):
+        before = _stamps(own, None)
+        try:
+            node = Node(own)
+            before = _stamps(own, node)
+            _await_verdict(node)
+            _record(node)
+            text = metrics.text(figures.look(node))
+        except (ConfigError, PuppetError) as error:
+            print(f"<4>Puppet cannot be read: {error}", file=sys.stderr)
+            node, text = None, metrics.text(None)
+        _write(text)
+        if before == _stamps(own, node):
+            return
+
+
+def _stamps(own: Store, node: Optional[Node]) -> list[object]:
+    """Return what changes whenever one of the files changes that `figures.look` reads."""
+    paths = [own.root, own.directory, own.history, own.counts_path]
+    if node:
+        locks = (node.settings.agent_catalog_run_lockfile, node.settings.agent_disabled_lockfile)
+        paths += [*locks, node.settings.lastrunreport, node.settings.lastrunfile]
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: str) -> object:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns
+
+
+def _await_verdict(node: Node) -> None:
+    """Wait until a run of ours that has released its lock has its verdict."""
+    until = time.monotonic() + VERDICT_S
+    while _is_ending(node) and time.monotonic() < until:
+        time.sleep(LOOK_S)
+
+
+def _is_ending(node: Node) -> bool:
+    claim = node.store.current()
+    if claim is None or claim.ended is not None:
+        return False
+    return not claim.alive or (node.config.command == "agent" and node.lock_holder() is None)
+
+
+def _record(node: Node) -> None:
+    """Put the run of Puppet's last report on record, unless a record has it already."""
+    found = report.read(node.settings.lastrunreport)
+    record = details.of_puppet(found) if found else None
+    if found is None or record is None:
+        return
+    try:
+        with node.store.concluding():
+            if not node.store.recorded(record.run) and not _is_ours(node.store, found):
+                node.store.add(record, _gid())
+                counts.note_success(node.store, counts.success(record))
+    except (OSError, NotOurs) as error:
+        print(f"<4>a run that Puppet has started cannot be put on record: {error}", file=sys.stderr)
+
+
+def _is_ours(own: Store, found: Report) -> bool:
+    """Return whether puppet-twitch has started the run of a report.
+
+    `puppet apply` knows no job id, but a record has the id of the report of its run.
+    """
+    job, claim, begun = found.job_id or "", own.current(), own.begun()
+    if RUN_ID.fullmatch(job) and own.recorded(job):
+        return True
+    if job in (claim.run if claim else None, begun.record.run if begun else None):
+        return True
+    return any(record.transaction_uuid == found.transaction_uuid for record in own.newest())
+
+
+def _gid() -> int:
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return 0
+
+
+def _write(text: str) -> None:
+    if not os.path.isdir(os.path.dirname(TEXTFILE)):
+        return  # node_exporter is not installed, or has its textfiles elsewhere
+    try:
+        textfile.write(TEXTFILE, metrics.for_textfile(text))
+    except TwitchError as error:
+        print(f"<4>{error}", file=sys.stderr)
