@@ -29,11 +29,14 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
 TAGS_FORM = f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas"
 ENVIRONMENT_FORM = "a name of letters, digits and _"
+LABEL_FORM = "1 to 40 letters, digits and ._:-"
 # A person at the command line of the node: the beginning of the name, and the address. Root accepts both from
 # root alone, so that the listener cannot pose as a person (root/handler.py).
 USER = "user:"
 LOCAL = "local"
 CALLER = re.compile(r"[!-~]{1,256}( [!-~]{1,256}){0,7}")
+# A caller's own name for a run, such as the number of a ticket. For the journal, the record and answers only.
+LABEL = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 CLIENT = re.compile(rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}")
 
 
@@ -50,6 +53,7 @@ class Run(NamedTuple):
     tags: tuple[str, ...] = ()
     environment: Optional[str] = None
     queue: bool = False  # wait in the queue if Puppet is busy
+    label: Optional[str] = None
 
     @property
     def options(self) -> Options:
@@ -70,7 +74,7 @@ Question = Union[Run, Status, Metrics]
 
 def _read_run(fields: dict[str, object]) -> Run:
     _only(fields, Run._fields)
-    environment = fields.get("environment")
+    environment, label = fields.get("environment"), fields.get("label")
     return Run(
         caller=_matching(fields.get("caller"), "caller", CALLER),
         client=_matching(fields.get("client"), "client", CLIENT),
@@ -79,6 +83,7 @@ def _read_run(fields: dict[str, object]) -> Run:
         tags=_tags(fields.get("tags", [])),
         environment=None if environment is None else _matching(environment, "environment", ENVIRONMENT),
         queue=_boolean(fields.get("queue", False), "queue"),
+        label=None if label is None else _matching(label, "label", LABEL),
     )
 
 
@@ -143,6 +148,8 @@ def encode(message: Union[Question, Answer]) -> bytes:
     if isinstance(message, Answer):
         fields["status"] = message.status.to_json() if message.status else None
     else:
+        if fields.get("label", "") is None:  # which version 1.0.0 does not know
+            del fields["label"]
         fields["ask"] = next(name for name, kind in QUESTIONS.items() if type(message) is kind.type)
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 

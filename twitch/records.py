@@ -209,13 +209,22 @@ def outcome(run: Union[Record, LastRun]) -> Optional[str]:
     """Return the verdict with its marks: `unchanged; noop; 2 would change`. None if there is none."""
     if not run.verdict:
         return None
-    marks = (
-        "noop" if run.noop else "",
-        f"{run.would_change} would change" if run.would_change else "",
-        "unreported" if run.unreported else "",
-        "cached catalog" if run.cached_catalog_status not in (None, "not_used") else "",
-    )
-    return "; ".join([run.verdict, *filter(None, marks)])
+    would_change = f"{run.would_change} would change" if run.would_change else ""
+    return "; ".join([run.verdict, *filter(None, (*_noop(run), would_change, *_doubts(run)))])
+
+
+def marks(run: Union[Record, LastRun]) -> tuple[str, ...]:
+    """Return what qualifies a verdict, without numbers."""
+    return (*_noop(run), *_doubts(run))
+
+
+def _noop(run: Union[Record, LastRun]) -> tuple[str, ...]:
+    return ("noop",) if run.noop else ()
+
+
+def _doubts(run: Union[Record, LastRun]) -> tuple[str, ...]:
+    cached = run.cached_catalog_status not in (None, "not_used")
+    return (*(("unreported",) if run.unreported else ()), *(("cached catalog",) if cached else ()))
 
 
 def _resources(resources: tuple[Fields, ...]) -> tuple[Resource, ...]:
@@ -263,6 +272,12 @@ class Records:
         """Return all records without their resources, the run asked for last first."""
         return newest_first(self.read(run, resources=False) for run in self.runs())
 
+    def under_way(self) -> Optional[Record]:
+        """Return the record of the run under way; None if there is none."""
+        # A run that goes on has its record in /run, and few others have.
+        records = (self.read(run, resources=False) for run in ids(self.directory))
+        return next((record for record in records if record and record.state == RUNNING), None)
+
     def runs(self) -> set[str]:
         """Return the ids of all records, valid or not."""
         return {*ids(self.directory), *(ids(self.history) if self.history_is_ours else ())}
@@ -281,18 +296,19 @@ def newest_first(records: Iterable[Optional[Record]]) -> list[Record]:
     return sorted(filter(None, records), key=lambda record: record.asked, reverse=True)
 
 
-# A record is one JSON object, and its resources are its last member, on a line of their own: a list of runs
+# A record is one JSON object, and its resources are its last members, on a line of their own: a list of runs
 # reads only the first line.
-WITHOUT_RESOURCES = ",\n"
+DETAILS = ("resources", "resources_left_out")
+END_OF_LINE = ",\n"
 
 
 def encode(record: Record) -> bytes:
     """Return the file of a record."""
     fields = record.to_json()
-    resources = fields.pop("resources", None)
+    details = {name: fields.pop(name) for name in DETAILS if name in fields and record.resources is not None}
     text = json.dumps(fields)
-    if resources is not None:
-        text = f'{text[:-1]}{WITHOUT_RESOURCES}"resources": {json.dumps(resources)}}}'
+    if details:
+        text = f"{text[:-1]}{END_OF_LINE}{json.dumps(details)[1:]}"
     return text.encode("ascii")
 
 
@@ -302,8 +318,8 @@ def _read(path: str, run: str, *, resources: bool) -> Optional[Record]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8") as file:
             text = file.read(MAX_RECORD_CHARS) if resources else file.readline(MAX_RECORD_CHARS)
-        if text.endswith(WITHOUT_RESOURCES):
-            text = text[: -len(WITHOUT_RESOURCES)] + "}"
+        if text.endswith(END_OF_LINE):
+            text = text[: -len(END_OF_LINE)] + "}"
         record = from_json(json.loads(text))
     except (OSError, ValueError, RecursionError):
         return None

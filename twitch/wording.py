@@ -1,4 +1,4 @@
-"""What a text says of a run, of several, and of the node, as far as the caller may see it (views.py)."""
+"""What a text says of runs and of the node, as far as the caller may see it (views.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twitch import durations
 from twitch.callers import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
-from twitch.records import FAILED, GOOD, Record, outcome
+from twitch.records import FAILED, GOOD, PUPPET, Record, outcome
 from twitch.texts import one_line
 from twitch.views import sees_logs, sees_reasons, when
 
@@ -24,22 +24,12 @@ CANNOT_START = "Puppet cannot be started"
 CANNOT_ASK = "Puppet cannot be asked"
 NO_VERDICT = "Puppet run ended, but its verdict cannot be recorded"
 NO_RUNS = "No runs yet"
+NO_SUCH_RUNS = "No such runs"
 
 # In the table for a person at the node.
 MIN_DIGITS = 8
 
 # ---- runs
-
-
-def run_text(record: Record, caller: Caller) -> str:
-    """Return a run as this caller may see it, on one line."""
-    words = [record.run, _began(record, caller), outcome(record) or record.state]
-    if record.duration_s is not None:
-        words.append(durations.shown(record.duration_s))
-    if caller.named:
-        words.append(f"by {_by(record)}")
-    why = _why(record, caller)
-    return "  ".join([*words, f"({why})"] if why else words)
 
 
 def runs_text(records: list[Record], caller: Caller) -> str:
@@ -52,9 +42,9 @@ def runs_text(records: list[Record], caller: Caller) -> str:
         if local:
             name, began = name[:digits], durations.ago(time.time() - (record.started or record.asked))
         row = [name, began, outcome(record) or record.state, took]
-        rows.append([*row, *([_by(record)] if caller.named else [])])
+        rows.append([*row, *([by(record)] if caller.named else [])])
     if sees_reasons(caller):
-        for row, last in zip(rows, ("WHY", *(_why(record, caller) for record in records))):
+        for row, last in zip(rows, ("WHY", *(why(record, caller) for record in records))):
             row.append(last)
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
@@ -71,11 +61,15 @@ def _began(record: Record, caller: Caller) -> str:
     return when(record.started or record.asked, caller)
 
 
-def _by(record: Record) -> str:
-    return record.caller if record.client == LOCAL else f"{record.caller} at {record.client}"
+def by(record: Record) -> str:
+    """Return what has started a run, with the label that the caller has given it."""
+    if record.started_by == PUPPET:
+        return "Puppet itself"
+    caller = record.caller if record.client == LOCAL else f"{record.caller} at {record.client}"
+    return f"{caller} ({record.label})" if record.label else caller
 
 
-def _why(record: Record, caller: Caller) -> str:
+def why(record: Record, caller: Caller) -> str:
     """Return the reason and the error of a run, as far as this caller may see them."""
     reason = record.reason if sees_reasons(caller) else None
     error = record.error if sees_logs(caller) else None
@@ -91,9 +85,9 @@ def busy(run: Optional[str], record: Optional[Record], status: Optional[NodeStat
     if not caller.named or not (run or status):
         return RUNNING
     if record and record.started is None:
-        waits = f"a different request waits: run {run} of {_by(record)}"
+        waits = f"a different request waits: run {run} of {by(record)}"
         return f"{RUNNING}, and {waits}, since {when(record.asked, caller)}"
-    details = [f"run {run} of {_by(record)}" if record else f"run {run}" if run else "started elsewhere"]
+    details = [f"run {run} of {by(record)}" if record else f"run {run}" if run else "started elsewhere"]
     since = (status and status.since) or (record and record.started)
     details += [f"since {when(since, caller)}"] if since else []
     details += [f"pid {status.pid}"] if status and status.pid else []

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from tests.unit.fuzzing import Parser
 from tests.unit.records import RUN, finished
 from tests.unit.records import record as started
-from twitch import config, messages, views, wording
+from twitch import config, messages, run_wording, views, wording
 from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import ConfigError, PacketError
@@ -229,7 +229,7 @@ def record(data: bytes, path: Path) -> bool:
 
 def show_record(found: Record) -> None:
     for caller in CALLERS:
-        show(wording.run_text(found, caller), views.run_fields(found, caller))
+        show(run_wording.run_text(found, caller), views.run_fields(found, caller))
         show(views.failure(found, caller, waited=True), {})
         show(wording.runs_text([found, found], caller), {})
     for name, value in ending.run_headers(found):

@@ -36,6 +36,7 @@ MAY_LOAD = {
     "listener": EVERYWHERE
     | {"argparse", "asyncio", "binascii", "calendar", "errno", "fcntl", "functools", "h11", "hashlib", "hmac"}
     | {
+        "datetime",
         "http",
         "ipaddress",
         "logging",

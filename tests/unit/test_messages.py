@@ -36,6 +36,7 @@ runs = st.builds(
     tags=st.lists(st.from_regex(messages.TAG, fullmatch=True), max_size=50).map(tuple),
     environment=st.none() | st.from_regex(messages.ENVIRONMENT, fullmatch=True),
     queue=st.booleans(),
+    label=st.none() | st.from_regex(messages.LABEL, fullmatch=True),
 )
 answers = st.builds(
     Answer,
@@ -61,7 +62,7 @@ def test_any_answer_is_read_as_it_was_sent(answer: Answer) -> None:
 def test_largest_question_fits_into_a_packet() -> None:
     caller = " ".join(["c" * 256] * 8)
     tags = tuple("t" * 100 for _ in range(50))
-    largest = Run(caller, "f" * 45, noop=True, tags=tags, environment="e" * 64, queue=True)
+    largest = Run(caller, "f" * 45, noop=True, tags=tags, environment="e" * 64, queue=True, label="l" * 40)
     assert messages.decode_question(messages.encode(largest)) == largest
 
 

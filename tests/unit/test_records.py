@@ -296,7 +296,11 @@ def test_newest_has_no_resources(runs: Records) -> None:
     whole = finished("changed", resources=(one,), resources_left_out=3)
     Path(runs.path(RUN)).write_bytes(encode(whole))
     assert runs.read(RUN) == whole
-    assert runs.newest() == [whole._replace(resources=None)] == [runs.read(RUN, resources=False)]
+    assert (
+        runs.newest()
+        == [whole._replace(resources=None, resources_left_out=None)]
+        == [runs.read(RUN, resources=False)]
+    )
 
 
 def test_newest_sorts_by_the_time_of_the_request(runs: Records) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest
-from twitch import views, wording
+from twitch import run_wording, views, wording
 from twitch.callers import Caller
 from twitch.listener import root_client
 from twitch.listener.api import routes
@@ -211,10 +211,20 @@ def test_fields_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[st
 
 @callers
 def test_text_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
-    fields = fields_in(RUN_WORDS, wording.run_text(FULL_RECORD, caller(grants, named)))
-    assert fields == {"caller", "client", "reason", "error"} & visible(views.RUN, audiences)
-    table = wording.runs_text([FULL_RECORD, FULL_RECORD], caller(grants, named))
-    assert fields_in(RUN_WORDS, table) == fields
+    text = run_wording.run_text(FULL_RECORD, caller(grants, named))
+    # Of a run that Puppet has started, the text names no caller.
+    shown = {"reason", "error", "environment", "resources", "resources_left_out"}
+    assert fields_in(RUN_WORDS, text) == shown & visible(views.RUN, audiences)
+    assert ("word-message" in text) == (LOGS in audiences)
+    assert ("Puppet itself" in text) == (NAMED in audiences)
+    ours = FULL_RECORD._replace(started_by="twitch")
+    text = run_wording.run_text(ours, caller(grants, named))
+    assert fields_in(RUN_WORDS, text) == (shown | {"caller", "client", "label"}) & visible(
+        views.RUN, audiences
+    )
+    table = wording.runs_text([ours, ours], caller(grants, named))
+    shown = {"caller", "client", "label", "reason", "error"}
+    assert fields_in(RUN_WORDS, table) == shown & visible(views.RUN, audiences)
 
 
 @callers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twitch import views, wording
+from twitch import run_wording, views
 from twitch.arguments import Parser
 from twitch.callers import Caller
 from twitch.cli import exits, finding, terminal
@@ -43,4 +43,4 @@ def main(arguments: Sequence[str]) -> int:
 
 def say(record: Record, caller: Caller) -> None:
     """Print a run as a text."""
-    terminal.say(wording.run_text(record, caller), record.verdict)
+    terminal.say(run_wording.run_text(record, caller), record.verdict)

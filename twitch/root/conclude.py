@@ -317,13 +317,15 @@ def _hand_over(private: str, usual: str) -> None:
 def _log(record: Record) -> None:
     resources = record.counts or {}
     reason = f": {record.reason}" if record.reason else ""
+    label = f" ({record.label})" if record.label else ""
     journal.event(
         journal.ENDED,
-        f"run {record.run} of {record.caller}: {outcome(record)}{reason}",
+        f"run {record.run} of {record.caller}{label}: {outcome(record)}{reason}",
         priority=journal.NOTICE if record.good else journal.WARNING,
         run=record.run,
         caller=record.caller,
         client=record.client,
+        label=record.label,
         verdict=record.verdict,
         reason=record.reason,
         exit_status=record.exit_status,

@@ -260,6 +260,7 @@ def _log(run: str, question: Run, answer: Answer) -> None:
     chosen = [f"tags={','.join(question.tags)}"] if question.tags else []
     chosen += [f"environment={question.environment}"] if question.environment else []
     chosen += [name for name in ("noop", "queue") if getattr(question, name)]
+    chosen += [f"label={question.label}"] if question.label else []
     options = " ".join(chosen)
     outcome = {
         DISABLED: "Puppet is disabled",
@@ -274,6 +275,7 @@ def _log(run: str, question: Run, answer: Answer) -> None:
         caller=question.caller,
         client=question.client,
         options=options or None,
+        label=question.label,
         answer=answer.kind,
         reason=answer.reason,
     )

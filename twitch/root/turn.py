@@ -224,6 +224,7 @@ def _record(node: Node, run: str, question: Run, state: str) -> Record:
         caller=question.caller,
         client=question.client,
         options=question.options,
+        label=question.label,
         # For conclude, which cannot ask Puppet or the configuration: the run may have removed both.
         command=node.config.command,
         settings=node.settings._asdict(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from twitch import views, wording
 from twitch.callers import Caller
 from twitch.listener.api.call import Call
@@ -12,14 +14,14 @@ from twitch.records import BUSY, Record, outcome
 RETRY_BUSY_S = 30
 
 
-def ended(call: Call, record: Record, good: str, *, waited: bool) -> Reply:
+def ended(call: Call, record: Record, good: str, *, waited: bool, message: Optional[str] = None) -> Reply:
     """Return the reply about a run that has ended: 200 with the text `good`, 500 with what failed, or 409."""
     headers, fields = run_headers(record), views.run_fields(record, call.caller)
     if record.verdict == BUSY:  # another Puppet run began in the same moment
         headers = (("Retry-After", str(RETRY_BUSY_S)), *headers)
         return Reply(409, wording.busy(None, None, None, call.caller), fields, headers, refused=True)
     if record.good:
-        return Reply(200, good, fields, headers)
+        return Reply(200, good, fields, headers, message=message)
     return Reply(500, views.failure(record, call.caller, waited=waited), fields, headers)
 
 

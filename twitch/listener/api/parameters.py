@@ -7,16 +7,26 @@ start a run that changes things.
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from twitch import durations
 from twitch.listener.exchange import HTTPError, Request
-from twitch.messages import ENVIRONMENT, ENVIRONMENT_FORM, MAX_TAGS, TAG, TAGS_FORM
+from twitch.messages import ENVIRONMENT, ENVIRONMENT_FORM, LABEL, LABEL_FORM, MAX_TAGS, TAG, TAGS_FORM
+from twitch.records import VERDICTS
 
 # Puppet ends a run after an hour (runtimeout); a caller that waits for a day has been forgotten.
 MAX_WAIT_S = 24 * 3600
+
+# The runs of a list. With two hundred runs of a site with long reasons, an answer in JSON has 200 KB.
+LIMIT, MAX_LIMIT = 50, 200
+
+# A date and time of RFC 3339. `+` in a query is a blank, unless it is escaped.
+TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9:]{5,8})(\.[0-9]+)?([Zz]|[+ -][0-9]{2}:[0-9]{2})")
+EPOCH = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -26,6 +36,11 @@ class Parameters:
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
+
+    @property
+    def given(self) -> bool:
+        """Whether the request has any parameter."""
+        return bool(self._texts)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return true or false; a bare `?name` is true, as in every version."""
@@ -68,6 +83,43 @@ class Parameters:
             raise _malformed("environment", ENVIRONMENT_FORM)
         return value
 
+    def label(self) -> Optional[str]:
+        """Return the caller's own name for the run, or None."""
+        value = self._texts.get("label")
+        if value is not None and not LABEL.fullmatch(value):
+            raise _malformed("label", LABEL_FORM)
+        return value
+
+    def limit(self) -> int:
+        """Return how many runs a list has at most."""
+        value = self._texts.get("limit", str(LIMIT))
+        if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= MAX_LIMIT:
+            raise _malformed("limit", f"a number from 1 to {MAX_LIMIT}")
+        return int(value)
+
+    def since(self) -> float:
+        """Return a time in epoch seconds, or 0."""
+        value = self._texts.get("since", "0")
+        moment = _moment(value)
+        if moment is None:
+            raise _malformed(
+                "since",
+                "a time ago such as 30m, 2h or 7d, a time of RFC 3339 such as 2026-01-22T09:05:00Z,"
+                " or epoch seconds",
+            )
+        return moment
+
+    def verdicts(self) -> tuple[str, ...]:
+        """Return verdicts, which are separated by commas, or none."""
+        value = self._texts.get("verdict")
+        if value is None:
+            return ()
+        verdicts = tuple(re.sub("[_-]", " ", word) for word in value.split(","))
+        if not all(verdict in VERDICTS for verdict in verdicts):
+            words = ", ".join(verdict.replace(" ", "_") for verdict in VERDICTS)
+            raise _malformed("verdict", f"one or more of these, between commas: {words}")
+        return verdicts
+
 
 class Trigger(NamedTuple):
     """The parameters of a trigger."""
@@ -77,6 +129,7 @@ class Trigger(NamedTuple):
     noop: bool
     tags: tuple[str, ...]
     environment: Optional[str]
+    label: Optional[str]
 
 
 def trigger(parameters: Parameters) -> Trigger:
@@ -90,6 +143,7 @@ def trigger(parameters: Parameters) -> Trigger:
         noop=parameters.flag("noop"),
         tags=parameters.tags(),
         environment=parameters.environment(),
+        label=parameters.label(),
     )
 
 
@@ -150,6 +204,26 @@ def _json_value(name: str, value: object) -> str:
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
     raise _malformed(name[:40], "a string, a number, true, false or a list of strings")
+
+
+def _moment(text: str) -> Optional[float]:
+    """Return a time in epoch seconds; None if it is not one. A number without a unit is one already."""
+    if EPOCH.fullmatch(text):
+        return float(text)
+    ago_s = durations.seconds(text)
+    if ago_s is not None:
+        return time.time() - ago_s
+    written = TIME.fullmatch(text)
+    if not written:
+        return None
+    from datetime import datetime  # 4 ms
+
+    date, clock, _, zone = written.groups()
+    zone = "+00:00" if zone in "Zz" else zone.replace(" ", "+")
+    try:
+        return datetime.fromisoformat(f"{date}T{clock}{zone}").timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _malformed(name: str, allowed: str) -> HTTPError:

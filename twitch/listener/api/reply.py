@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from twitch.listener.exchange import REASONS, HTTPError, Response
 from twitch.texts import escape
@@ -31,6 +31,7 @@ class Reply(NamedTuple):
     close: bool = False  # close the connection after this reply
     refused: bool = False  # count it as a refusal (refusals.py)
     media_type: str = ""  # of a text that no JSON can replace
+    message: Optional[str] = None  # in JSON instead of the text, which repeats the fields
 
 
 def of_error(error: HTTPError) -> Reply:
@@ -55,7 +56,7 @@ def _text(text: str) -> bytes:
 
 def _json(reply: Reply) -> tuple[str, bytes]:
     if reply.status < 400:
-        media_type, fields = JSON, {"message": reply.text, **reply.fields}
+        media_type, fields = JSON, {"message": reply.message or reply.text, **reply.fields}
     else:  # problem details (RFC 9457)
         title = REASONS.get(reply.status, "")
         problem = {"type": "about:blank", "title": title, "status": reply.status, "detail": reply.text}

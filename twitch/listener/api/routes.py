@@ -30,13 +30,14 @@ log = logging.getLogger(__name__)
 MAX_WAIT_ALONE_S = 60
 
 READ = ("GET", "HEAD")
-TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment")
+TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment", "label")
+RUNS = ("limit", "since", "verdict")
 
 
 class Route(NamedTuple):
     """A path, its methods and parameters, and the endpoint that answers."""
 
-    path: str  # a regular expression; the group `run` is the id of a run
+    path: str  # a regular expression; the group `run` is the id of a run, `last` or `current`
     methods: tuple[str, ...]
     parameters: tuple[str, ...]
     answer: Callable[[Call], Awaitable[Reply]]
@@ -45,7 +46,7 @@ class Route(NamedTuple):
 ROUTES = (
     Route(r"/puppet/twitch", ("GET", "POST"), TRIGGER, trigger.trigger),
     Route(r"/puppet/status", READ, ("max_age",), status.status),
-    Route(r"/puppet/runs", READ, (), runs.newest),
+    Route(r"/puppet/runs", READ, RUNS, runs.newest),
     Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
     Route(r"/metrics", READ, (), metrics.metrics),
     Route(r"/version", READ, (), info.version),

@@ -47,6 +47,7 @@ def _run_question(call: Call, choices: parameters.Trigger) -> Run:
         tags=tags,
         environment=environment,
         queue=choices.queue,
+        label=choices.label,
     )
 
 

@@ -179,7 +179,7 @@ async def test_proxy_requests_are_refused(api: ApiUnderTest, method: str, target
         ("/version?x=1", "Unknown parameter 'x'; none is known here"),
         ("/puppet/status?async", "Unknown parameter 'async'; known here: max_age"),
         (f"/puppet/runs/{RUN}?noop", "Unknown parameter 'noop'; known here: wait"),
-        ("/puppet/runs?wait=1", "Unknown parameter 'wait'; none is known here"),
+        ("/puppet/runs?wait=1", "Unknown parameter 'wait'; known here: limit, since, verdict"),
         (
             "/puppet/status?max_age=soon",
             "Parameter max_age must be a time such as 90s, 30m, 2h or 7d",

@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, request
 from tests.unit.wire import ADDRESS
+from twitch.records import Record
+from twitch.resources import Event, Resource
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ async def test_one_run(api: ApiUnderTest, named: str) -> None:
     assert "error" not in run  # which needs the grant logs
     assert await api.json(target) == {
         "http": 200,
-        "message": f"{RUN}  2026-01-22T09:05:01Z  failed; noop  2s",
+        "message": "failed (noop); 2s",
         "run": RUN,
         "state": "finished",
         "verdict": "failed",
@@ -88,8 +90,9 @@ async def test_good_run_is_200(api: ApiUnderTest, wait: str) -> None:
     api.finish("unchanged", noop=True, would_change=2)
     reply = await api.get(f"/puppet/runs/{RUN}?wait={wait}")
     assert (reply.status, reply.headers["puppet-verdict"]) == (200, "unchanged; noop; 2 would change")
-    assert reply.text == f"{RUN}  2026-01-22T09:05:01Z  unchanged; noop; 2 would change  2s\n"
-    assert (await api.json(f"/puppet/runs/{RUN}?wait={wait}"))["would_change"] == 2
+    assert reply.text == f"unchanged (noop); 2s\nrun {RUN}, began 2026-01-22T09:05:01Z\n"
+    found = await api.json(f"/puppet/runs/{RUN}?wait={wait}")
+    assert (found["would_change"], found["message"]) == (2, "unchanged (noop); 2s")
 
 
 async def test_run_that_goes_on_is_202(api: ApiUnderTest) -> None:
@@ -144,5 +147,192 @@ async def test_caller_that_has_waited_for_the_end_sees_what_failed(api: ApiUnder
 async def test_text_of_a_run_has_reason_and_error_for_callers_with_logs(api: ApiUnderTest) -> None:
     api.allow("anonymous = status logs")
     api.finish("failed", reason="Exec[a]", error="exited 1")
-    text = f"{RUN}  2026-01-22T09:05:01Z  failed  2s  (Exec[a]: exited 1)\n"
+    text = f"failed; 2s\n  Exec[a]: exited 1\nrun {RUN}, began 2026-01-22T09:05:01Z\n"
     assert (await api.get(f"/puppet/runs/{RUN}")).text == text
+
+
+# ---- what happened to the resources
+
+MOTD = Resource(
+    "File[/etc/motd]",
+    "would change",
+    corrective=True,
+    file="/site/motd.pp",
+    line=12,
+    events=(Event("content", "noop", "content changed 'a' to 'b' (noop)"),),
+)
+AFTER = Resource("Notify[x\x1b]", "skipped", corrective=False, file=None, line=None)
+
+
+def finish_noop(api: ApiUnderTest) -> None:
+    api.finish(
+        "unchanged",
+        noop=True,
+        would_change=3,
+        counts={"total": 574, "out_of_sync": 3},
+        environment="feature_x",
+        label="CHG-123",
+        resources=(MOTD, AFTER),
+        resources_left_out=7,
+    )
+
+
+async def test_text_of_a_run_begins_with_what_became_of_it(api: ApiUnderTest) -> None:
+    api.allow("token:ci = status", "token:logs = status logs", "plaintext_tokens = yes")
+    finish_noop(api)
+    target = f"/puppet/runs/{RUN}"
+    began = f"run {RUN} by token:deploy at 192.0.2.99 (CHG-123), began 2026-01-22T09:05:01Z"
+    head = "unchanged (noop): 3 resources would change, 571 as they should be; 2s, environment feature_x"
+    motd = "  would change  File[/etc/motd]  content  /site/motd.pp:12  corrective"
+    after = "  skipped       Notify[x\\x1b]"
+    message = "      content changed 'a' to 'b' (noop)"
+    text = (await api.get(target, api.token("logs"))).text
+    assert text.splitlines() == [head, motd, message, after, "  and 7 more", began]
+    text = (await api.get(target, api.token("ci"))).text
+    assert text.splitlines() == [head, motd, after, "  and 7 more", began]
+    assert (await api.get(target)).text.splitlines() == [
+        "unchanged (noop): 3 resources would change, 571 as they should be; 2s",
+        f"run {RUN}, began 2026-01-22T09:05:01Z",
+    ]
+
+
+async def test_resources_in_json_are_without_messages_but_for_callers_with_logs(
+    api: ApiUnderTest,
+) -> None:
+    api.allow("token:ci = status", "token:logs = status logs", "plaintext_tokens = yes")
+    finish_noop(api)
+    target = f"/puppet/runs/{RUN}"
+    whole = MOTD.to_json()
+    found = await api.json(target, api.token("logs"))
+    assert (found["resources"][0], found["resources_left_out"]) == (whole, 7)
+    del whole["events"][0]["message"]
+    assert (await api.json(target, api.token("ci")))["resources"][0] == whole
+    assert "resources" not in await api.json(target)
+
+
+async def test_list_of_runs_has_no_resources(api: ApiUnderTest, named: str) -> None:
+    finish_noop(api)
+    (run,) = (await api.json("/puppet/runs", named))["runs"]
+    assert (run["label"], "resources" in run, "resources_left_out" in run) == ("CHG-123", False, False)
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"total": 7}, "7 resources, all as they should be"),
+        ({"total": 1}, "1 resource, all as they should be"),
+        ({"total": 1, "changed": 1}, "1 resource changed"),
+        (
+            {"total": 9, "failed": 2, "failed_to_restart": 1, "changed": 1, "skipped": 3},
+            "2 resources failed (1 to restart), 1 changed, 3 skipped, 3 as they should be",
+        ),
+        ({"total": 1, "changed": 1, "failed": 1}, "1 resource failed, 1 changed"),  # two of its properties
+    ],
+)
+async def test_text_of_a_run_counts_its_resources(
+    api: ApiUnderTest, counts: dict[str, int], text: str
+) -> None:
+    api.finish("changed", counts=counts)
+    assert (await api.get(f"/puppet/runs/{RUN}")).text.startswith(f"changed: {text}; 2s\n")
+
+
+# ---- last and current
+
+
+async def test_last_run_is_the_one_that_ended_last(api: ApiUnderTest) -> None:
+    reply = await api.get("/puppet/runs/last")
+    assert (reply.status, reply.text) == (404, "No run has ended yet\n")
+    api.record(OTHER)
+    assert (await api.get("/puppet/runs/last")).status == 404
+    api.finish("failed")
+    api.record(OTHER, asked=1769072800.0)
+    reply = await api.get("/puppet/runs/last")
+    assert (reply.status, reply.headers["puppet-run"]) == (200, RUN)
+    assert (await api.get("/puppet/runs/last?wait=5m")).status == 500
+
+
+async def test_current_run_is_the_one_under_way(api: ApiUnderTest) -> None:
+    api.finish("changed")
+    api.record(OTHER, started=None, state="queued")
+    reply = await api.get("/puppet/runs/current")
+    assert reply.status == 404
+    assert reply.text == "No run of puppet-twitch is under way; the last ones are at /puppet/runs\n"
+    api.record(OTHER)
+    reply = await api.get("/puppet/runs/current")
+    assert (reply.status, reply.headers["puppet-run"]) == (200, OTHER)
+    assert reply.text.startswith("running\n")
+    assert (await api.get("/puppet/runs/current?wait=0")).headers["location"] == f"/puppet/runs/{OTHER}"
+
+
+# ---- a part of the list
+
+ENDED = 1769072703.0  # 2026-01-22T09:05:03Z
+
+
+@pytest.fixture
+def five(api: ApiUnderTest) -> ApiUnderTest:
+    """Return an API with five runs: the first goes on, the others ended a minute after each other."""
+    verdicts = ("changed", "failed", "not attempted", "unchanged")
+    api.record("0" * 32, asked=ENDED + 240)
+    for number, verdict in enumerate(verdicts, start=1):
+        ended = ENDED + 60 * number
+        api.store.write(
+            Record(f"{number}" * 32, "finished", asked=ended - 9, started=ended - 9, ended=ended)._replace(
+                verdict=verdict
+            )
+        )
+    return api
+
+
+@pytest.mark.parametrize(
+    ("query", "runs"),
+    [
+        ("limit=2", "04"),
+        ("limit=200", "04321"),
+        ("verdict=failed", "2"),
+        ("verdict=failed,not_attempted", "32"),
+        ("verdict=not%20attempted,unchanged", "43"),
+        ("verdict=not-attempted&limit=1", "3"),
+        ("since=2026-01-22T09:07:04Z", "043"),
+        ("since=2026-01-22T09:07:03.999z", "0432"),
+        ("since=2026-01-22T10:08:03%2B01:00", "043"),
+        ("since=2026-01-22T10:08:03+01:00", "043"),
+        ("since=2026-01-22T07:08-02:00", "043"),
+        (f"since={ENDED + 180:.0f}", "043"),
+        (f"since={ENDED + 180}", "043"),
+        ("since=1h", "0"),  # ago
+        ("since=0", "04321"),
+        ("verdict=busy", ""),
+    ],
+)
+async def test_runs_are_chosen(five: ApiUnderTest, query: str, runs: str) -> None:
+    found = await five.json(f"/puppet/runs?{query}")
+    assert "".join(run["run"][0] for run in found["runs"]) == runs
+    assert (found["message"] == "No such runs") == (not runs)
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("limit=0", "Parameter limit must be a number from 1 to 200"),
+        ("limit=201", "Parameter limit must be a number from 1 to 200"),
+        ("limit=", "Parameter limit must be a number from 1 to 200"),
+        ("limit=%D9%A1", "Parameter limit must be a number from 1 to 200"),
+        ("verdict=", "Parameter verdict must be one or more of these, between commas: unchanged, changed,"),
+        ("verdict=fail", "Parameter verdict must be one or more of these"),
+        ("verdict=failed,,changed", "Parameter verdict must be one or more of these"),
+        ("since=yesterday", "Parameter since must be a time ago such as 30m, 2h or 7d, a time of RFC 3339"),
+        ("since=", "Parameter since must be"),
+        ("since=-5", "Parameter since must be"),
+        ("since=2026-01-22", "Parameter since must be"),
+        ("since=2026-01-22T09:05:03", "Parameter since must be"),  # in which zone?
+        ("since=2026-02-30T09:05:03Z", "Parameter since must be"),
+        ("since=2026-01-22T25:05:03Z", "Parameter since must be"),
+        ("since=2026-01-22T09:05:03%2B99:00", "Parameter since must be"),
+        ("since=99999999999999999999", "Parameter since must be"),
+        ("since=%D9%A1h", "Parameter since must be"),
+    ],
+)
+async def test_invalid_choice_of_runs_is_refused(five: ApiUnderTest, query: str, error: str) -> None:
+    reply = await five.get(f"/puppet/runs?{query}")
+    assert (reply.status, reply.text[: len(error)]) == (400, error)

@@ -1,0 +1,109 @@
+"""One run as text: what a person wants to know first, and what happened to its resources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twitch import durations, wording
+from twitch.callers import Caller
+from twitch.records import FINISHED, Record, marks
+from twitch.texts import one_line
+from twitch.views import sees_logs, sees_reasons, when
+
+if TYPE_CHECKING:
+    from twitch.resources import Resource
+
+# The width up to which names of resources are aligned.
+MAX_NAME_WIDTH = 50
+
+
+def run_text(record: Record, caller: Caller) -> str:
+    """Return a run as this caller may see it: first what became of it, last which run it is."""
+    why = wording.why(record, caller)
+    lines = [headline(record, caller), *([f"  {why}"] if why else [])]
+    if sees_reasons(caller):
+        lines += _resources(record.resources or (), messages=sees_logs(caller))
+        if record.resources_left_out:
+            lines.append(f"  and {record.resources_left_out} more")
+    began = (
+        f"began {when(record.started, caller)}"
+        if record.started
+        else f"asked for {when(record.asked, caller)}"
+    )
+    by = f" by {wording.by(record)}" if caller.named else ""
+    return "\n".join([*lines, f"run {record.run}{by}, {began}"])
+
+
+def headline(record: Record, caller: Caller) -> str:
+    """Return what became of a run, on one line."""
+    word = (record.verdict or record.state) if record.state == FINISHED else record.state
+    marked = marks(record)
+    if record.state != FINISHED and record.options.noop and caller.named:
+        marked = ("noop",)
+    details = [durations.shown(record.duration_s)] if record.duration_s is not None else []
+    environment = record.environment or (record.options.environment if record.state != FINISHED else None)
+    if environment and caller.named:
+        details.append(f"environment {environment}")
+    counted = _counted(record)
+    return "".join(
+        (
+            word,
+            f" ({', '.join(marked)})" if marked else "",
+            f": {counted}" if counted else "",
+            f"; {', '.join(details)}" if details else "",
+        )
+    )
+
+
+def _counted(record: Record) -> str:
+    """Return the numbers of resources: `1 resource failed, 3 changed, 570 as they should be`."""
+    counts = record.counts or {}
+    total, to_restart = counts.get("total", 0), counts.get("failed_to_restart", 0)
+    numbers = {
+        f"failed ({to_restart} to restart)" if to_restart else "failed": counts.get("failed", 0),
+        "changed": counts.get("changed", 0),
+        "would change": record.would_change or 0,
+        "skipped": counts.get("skipped", 0),
+    }
+    fine = max(0, total - sum(numbers.values()))
+    if not total:
+        return ""
+    if fine == total:
+        return f"{_resources_of(total)}, all as they should be"
+    parts = [(number, what) for what, number in numbers.items() if number]
+    parts += [(fine, "as they should be")] if fine else []
+    first, *more = parts
+    return ", ".join(
+        (f"{_resources_of(first[0])} {first[1]}", *(f"{number} {what}" for number, what in more))
+    )
+
+
+def _resources_of(number: int) -> str:
+    return f"{number} resource{'' if number == 1 else 's'}"
+
+
+def _resources(resources: tuple[Resource, ...], *, messages: bool) -> list[str]:
+    """Return a line for each resource, and with `messages` what Puppet says of it."""
+    rows = [
+        (
+            resource.outcome,
+            resource.resource,
+            ", ".join(dict.fromkeys(event.property for event in resource.events if event.property)),
+            _place(resource),
+            "corrective" if resource.corrective else "",
+        )
+        for resource in resources
+    ]
+    widths = [min(MAX_NAME_WIDTH, max(map(len, column))) for column in zip(*rows)]
+    lines = []
+    for resource, row in zip(resources, rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths))
+        lines.append(one_line(f"  {'  '.join(cells)}".rstrip()))
+        if messages:
+            lines += [f"      {one_line(event.message)}" for event in resource.events if event.message]
+    return lines
+
+
+def _place(resource: Resource) -> str:
+    line = f":{resource.line}" if resource.line is not None else ""
+    return f"{resource.file}{line}" if resource.file else ""
