@@ -78,8 +78,9 @@ uninstall:
 ifeq ($(DESTDIR),)
 	@if { dpkg-query -W -f '$${db:Status-Status}\n' puppet-twitch | grep -qx installed || rpm -q puppet-twitch; } \
 	    >/dev/null 2>&1; then echo 'puppet-twitch was installed as a package; remove that package' >&2; exit 1; fi
-	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-watch.path
-	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service'
+	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket
+	-systemctl disable --now puppet-twitch-watch.path
+	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service' 'puppet-twitch-log@*.service'
 	sh packaging/forget-runs.sh
 endif
 	rm -rf $(LIB) $(SHARE) $(DOC) $(ETC)
@@ -87,9 +88,10 @@ endif
 	rm -f $(NEEDRESTART)/puppet-twitch.conf $(COMPLETIONS)/puppet-twitch
 	-rmdir --parents --ignore-fail-on-non-empty $(NEEDRESTART) $(COMPLETIONS)
 	rm -f $(MAN)/man1/puppet-twitch.1 $(MAN)/man5/puppet-twitch.conf.5 $(MAN)/man8/puppet-twitch.service.8
-	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket
+	rm -f $(UNITS)/puppet-twitch.socket $(UNITS)/puppet-twitch-run.socket $(UNITS)/puppet-twitch-log.socket
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
 	rm -f $(UNITS)/puppet-twitch-watch.path $(UNITS)/puppet-twitch-watch.service
+	rm -f $(UNITS)/puppet-twitch-log@.service
 ifeq ($(DESTDIR),)
 	rm -rf /run/puppet-twitch /var/lib/puppet-twitch /etc/systemd/system/puppet-twitch*.d
 	systemctl daemon-reload

@@ -15,13 +15,14 @@ _puppet_twitch() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="status runs run trigger check token listen --help --version"
+        words="status runs run trigger metrics check token listen --help --version"
     else
         case $command in
             status) words="--json --brief --check --max-age" ;;
             runs) words="-n --failed --json" ;;
             run) words="--wait --json" ;;
             trigger) words="--wait --queue --noop --tags --environment" ;;
+            metrics) words="--output" ;;
             check) words="--json --quiet --config" ;;
             token) words="--expires" ;;
             listen) words="--bind --port --idle-exit --debug" ;;
@@ -29,7 +30,7 @@ _puppet_twitch() {
         esac
         words+=" --help"
         case $before in
-            --config)
+            --config | --output)
                 compopt -o filenames
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
                 return

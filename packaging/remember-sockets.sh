@@ -5,4 +5,4 @@
 # Not again if the version before was unpacked but not configured: systemd still runs the units before that.
 [ -s /run/puppet-twitch.sha256 ] ||
     sha256sum /usr/lib/systemd/system/puppet-twitch.socket /usr/lib/systemd/system/puppet-twitch-run.socket \
-        >/run/puppet-twitch.sha256 2>/dev/null || true
+        /usr/lib/systemd/system/puppet-twitch-log.socket >/run/puppet-twitch.sha256 2>/dev/null || true

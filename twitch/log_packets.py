@@ -10,7 +10,7 @@ object: a line of the log, or one of these events:
     {"event": "unreadable", "why": "…"}     there is no journal to read
     {"event": "invalid", "why": "…"}        the question was not understood
     {"event": "live"}                       all lines so far are sent; those to come follow
-    {"event": "end"}                        there will be no more
+    {"event": "end", "lines": 7}            there will be no more
 
 The first packet is one of the first six; all but `log` and `empty` are the only one. With `follow`, an empty
 log may get lines: then `log` follows. A caller that shuts down its sending half says that the run has ended:

@@ -14,6 +14,7 @@ from tests.lab.install import SOURCE
 
 TLS = "puppet-twitch.service"
 RUN, RUN_SOCKET, SOCKET = "puppet-twitch-run@.service", "puppet-twitch-run.socket", "puppet-twitch.socket"
+LOG, LOG_SOCKET = "puppet-twitch-log@.service", "puppet-twitch-log.socket"
 
 
 class Fault(NamedTuple):
@@ -258,34 +259,60 @@ FAULTS: dict[str, Fault] = {
         f"rm /etc/systemd/system/{TLS}.d/check.conf; systemctl daemon-reload; systemctl restart {TLS}",
     ),
     "run-socket-gone": Fault(
-        "units._run_socket/1",
+        "units._private_sockets/1",
         f"rm {stub.RUNTIME}/run.sock",
         "run.sock does not exist, so the listener cannot reach root",
         f"systemctl restart {RUN_SOCKET}",
     ),
     "run-socket-open": Fault(
-        "units._run_socket/2",
+        "units._private_sockets/2",
         f"chmod 666 {stub.RUNTIME}/run.sock",
         "run.sock has owner root, mode 666",
         f"systemctl restart {RUN_SOCKET}",
     ),
     "run-socket-open-by-a-drop-in": Fault(
-        "units._run_socket/2",
+        "units._private_sockets/2",
         drop_in(RUN_SOCKET, "[Socket]", "SocketMode=0666") + f"; systemctl restart {RUN_SOCKET}",
         "run.sock has owner root, mode 666",
         "SocketMode=0660",
     ),
     "run-socket-of-another-group": Fault(
-        "units._run_socket/3",
+        "units._private_sockets/3",
         f"chgrp daemon {stub.RUNTIME}/run.sock",
         "has group daemon, not twitch, so the listener cannot reach root",
         f"systemctl restart {RUN_SOCKET}",
     ),
     "run-socket-of-another-group-by-a-drop-in": Fault(
-        "units._run_socket/3",
+        "units._private_sockets/3",
         drop_in(RUN_SOCKET, "[Socket]", "SocketGroup=daemon") + f"; systemctl restart {RUN_SOCKET}",
         "has group daemon, not twitch, so the listener cannot reach root",
         "SocketGroup=twitch",
+    ),
+    "log-socket-stopped": Fault(
+        "units._not_listening/3",
+        f"systemctl stop {LOG_SOCKET}",
+        f"{LOG_SOCKET} does not listen (ActiveState=inactive",
+        f"systemctl restart {LOG_SOCKET}",
+    ),
+    "log-socket-gone": Fault(
+        "units._private_sockets/1",
+        f"rm {stub.RUNTIME}/log.sock",
+        "log.sock does not exist, so the listener cannot reach the log reader",
+        f"systemctl restart {LOG_SOCKET}",
+    ),
+    "log-reader-expects-another": Fault(
+        "units._expected_listener/1",
+        drop_in(LOG, "[Service]", "Environment=PUPPET_TWITCH_USER=other"),
+        f"{LOG} expects the listener's user to be other, but it is twitch",
+        "Environment=PUPPET_TWITCH_USER=twitch",
+    ),
+    "journal-stores-nothing": Fault(
+        "journal.check/1",
+        "mkdir -p /etc/systemd/journald.conf.d;"
+        " printf '[Journal]\\nStorage=none\\n' >/etc/systemd/journald.conf.d/site.conf;"
+        " systemctl restart systemd-journald",
+        "journald stores nothing (Storage=none in journald.conf)",
+        "echo Storage=auto",
     ),
     "root-expects-another-listener": Fault(
         "units._expected_listener/1",

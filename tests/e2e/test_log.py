@@ -1,45 +1,190 @@
-"""The log of a run over HTTP: its lines as they come, in the journal of real machines."""
+"""The log of a run over HTTP, from the journal of real machines: lines as they come, many followers, resumption
+after every kind of cut, and journals that have lost lines or have none."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+
+import pytest
 
 from tests.e2e import stub
+from tests.e2e.log_client import Following
 from tests.e2e.systems import every_node
 from tests.lab.machine import Machine
 
-ASK = """\
-import json, socket, sys
-peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-peer.settimeout(20)
-peer.connect("/run/puppet-twitch/log.sock")
-peer.send(sys.argv[1].encode())
-while packet := peer.recv(200000):
-    print(packet.decode())
+ACCESS = "anonymous = trigger status logs"
+# Three resources before the run is held, and one after it.
+MANIFEST = f"""\
+notify {{ 'first': }} -> notify {{ 'second': }}
+-> exec {{ 'lines': command => '/bin/echo one; /bin/echo two', provider => shell, logoutput => true }}
+-> {stub.HOLD.strip().replace("exec { 'hold'", "exec { 'hold'")}
+-> notify {{ 'last': }}
 """
+PUPPET_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} .+ \((debug|info|notice|warning|err)\): ")
+
+READERS = "systemctl list-units --plain --no-legend --state=active 'puppet-twitch-log@*'"
 
 
-def ask(node: Machine, user: str, **question: object) -> list[dict[str, object]]:
-    """Return what the log reader answers a user of the node."""
-    node.write("/tmp/ask.py", ASK)
-    done = node.run("setpriv", f"--reuid={user}", "--init-groups", "python3", "/tmp/ask.py", json.dumps(question))
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture
+def site(clean_node: Machine) -> Machine:
+    stub.real_puppet(clean_node, MANIFEST, access=ACCESS)
+    return clean_node
+
+
+@pytest.fixture
+def site12(clean_node12: Machine) -> Iterator[Machine]:
+    stub.real_puppet(clean_node12, MANIFEST, access=ACCESS)
+    yield clean_node12
+    stub.release(clean_node12)
+
+
+def log_of(node: Machine, run: str, query: str = "", *options: str) -> list[str]:
+    """Return the lines of a log."""
+    return str(node.curl(f"/puppet/runs/{run}/log{query}", *options).body).splitlines()
 
 
 @every_node
-def test_log_reader_is_neither_root_nor_the_listener(clean_node: Machine) -> None:
-    stub.real_puppet(clean_node, stub.HOLD + "notify { 'seen': }\n")
-    run = stub.hold(clean_node)
-    process = clean_node.popen(
-        "setpriv", "--reuid=twitch", "--regid=twitch", "--init-groups", "python3", "-c", ASK, json.dumps({"run": run, "follow": True})
+def test_followed_run_from_the_trigger_to_the_verdict(site: Machine) -> None:
+    stub.hold_runs(site)
+    follower = Following(site, "/puppet/twitch?follow=true", "-i", "-X", "POST")
+    follower.until("Exec[lines]/returns (notice): two")
+    assert follower.texts[0].startswith("HTTP/1.1 202 ")
+    run = re.sub(".* ", "", follower.until("Puppet-Run: ").strip())
+    # Neither root nor the listener, and with one more group.
+    pid = site.wait("pgrep -f '[r]ead-log'").strip()
+    status = site.read(f"/proc/{pid}/status")
+    user = re.findall(r"^Uid:\t(\d+)", status, re.MULTILINE)[0]
+    assert user not in ("0", site.run("id", "-u", "twitch").stdout.strip())
+    assert site.run("stat", "-c", "%u", f"/proc/{pid}").stdout.strip() == user
+    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+    # A daemon of the run, and any other program, that call themselves Puppet.
+    site.sh("logger -t puppet-agent -p daemon.err forged")
+    stub.release(site)
+    assert follower.end() == 0
+    head = follower.texts.index("")
+    request, *lines, verdict = follower.texts[head + 1 :]
+    assert request == f"# anonymous at ::1 asked for a run: started {run}"
+    assert verdict == "# changed"
+    assert all(PUPPET_LINE.match(line) for line in lines), lines
+    assert not [line for line in lines if "forged" in line]
+    assert "Notify[last]" in lines[-2]
+    assert "Applied catalog in" in lines[-1]
+    # The same afterwards, and nothing is left.
+    assert log_of(site, run) == [request, *lines, verdict]
+    assert log_of(site, "last", "?tail=1") == [lines[-1], verdict]
+    site.wait(lambda: not site.sh(READERS).stdout)
+    assert site.sh("systemctl --failed --no-legend").stdout == ""
+
+
+def test_daemon_of_a_run_does_not_appear_as_puppet(site12: Machine) -> None:
+    daemon = 'setsid sh -c "logger -t puppet-agent from a daemon; exec sleep 3" >/dev/null 2>&1 &'
+    stub.real_puppet(
+        site12, f"exec {{ '{daemon}': provider => shell, path => '/usr/bin:/bin' }}", access=ACCESS
     )
-    pid = clean_node.wait("pgrep -f '[r]ead-log'").strip()
-    status = clean_node.read(f"/proc/{pid}/status")
-    print(status, clean_node.sh(f"id twitch; ps -o user,uid,rss,args -p {pid}; systemctl status 'puppet-twitch-log@*'").stdout)
-    stub.release(clean_node)
-    out, _ = process.communicate(timeout=60)
-    print(out)
-    assert '"end"' in out
-    assert "seen" in out
-    print(clean_node.sh("systemctl --failed; journalctl -b -u 'puppet-twitch-log*' --no-pager").stdout)
-    assert 0
+    run = stub.started(site12)
+    stub.end_of(site12, run)
+    assert any("from a daemon" in line["MESSAGE"] for line in site12.journal(f"_SYSTEMD_INVOCATION_ID={run}"))
+    log = log_of(site12, run)
+    assert log[-1] == "# changed"
+    assert not any("from a daemon" in line for line in log)
+
+
+def test_fifty_followers_share_one_reader(site12: Machine) -> None:
+    run = stub.hold(site12)
+    target = f"/puppet/runs/{run}/log?follow=true"
+    followers = [Following(site12, target) for _ in range(50)]
+    # Stalled: it takes nothing until the others are done.
+    stalled = Following(site12, target, "--limit-rate", "1")
+    for follower in followers:
+        follower.until("two")
+    assert len(site12.sh(READERS).stdout.splitlines()) == 1
+    followers.pop().kill()
+    stub.release(site12)
+    assert [follower.end() for follower in followers] == [0] * 49
+    (log,) = {"\n".join(follower.texts) for follower in followers}
+    assert log.splitlines()[-1] == "# changed"
+    stalled.kill()
+    site12.wait(lambda: not site12.sh(READERS).stdout)
+
+
+CUTS = {
+    "the listener is restarted": "systemctl restart puppet-twitch.service",
+    "the sockets are restarted": "systemctl restart puppet-twitch.socket puppet-twitch-log.socket",
+    "the log reader is killed": "pkill -KILL -f '[r]ead-log'",
+}
+
+
+def test_log_is_resumed_after_every_cut(site12: Machine) -> None:
+    run = stub.hold(site12)
+    target, seen = f"/puppet/runs/{run}/log?follow=true", []
+    accept = ("-H", "Accept: application/jsonl")
+    after = 0
+    for command in CUTS.values():
+        follower = Following(site12, f"{target}&after={after}", *accept)
+        if not after:
+            follower.until('"two"')
+        else:
+            site12.wait(lambda: site12.sh(READERS).stdout)
+        site12.sh(command)
+        assert follower.end() == 18, (command, follower.texts)  # no last chunk
+        *lines, moved = map(json.loads, follower.texts)
+        assert (moved["event"], moved["after"]) == ("moved", after + len(lines)), command
+        seen += lines
+        after = moved["after"]
+    follower = Following(site12, f"{target}&after={after}", *accept)
+    stub.release(site12)
+    assert follower.end() == 0
+    *lines, end = map(json.loads, follower.texts)
+    assert (end["event"], end["verdict"], end["run"]) == ("end", "changed", run)
+    whole = log_of(site12, run, "", *accept)
+    assert [json.loads(line) for line in whole][:-1] == [*seen, *lines]
+    assert [line["at"] for line in [*seen, *lines]] == list(range(1, len(seen) + len(lines) + 1))
+
+
+def test_journal_that_loses_lines_or_has_none(site12: Machine) -> None:
+    run = stub.hold(site12)
+    follower = Following(site12, f"/puppet/runs/{run}/log?follow=true")
+    follower.until("two")
+    site12.sh(
+        "journalctl --rotate; journalctl --vacuum-time=1s; until ! journalctl -q"
+        f" _SYSTEMD_INVOCATION_ID={run} | grep -q .; do sleep 0.3; journalctl -q --rotate --vacuum-time=1s; done"
+    )
+    stub.release(site12)
+    assert follower.end() == 0
+    assert "Applied catalog" in follower.texts[-2]
+    assert follower.texts[-1] == "# changed"
+    # The rest is shown, and cannot be counted.
+    left = log_of(site12, run)
+    assert left == follower.texts[-len(left) :]
+    assert site12.curl(f"/puppet/runs/{run}/log?after=1").status == 410
+    site12.sh(
+        "mkdir -p /etc/systemd/journald.conf.d; cd /etc/systemd/journald.conf.d;"
+        " printf '[Journal]\\nStorage=none\\n' >test.conf; systemctl restart systemd-journald;"
+        " mv /var/log/journal /var/log/journal.away; rm -rf /run/log/journal"
+    )
+    try:
+        reply = site12.curl(f"/puppet/runs/{run}/log")
+        assert reply.status == 404
+        assert "No log of this run: the journal of the node has no files" in reply.body
+        follower = Following(site12, "/puppet/twitch?follow=true")
+        assert follower.end() == 0
+        assert follower.texts[0].startswith("# no log: No log of this run: ")
+        assert follower.texts[-1] == "# changed"
+    finally:
+        site12.sh(
+            "rm -rf /etc/systemd/journald.conf.d/test.conf /var/log/journal;"
+            " mv /var/log/journal.away /var/log/journal; systemctl restart systemd-journald"
+        )
+    # A volatile journal is as good.
+    site12.sh(
+        "printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/test.conf;"
+        " systemctl restart systemd-journald"
+    )
+    try:
+        follower = Following(site12, "/puppet/twitch?follow=true")
+        assert follower.end() == 0
+        assert "Applied catalog" in follower.texts[-2]
+    finally:
+        site12.sh("rm /etc/systemd/journald.conf.d/test.conf; systemctl restart systemd-journald")

@@ -105,6 +105,12 @@ class ApiUnderTest:
     def close(self) -> None:
         self.root.close()
 
+    def logs(self, path: str) -> None:
+        """Let the API read logs at this socket."""
+        from twitch.listener.log_source import Sources
+
+        self.service._logs = Sources(self.store, self.service._root, path)
+
     def root_answers(self, kind: str, **fields: Any) -> None:
         """Let root give this answer from now on."""
         self.root.answer_to = lambda question: Answer(kind, **fields)

@@ -18,6 +18,7 @@ UNITS = Path(__file__).resolve().parents[2] / "units"
 SOCKETS = sorted(UNITS.glob("*.socket"))
 SERVICES = sorted(UNITS.glob("*.service"))
 PATHS = sorted(UNITS.glob("*.path"))
+LOG_READER = UNITS / "puppet-twitch-log@.service"
 LISTENERS = [UNITS / "puppet-twitch.service", UNITS / "puppet-twitch@.service"]
 
 # In tenths, as --threshold= takes it; the sandbox's figure in README.
@@ -47,9 +48,13 @@ def test_systemd_has_nothing_to_say_about_them() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("unit", LISTENERS, ids=name)
-def test_the_listener_can_do_next_to_nothing(unit: Path) -> None:
-    threshold = f"--threshold={EXPOSURE_THRESHOLD}"
+# The group systemd-journal is one point more.
+EXPOSURE = [*((unit, EXPOSURE_THRESHOLD) for unit in LISTENERS), (LOG_READER, EXPOSURE_THRESHOLD + 1)]
+
+
+@pytest.mark.parametrize(("unit", "most"), EXPOSURE, ids=[unit.name for unit, _ in EXPOSURE])
+def test_listener_and_log_reader_can_do_next_to_nothing(unit: Path, most: int) -> None:
+    threshold = f"--threshold={most}"
     command: list[str | Path] = ["systemd-analyze", "--offline=true", threshold, "security", unit]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
@@ -160,8 +165,20 @@ def test_sockets_of_the_foreground_have_the_options_of_the_unit() -> None:
     assert [value for _, _, value in activation.OPTIONS] == [1, 15, 15, 8, 32 * 1024, 64 * 1024]
 
 
-def test_only_root_and_the_listener_reach_the_run_socket() -> None:
-    socket = read(UNITS / "puppet-twitch-run.socket")["Socket"]
+def test_the_log_reader_is_neither_root_nor_the_listener() -> None:
+    service = read(LOG_READER)["Service"]
+    assert service["DynamicUser"] == ["yes"]
+    assert service["SupplementaryGroups"] == ["systemd-journal"]
+    assert "User" not in service
+    listener = LISTENERS[0].read_text().partition("# -- the sandbox")[2].splitlines()
+    own = {"User", "Group", "TemporaryFileSystem", "BindReadOnlyPaths", "InaccessiblePaths"}
+    shared = {line for line in listener[1:] if line[0] != "#" and line.partition("=")[0] not in own}
+    assert shared <= set(LOG_READER.read_text().splitlines())
+
+
+@pytest.mark.parametrize("private", ["run", "log"])
+def test_only_root_and_the_listener_reach_the_private_sockets(private: str) -> None:
+    socket = read(UNITS / f"puppet-twitch-{private}.socket")["Socket"]
     assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == (
         ["root"],
         ["twitch"],

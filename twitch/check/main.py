@@ -14,6 +14,7 @@ from twitch.check import (
     certificates,
     drop_ins,
     files,
+    journal,
     port,
     runs,
     space,
@@ -88,6 +89,7 @@ def _findings() -> Iterator[Finding]:
     tokens = (yield from token_file.check(account)) if as_root else None
     yield from units.check(account)
     yield from drop_ins.check()
+    yield from journal.check()
     if as_root:
         yield from port.check()
         settings = yield from agent.check(config or Config())

@@ -12,10 +12,14 @@ from typing import NamedTuple, Optional
 
 from twitch.root import unit as root_unit
 
-SOCKET, RUN_SOCKET = SOCKETS = ("puppet-twitch.socket", "puppet-twitch-run.socket")
+SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
+    "puppet-twitch.socket",
+    "puppet-twitch-run.socket",
+    "puppet-twitch-log.socket",
+)
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
-RUN = "puppet-twitch-run@.service"
-SERVICES = (LISTENER, LISTENER_INSTANCE, RUN)
+RUN, LOG = "puppet-twitch-run@.service", "puppet-twitch-log@.service"
+SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG)
 
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
 # (root/settings.py).

@@ -14,6 +14,8 @@ from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.check.systemd import (
     LISTENER,
     LISTENER_INSTANCE,
+    LOG,
+    LOG_SOCKET,
     RUN,
     RUN_SOCKET,
     SERVICES,
@@ -22,10 +24,14 @@ from twitch.check.systemd import (
     Account,
 )
 from twitch.config import Config
+from twitch.log_packets import LOG_SOCKET as LOG_SOCKET_FILE
 from twitch.messages import RUN_SOCKET as RUN_SOCKET_FILE
 
 # As in units/: a drop-in for all services may set fewer.
 DESCRIPTORS = {LISTENER: 512, LISTENER_INSTANCE: 64}
+
+# The sockets below /run/puppet-twitch: unit -> its file, and the process that it starts.
+PRIVATE = {RUN_SOCKET: (RUN_SOCKET_FILE, "root"), LOG_SOCKET: (LOG_SOCKET_FILE, "the log reader")}
 
 
 def check(account: Account) -> Iterator[Finding]:
@@ -42,7 +48,7 @@ def check(account: Account) -> Iterator[Finding]:
     yield from _descriptors()
     yield from _last_start()
     yield from _stale()
-    yield from _run_socket(account)
+    yield from _private_sockets(account)
     yield from _expected_listener(account)
 
 
@@ -135,7 +141,7 @@ def _last_start() -> Iterator[Finding]:
         yield Finding(FAULT, text, fix, by_hand=True)
     # systemd forgets an instance that has failed, so only the journal knows. A run that Puppet ends with an
     # error is no failure of its unit to start.
-    for template in (LISTENER_INSTANCE, RUN):
+    for template in (LISTENER_INSTANCE, RUN, LOG):
         complaints = [text for text in systemd.complaints(template) if text.startswith("Failed ")]
         if complaints:
             text = f"{template} could not start in the last hour; systemd says: {'; '.join(complaints)}"
@@ -156,45 +162,51 @@ def _stale() -> Iterator[Finding]:
         yield Finding(NOTE, text, "systemctl daemon-reload")
 
 
-def _run_socket(account: Account) -> Iterator[Finding]:
-    """Report a run socket that is gone, or has another owner, group or mode than its unit gives it."""
-    try:
-        info = os.stat(RUN_SOCKET_FILE)
-    except OSError:
-        if systemd.show(RUN_SOCKET, "ActiveState") == "active":  # if not, `_sockets` has reported the unit
-            text = f"{RUN_SOCKET_FILE} does not exist, so the listener cannot reach root"
-            yield Finding(FAULT, text, f"systemctl restart {RUN_SOCKET}")
-        return
-    restart = f"systemctl restart {RUN_SOCKET}"
-    owner, mode = files.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
-    if mode != 0o660 or info.st_uid != 0:
-        text = f"{RUN_SOCKET_FILE} has owner {owner}, mode {mode:o}; it must have owner root, mode 660"
-        wanted = {"SocketUser": "root", "SocketMode": "0660"}
-        yield Finding(FAULT, text, "; ".join([*_settings(wanted), restart]))
-    with contextlib.suppress(KeyError):  # `files.user` has reported a group that does not exist
-        if grp.getgrnam(account.group).gr_gid != info.st_gid:
-            group = f"group {files.group_name(info.st_gid)}, not {account.group}"
-            text = f"{RUN_SOCKET_FILE} has {group}, so the listener cannot reach root"
-            wanted = {"SocketGroup": account.group}
-            yield Finding(FAULT, text, "; ".join([*_settings(wanted), restart]))
+def _private_sockets(account: Account) -> Iterator[Finding]:
+    """Report a socket of root or of the log reader that is gone, or has another owner, group or mode than its
+    unit gives it."""
+    for unit, (path, peer) in PRIVATE.items():
+        try:
+            info = os.stat(path)
+        except OSError:
+            if systemd.show(unit, "ActiveState") == "active":  # if not, `_sockets` has reported the unit
+                text = f"{path} does not exist, so the listener cannot reach {peer}"
+                yield Finding(FAULT, text, f"systemctl restart {unit}")
+            continue
+        restart = f"systemctl restart {unit}"
+        owner, mode = files.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+        if mode != 0o660 or info.st_uid != 0:
+            text = f"{path} has owner {owner}, mode {mode:o}; it must have owner root, mode 660"
+            wanted = {"SocketUser": "root", "SocketMode": "0660"}
+            yield Finding(FAULT, text, "; ".join([*_settings(unit, wanted), restart]))
+        with contextlib.suppress(KeyError):  # `files.user` has reported a group that does not exist
+            if grp.getgrnam(account.group).gr_gid != info.st_gid:
+                group = f"group {files.group_name(info.st_gid)}, not {account.group}"
+                text = f"{path} has {group}, so the listener cannot reach {peer}"
+                wanted = {"SocketGroup": account.group}
+                yield Finding(FAULT, text, "; ".join([*_settings(unit, wanted), restart]))
 
 
-def _settings(wanted: Mapping[str, str]) -> Iterator[str]:
-    """Yield the commands for settings that the unit of the run socket itself does not have."""
+def _settings(unit: str, wanted: Mapping[str, str]) -> Iterator[str]:
+    """Yield the commands for settings that the unit of a socket itself does not have."""
     for name, value in wanted.items():
-        if systemd.show(RUN_SOCKET, name) != value:
-            yield systemd.drop_in_command(RUN_SOCKET, "Socket", f"{name}={value}")
+        if systemd.show(unit, name) != value:
+            yield systemd.drop_in_command(unit, "Socket", f"{name}={value}")
 
 
 def _expected_listener(account: Account) -> Iterator[Finding]:
-    """Report a run unit that expects the listener to have another user or group (twitch/identity.py)."""
-    environment = dict(word.partition("=")[::2] for word in shlex.split(systemd.show(RUN, "Environment")))
-    for kind, name, actual in (
-        ("user", "PUPPET_TWITCH_USER", account.user),
-        ("group", "PUPPET_TWITCH_GROUP", account.group),
-    ):
-        expected = environment.get(name, "twitch")
-        if expected != actual:
-            text = f"{RUN} expects the listener's {kind} to be {expected}, but it is {actual}"
-            fix = systemd.drop_in_command(RUN, "Service", f"Environment={name}={actual}")
-            yield Finding(FAULT, text, fix)
+    """Report a unit that expects the listener to have another user or group (twitch/identity.py)."""
+    for unit in (RUN, LOG):
+        environment = dict(
+            word.partition("=")[::2] for word in shlex.split(systemd.show(unit, "Environment"))
+        )
+        for kind, name, actual in (
+            ("user", "PUPPET_TWITCH_USER", account.user),
+            ("group", "PUPPET_TWITCH_GROUP", account.group),
+        ):
+            expected = environment.get(name, "twitch")
+            # The log reader writes nothing, so it needs no group.
+            if expected != actual and (kind, unit) != ("group", LOG):
+                text = f"{unit} expects the listener's {kind} to be {expected}, but it is {actual}"
+                fix = systemd.drop_in_command(unit, "Service", f"Environment={name}={actual}")
+                yield Finding(FAULT, text, fix)

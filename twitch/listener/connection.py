@@ -33,7 +33,9 @@ no request, and one that was told to leave and has only a part of a request is f
 
 The service may answer with a body in parts (`Response.body`). They are sent in ANSWERING, each when the
 client has taken the one before; a client that takes nothing for WRITE_TIMEOUT_S is LOST. If the service
-fails between two parts, the connection is aborted, so that the client cannot take what it has for all.
+fails between two parts, the connection is aborted, so that the client cannot take what it has for all. A
+body that ends too early (`Unfinished`) is sent as far as it goes, and LINGERING follows without the last
+chunk, for the same reason.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from twitch.listener import tls
-from twitch.listener.exchange import Exchange, HTTPError, Request, Response
+from twitch.listener.exchange import Exchange, HTTPError, Request, Response, Unfinished
 from twitch.listener.pause import RUN, Pause
 
 log = logging.getLogger(__name__)
@@ -327,9 +329,9 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         assert self._pause is not None
-        response = await self._response(request, self._pause)
+        response, whole = await self._response(request, self._pause), True
         if not isinstance(response.body, bytes):
-            await self._send_parts(request, response, response.body)
+            whole = await self._send_parts(request, response, response.body)
         self._named_before, self._pause = self._pause.named, None
         self.answers += 1
         if not self._open:
@@ -337,7 +339,7 @@ class Connection(asyncio.Protocol):
         self._enter(SENDING)
         if isinstance(response.body, bytes):
             self._transport.write(self._exchange.send(response, last=self._last_one))
-        else:
+        elif whole:
             self._transport.write(self._exchange.end())
         if not self._exchange.reusable:
             self._linger()
@@ -346,8 +348,11 @@ class Connection(asyncio.Protocol):
 
     async def _send_parts(
         self, request: Request, response: Response, parts: AsyncGenerator[bytes, None]
-    ) -> None:
-        """Send the head and the parts of a body, each when the client has taken the one before."""
+    ) -> bool:
+        """Send the head and the parts of a body, each when the client has taken the one before.
+
+        Return whether the client has all of it.
+        """
         try:
             if self._open:
                 self._transport.write(self._exchange.begin(response, last=self._last_one))
@@ -359,11 +364,14 @@ class Connection(asyncio.Protocol):
                 self._transport.write(self._exchange.part(await parts.__anext__()))
         except StopAsyncIteration:
             pass
+        except Unfinished:
+            return False
         except Exception:
             log.exception("%s %s failed after the head of the answer", request.method, ascii(request.target))
             self.abort()
         finally:
             await parts.aclose()
+        return True
 
     def _part_taken(self) -> None:
         if self._taken and not self._taken.done():

@@ -83,6 +83,10 @@ class HTTPError(TwitchError):
         self.caller = ""  # the name of the caller, if it is known when the request is refused
 
 
+class Unfinished(Exception):  # no error: the client asks for the rest
+    """A body in parts that ends before its end: the client must not take it for the whole."""
+
+
 class Request(NamedTuple):
     """A complete request. Names of headers are in lower case; repeated ones are joined by `, `."""
 

@@ -23,13 +23,13 @@ class Pause:
         self._over: asyncio.Future[None] = loop.create_future()  # there is no point in waiting for a run
         self._displaced: asyncio.Future[None] = loop.create_future()  # the place is needed for another one
 
-    async def __call__(self, seconds: float, run_end: Optional[asyncio.Future[None]] = None) -> bool:
-        """Wait for a run, at most until `run_end`; return True when the caller must not wait any longer: the
+    async def __call__(self, seconds: float, event: Optional[asyncio.Future[None]] = None) -> bool:
+        """Wait for a run, or for this event of it; return True when the caller must not wait any longer: the
         client has left, or has nothing more to send, or the listener must exit, or others need the place."""
         if self._over.done() or not self._may_wait():
             return True
         self.waits_for = RUN
-        events = {self._over, run_end} if run_end else {self._over}
+        events = {self._over, event} if event else {self._over}
         await asyncio.wait(events, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self._over.done()
 

@@ -84,11 +84,10 @@ class Session:
 
     def run(self) -> None:
         """Send what was asked for."""
-        begun = self._entries.begin()
-        if not begun and not self._reader.exists:
-            self._event(UNREADABLE, why=NO_JOURNAL)
-            return
-        if not begun or self._entries.next() is None:
+        if not self._entries.begin() or self._entries.next() is None:
+            if not self._reader.exists:
+                self._event(UNREADABLE, why=NO_JOURNAL)
+                return
             if self._question.after:
                 self._event(LOST)
                 return
@@ -103,7 +102,7 @@ class Session:
         if self._question.follow:
             self._event(LIVE)
             self._follow()
-        self._event(END)
+        self._event(END, lines=self._entries.seen)
 
     def _find_position(self) -> bool:
         """Go before the first line that the caller wants; send why not if there is no such position."""

@@ -9,8 +9,8 @@ set -eu
 systemctl daemon-reload
 # Close the port and stop the listeners, one for all or one for each connection, but no run.
 systemctl stop puppet-twitch.socket 'puppet-twitch[.@]*service'
-# Make the run socket again, with the group of its drop-in.
-systemctl restart puppet-twitch-run.socket
+# Make the run socket and the log reader's again, with the group of their drop-ins.
+systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket
 # Hand over the records, which exist after the first run.
 for runs in /run/puppet-twitch/runs /var/lib/puppet-twitch/runs; do
     if test -e "$runs"; then chgrp "$TWITCH_GROUP" "$runs"; fi

@@ -1,10 +1,12 @@
 # @summary Remove everything from the node. A run that is under way goes on to its end.
 # @api private
 class twitch::remove {
-  $sockets = ['puppet-twitch.socket', 'puppet-twitch-run.socket']
-  $services = ['puppet-twitch.service', 'puppet-twitch@.service', 'puppet-twitch-run@.service']
-  # The listeners, one for all or one for each connection, but no run.
-  $listeners = "'puppet-twitch[.@]*service'"
+  $sockets = ['puppet-twitch.socket', 'puppet-twitch-run.socket', 'puppet-twitch-log.socket']
+  $services = [
+    'puppet-twitch.service', 'puppet-twitch@.service', 'puppet-twitch-run@.service', 'puppet-twitch-log@.service',
+  ]
+  # The listeners, one for all or one for each connection, and the log readers, but no run.
+  $listeners = "'puppet-twitch[.@]*service' 'puppet-twitch-log@*service'"
   $running_states = 'active,activating,deactivating'
 
   Exec {

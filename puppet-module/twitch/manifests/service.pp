@@ -1,7 +1,7 @@
-# @summary Enable and start the two sockets; after a change of settings, restart the socket or stop the listener.
+# @summary Enable and start the sockets; after a change of settings, restart the socket or stop the listener.
 # @api private
 class twitch::service {
-  service { 'puppet-twitch-run.socket':
+  service { ['puppet-twitch-run.socket', 'puppet-twitch-log.socket']:
     ensure => running,
     enable => true,
   }
@@ -23,7 +23,7 @@ class twitch::service {
     command     => file('twitch/restart_socket.sh'),
     environment => ["TWITCH_SETTINGS=${socket_settings}", "TWITCH_STATE_DIRECTORY=${state_directory}"],
     unless      => "grep -qx ${socket_settings} ${state_directory}/socket",
-    require     => Service['puppet-twitch-run.socket'],
+    require     => Service['puppet-twitch-run.socket', 'puppet-twitch-log.socket'],
   }
   # The drop-in for TLS is part of these settings, because systemd passes certificate and key when the listener
   # starts. The listener reads CA and CRL itself, at every change.

@@ -54,15 +54,15 @@ class twitch::units {
   $tls_settings = $credentials + $view
   $listener_settings = $identity + $tls_settings
 
-  # The run socket, puppet-twitch-run.socket.
-  $run_socket_group = $twitch::group ? {
+  # The sockets of root and of the log reader, puppet-twitch-run.socket and puppet-twitch-log.socket.
+  $private_socket_group = $twitch::group ? {
     'twitch' => [],
     default  => ["SocketGroup=${twitch::group}"],
   }
 
-  # The handler, which becomes the run, puppet-twitch-run@.service. It accepts questions of this user only,
-  # and gives its records to this group.
-  $handler_environment = $identity.empty ? {
+  # The handler, which becomes the run, puppet-twitch-run@.service, and the log reader. They accept questions of
+  # this user only, and the handler gives its records to this group.
+  $expected_listener = $identity.empty ? {
     true    => [],
     default => ["Environment=PUPPET_TWITCH_USER=${twitch::user} PUPPET_TWITCH_GROUP=${twitch::group}"],
   }
@@ -101,25 +101,29 @@ class twitch::units {
       file  => 'zzz-puppet-tls.conf',
       lines => $tls_settings,
       ;
-    'puppet-twitch-run.socket':
+    ['puppet-twitch-run.socket', 'puppet-twitch-log.socket']:
       section => 'Socket',
-      lines   => $run_socket_group,
+      lines   => $private_socket_group,
       ;
     'puppet-twitch-run@.service':
-      lines => $handler_environment + $time_limit + $run_settings,
+      lines => $expected_listener + $time_limit + $run_settings,
+      ;
+    'puppet-twitch-log@.service':
+      lines => $expected_listener,
       ;
   }
 
-  # Only if the run socket exists and has another group.
+  # Only if one of these sockets exists and has another group.
   Twitch::Drop_in[
     'puppet-twitch.socket', 'puppet-twitch.service', 'puppet-twitch@.service',
     'puppet-twitch.service, tls', 'puppet-twitch@.service, tls',
-    'puppet-twitch-run.socket', 'puppet-twitch-run@.service'
+    'puppet-twitch-run.socket', 'puppet-twitch-run@.service',
+    'puppet-twitch-log.socket', 'puppet-twitch-log@.service'
   ]
   -> exec { 'twitch: give the run socket to its group':
     command     => file('twitch/change_run_group.sh'),
     environment => ["TWITCH_GROUP=${twitch::group}"],
-    onlyif      => "stat --format=%G /run/puppet-twitch/run.sock | grep -qvx ${twitch::group}",
+    onlyif      => "stat --format=%G /run/puppet-twitch/run.sock /run/puppet-twitch/log.sock | grep -qvx ${twitch::group}",
     path        => ['/usr/bin', '/bin'],
     provider    => 'shell',
   }

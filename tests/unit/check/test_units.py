@@ -39,6 +39,13 @@ class FakeUnits:
                 **RUN_SOCKET,
                 "Listen": "/run/x (SequentialPacket)",
             },
+            "puppet-twitch-log.socket": {
+                **loaded,
+                **SOCKET,
+                **RUN_SOCKET,
+                "Listen": "/run/y (SequentialPacket)",
+            },
+            "puppet-twitch-log@.service": dict(loaded),
             "puppet-twitch.service": dict(loaded),
             "puppet-twitch@.service": dict(loaded),
             "puppet-twitch-run@.service": dict(loaded),
@@ -49,7 +56,12 @@ class FakeUnits:
         monkeypatch.setattr(systemd, "output", self.output)
         monkeypatch.setattr(port, "openers", lambda: iter([]))
         monkeypatch.setattr(systemd, "complaints", lambda unit: self.complaints.get(unit, []))
-        monkeypatch.setattr(units, "RUN_SOCKET_FILE", os.fspath(run_socket))
+        self.set("puppet-twitch-log@.service", Environment="PUPPET_TWITCH_USER=root")
+        private = {
+            systemd.RUN_SOCKET: (os.fspath(run_socket), "root"),
+            systemd.LOG_SOCKET: (os.fspath(run_socket.parent / "log.sock"), "the log reader"),
+        }
+        monkeypatch.setattr(units, "PRIVATE", private)
 
     def set(self, unit: str, **properties: str) -> None:
         """Set properties of a unit."""
@@ -63,10 +75,10 @@ class FakeUnits:
 
 @pytest.fixture
 def fake(root: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeUnits:
-    run_socket = tmp_path / "run.sock"
-    run_socket.touch()
-    run_socket.chmod(0o660)
-    return FakeUnits(monkeypatch, run_socket)
+    for name in ("run.sock", "log.sock"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o660)
+    return FakeUnits(monkeypatch, tmp_path / "run.sock")
 
 
 def faults(fake: FakeUnits) -> list[Finding]:
@@ -212,6 +224,13 @@ def test_a_run_socket_that_is_gone_is_a_fault(fake: FakeUnits) -> None:
     fake.run_socket.unlink()
     text = f"{fake.run_socket} does not exist, so the listener cannot reach root"
     assert faults(fake) == [Finding(FAULT, text, "systemctl restart puppet-twitch-run.socket")]
+
+
+def test_a_log_socket_that_is_gone_is_a_fault(fake: FakeUnits) -> None:
+    path = fake.run_socket.parent / "log.sock"
+    path.unlink()
+    text = f"{path} does not exist, so the listener cannot reach the log reader"
+    assert faults(fake) == [Finding(FAULT, text, "systemctl restart puppet-twitch-log.socket")]
 
 
 def test_a_run_socket_of_a_stopped_unit_is_not_reported_twice(fake: FakeUnits) -> None:

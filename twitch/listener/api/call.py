@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 from twitch.callers import Caller
 from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
@@ -18,6 +18,9 @@ from twitch.listener.refusals import MISCONFIGURED_REASON
 from twitch.listener.root_client import RootClient
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, RUNNING, Record, Records, newest_first
+
+if TYPE_CHECKING:
+    from twitch.listener.log_source import Sources  # which few requests need
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +51,13 @@ class Patience:
         self._clock = asyncio.get_running_loop().time
         self._until = self._clock() + longest_s
 
-    async def pause(self, seconds: float, run_end: Optional[asyncio.Future[None]] = None) -> bool:
-        """Pause; return True if the caller must not wait any longer (`pause.Pause`).
+    async def pause(self, seconds: float, event: Optional[asyncio.Future[None]] = None) -> bool:
+        """Pause, at most until this event; return True if the caller must not wait longer (`pause.Pause`).
 
         The caller then gets the answer of a request without `wait`: 202 and the path of the run.
         """
         remaining_s = self._until - self._clock()
-        return remaining_s <= 0 or await self.place(min(seconds, remaining_s), run_end)
+        return remaining_s <= 0 or await self.place(min(seconds, remaining_s), event)
 
 
 class Call(NamedTuple):
@@ -67,6 +70,7 @@ class Call(NamedTuple):
     patience: Patience
     root: RootClient
     records: Records
+    logs: Callable[[], Sources]
 
     def demand(self, grant: str) -> None:
         """Raise `HTTPError` unless the caller has this grant."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -27,6 +27,7 @@ LIMIT, MAX_LIMIT = 50, 200
 # A date and time of RFC 3339. `+` in a query is a blank, unless it is escaped.
 TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9:]{5,8})(\.[0-9]+)?([Zz]|[+ -][0-9]{2}:[0-9]{2})")
 EPOCH = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+NUMBER = re.compile(r"[0-9]{1,10}")
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -65,6 +66,22 @@ class Parameters:
     def wait(self) -> Optional[int]:
         """Return how many seconds the caller wants to wait for the end of a run, or None."""
         return self.duration("wait", at_most_s=MAX_WAIT_S)
+
+    def number(self, name: str, *, at_most: int) -> Optional[int]:
+        """Return a whole number from 0 on, or None."""
+        value = self._texts.get(name)
+        if value is None:
+            return None
+        if not NUMBER.fullmatch(value) or int(value) > at_most:
+            raise _malformed(name, f"a whole number from 0 to {at_most}")
+        return int(value)
+
+    def one_of(self, name: str, allowed: Sequence[str]) -> Optional[str]:
+        """Return one of these words, or None."""
+        value = self._texts.get(name)
+        if value is not None and value not in allowed:
+            raise _malformed(name, f"one of {', '.join(allowed)}")
+        return value
 
     def tags(self) -> tuple[str, ...]:
         """Return Puppet's tags, which are separated by commas."""
@@ -130,11 +147,17 @@ class Trigger(NamedTuple):
     tags: tuple[str, ...]
     environment: Optional[str]
     label: Optional[str]
+    follow: bool  # the answer is the log of the run
 
 
 def trigger(parameters: Parameters) -> Trigger:
     """Return all parameters of a trigger, so that an invalid one is refused before anything starts."""
     wait_s, at_once = parameters.wait(), parameters.flag("async", default=True)
+    follow = parameters.flag("follow")
+    if follow and (wait_s is not None or not at_once):
+        raise HTTPError(
+            400, "Parameter follow is answered at once, so async=false and wait do not go with it"
+        )
     if wait_s is None:
         wait_s = 0 if at_once else MAX_WAIT_S
     return Trigger(
@@ -144,6 +167,7 @@ def trigger(parameters: Parameters) -> Trigger:
         tags=parameters.tags(),
         environment=parameters.environment(),
         label=parameters.label(),
+        follow=follow,
     )
 
 

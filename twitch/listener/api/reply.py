@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Optional
 
 from twitch.listener.exchange import REASONS, HTTPError, Response
@@ -32,6 +32,7 @@ class Reply(NamedTuple):
     refused: bool = False  # count it as a refusal (refusals.py)
     media_type: str = ""  # of a text that no JSON can replace
     message: Optional[str] = None  # in JSON instead of the text, which repeats the fields
+    parts: Optional[AsyncGenerator[bytes, None]] = None  # the body, in place of text and fields
 
 
 def of_error(error: HTTPError) -> Reply:
@@ -41,6 +42,8 @@ def of_error(error: HTTPError) -> Reply:
 
 def render(reply: Reply, accept: str = "") -> Response:
     """Return the response for a reply; `accept` is the request's header of that name."""
+    if reply.parts:
+        return Response(reply.status, reply.parts, (*ALWAYS, *reply.headers), reply.close)
     if reply.media_type:
         media_type, body = reply.media_type, reply.text.encode("utf-8", "replace")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable
-from typing import Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
 from twitch.callers import Caller
@@ -23,6 +23,9 @@ from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched
 from twitch.records import Records
 
+if TYPE_CHECKING:
+    from twitch.listener.log_source import Sources
+
 log = logging.getLogger(__name__)
 
 # With a process for each connection (Accept=yes) systemd allows 64 processes. None may be held for longer
@@ -30,7 +33,7 @@ log = logging.getLogger(__name__)
 MAX_WAIT_ALONE_S = 60
 
 READ = ("GET", "HEAD")
-TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment", "label")
+TRIGGER = ("async", "wait", "queue", "noop", "tags", "environment", "label", "follow")
 RUNS = ("limit", "since", "verdict")
 
 
@@ -47,6 +50,7 @@ ROUTES = (
     Route(r"/puppet/twitch", ("GET", "POST"), TRIGGER, trigger.trigger),
     Route(r"/puppet/status", READ, ("max_age",), status.status),
     Route(r"/puppet/runs", READ, RUNS, runs.newest),
+    Route(r"/puppet/runs/(?P<run>[^/]*)/log", READ, ("follow", "after", "tail", "level"), runs.log),
     Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
     Route(r"/metrics", READ, (), metrics.metrics),
     Route(r"/version", READ, (), info.version),
@@ -74,6 +78,7 @@ class API:
         self._refusals = refusals
         self._longest_wait_s = longest_wait_s
         self._last_config: Optional[Config] = None
+        self._logs: Optional[Sources] = None
 
     def admit(self, address: str) -> None:
         """Raise `HTTPError` for addresses outside `[access] from`, and while the configuration is invalid."""
@@ -93,7 +98,7 @@ class API:
         pause.named = caller.named
         log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
         patience = Patience(pause, self._longest_wait_s)
-        call = Call(request, run, values, caller, patience, self._root, self._records)
+        call = Call(request, run, values, caller, patience, self._root, self._records, self._sources)
         try:
             answer = await route.answer(call)
         except HTTPError as error:
@@ -116,6 +121,14 @@ class API:
         certname = f"cert:{request.certname}" if request and request.certname else ""
         self._refusals.add(address, kind(error), error.caller or certname)
         return reply.render(reply.of_error(error), request.headers.get("accept", "") if request else "")
+
+    def _sources(self) -> Sources:
+        """Return the logs that are read."""
+        if self._logs is None:
+            from twitch.listener.log_source import Sources  # which few requests need
+
+            self._logs = Sources(self._records, self._root)
+        return self._logs
 
     def _identify(self, request: Request) -> Caller:
         credentials = access.Credentials(

@@ -27,6 +27,13 @@ async def newest(call: Call) -> Reply:
     return Reply(200, text, fields)
 
 
+async def log(call: Call) -> Reply:
+    """Answer `GET /puppet/runs/ID/log`."""
+    from twitch.listener.api import log  # which few requests need
+
+    return await log.answer(call)
+
+
 async def one(call: Call) -> Reply:
     """Answer `GET /puppet/runs/ID`: what is known of the run, with 200.
 

@@ -20,9 +20,15 @@ async def trigger(call: Call) -> Reply:
     """Answer `GET` and `POST /puppet/twitch`."""
     browsers.refuse(call.request)
     choices = parameters.trigger(call.parameters)
+    if choices.follow:
+        call.demand("logs")
     answer = await call.ask(_run_question(call, choices))
     if answer.kind not in ACCEPTED or answer.run is None:
         return REFUSED[answer.kind](call, answer)._replace(refused=True)
+    if choices.follow:
+        from twitch.listener.api import log  # which few requests need
+
+        return await log.of_new_run(call, answer.run)
     try:
         record = await call.finished(answer.run, choices.wait_s)
     except Unrecorded as error:

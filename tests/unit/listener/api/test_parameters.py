@@ -194,7 +194,7 @@ def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
 # ---- all parameters of a trigger
 
 
-PLAIN = Trigger(wait_s=0, queue=False, noop=False, tags=(), environment=None, label=None)
+PLAIN = Trigger(wait_s=0, queue=False, noop=False, tags=(), environment=None, label=None, follow=False)
 TRIGGERS = {
     "none": ("", PLAIN),
     "async": ("async", PLAIN),
@@ -202,13 +202,14 @@ TRIGGERS = {
     "wait": ("wait=5", PLAIN._replace(wait_s=5)),
     "wait-and-async": ("wait=5&async=true", PLAIN._replace(wait_s=5)),
     "wait-0": ("wait=0&async=false", PLAIN),
-    "options": ("queue&noop&tags=a,b&environment=c", Trigger(0, True, True, ("a", "b"), "c", None)),
+    "options": ("queue&noop&tags=a,b&environment=c", Trigger(0, True, True, ("a", "b"), "c", None, False)),
     "label": ("label=CHG-123", PLAIN._replace(label="CHG-123")),
+    "follow": ("follow", PLAIN._replace(follow=True)),
 }
 
 
 @pytest.mark.parametrize(("query", "expected"), TRIGGERS.values(), ids=TRIGGERS)
 def test_parameters_of_a_trigger(query: str, expected: Trigger) -> None:
-    allowed = ("async", "wait", "queue", "noop", "tags", "environment", "label")
+    allowed = ("async", "wait", "queue", "noop", "tags", "environment", "label", "follow")
     values = parameters.read(Request("GET", "/", {}, b"", "::1"), query, allowed)
     assert parameters.trigger(values) == expected

@@ -1,0 +1,462 @@
+"""The log of a run: positions, levels, many followers of one reader, slow ones, and how an answer ends.
+
+The log reader is the real one, with a journal in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status, request
+from tests.unit.fake_journal import PID, Entry, FakeJournal, asked, ended, entry
+from tests.unit.wire import Client, visit
+from twitch.errors import PacketError
+from twitch.listener import log_source
+from twitch.listener.api import log
+from twitch.log import reader
+
+LINES = [asked(), entry("one"), entry("two", PRIORITY="4"), entry("three")]
+LOG = f"/puppet/runs/{RUN}/log"
+
+
+class View(FakeJournal):
+    """What one log reader sees of the journal of a node."""
+
+    def __init__(self, node: Journald) -> None:
+        super().__init__()
+        self.entries = node.entries
+        self.exists = node.exists
+
+
+class Journald:
+    """The journal of a node, and the socket at which systemd starts a log reader for each connection."""
+
+    def __init__(self, path: str) -> None:
+        self.entries: list[Entry] = list(LINES)
+        self.exists = True
+        self.places = 16
+        self.views: list[View] = []
+        self.readers = 0  # that were ever started
+        self._threads: list[threading.Thread] = []
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listening.bind(path)
+        self._listening.listen(64)
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listening.accept()
+            except OSError:
+                return
+            if len(self.views) >= self.places:
+                peer.close()
+                continue
+            self.readers += 1
+            self.views.append(View(self))
+            thread = threading.Thread(target=self._serve, args=(peer, self.views[-1]), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, peer: socket.socket, view: View) -> None:
+        with contextlib.suppress(PacketError, OSError):
+            reader.serve(peer, view)  # type: ignore[arg-type]
+        self.views.remove(view)
+        peer.close()
+
+    def append(self, *entries: Entry) -> None:
+        """Add entries; every reader that waits is woken."""
+        self.entries += entries
+        for view in list(self.views):
+            with contextlib.suppress(OSError):
+                view.append()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(10)
+        self._listening.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "a log reader is left behind"
+
+
+@pytest.fixture
+def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
+    monkeypatch.setattr(reader, "SETTLE_S", 0.02)
+    monkeypatch.setattr(log_source, "LOOK_S", 0.01)
+    node = Journald(os.fspath(tmp_path / "log.sock"))
+    api.logs(os.fspath(tmp_path / "log.sock"))
+    api.allow("anonymous = trigger status logs")
+    yield node
+    node.close()
+
+
+def texts(body: bytes) -> list[str]:
+    """Return messages of Puppet's lines, and lines of ours as they are."""
+    lines = body.decode().splitlines()
+    return [line if line.startswith("#") else line.partition("): ")[2] for line in lines]
+
+
+class Stream:
+    """A follower: reads the head of the answer, then line after line."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.buffer = b""
+
+    async def begin(self, target: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
+        await self.client.send(
+            request(method, target, *headers).replace(b"HTTP/1.1", f"HTTP/{version}".encode())
+        )
+        while b"\r\n\r\n" not in self.buffer:
+            self.buffer += await self.more()
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        return head
+
+    async def more(self) -> bytes:
+        data = await self.client.receive()
+        assert data, f"the end, after {self.buffer!r}"
+        return data
+
+    async def until(self, text: str) -> bytes:
+        """Return what comes up to this text."""
+        while text.encode() not in self.buffer:
+            self.buffer += await self.more()
+        before, found, self.buffer = self.buffer.partition(text.encode())
+        return before + found
+
+    async def rest(self) -> bytes:
+        return self.buffer + await self.client.drain()
+
+
+# ---- without follow
+
+
+async def test_log_of_an_ended_run_ends_with_the_verdict(api: ApiUnderTest, journald: Journald) -> None:
+    journald.append(ended())
+    api.finish("failed", reason="Exec[x]", error="it broke", pid=PID)
+    reply = await api.get(LOG)
+    assert reply.status == 200
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["x-accel-buffering"] == "no"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert (reply.headers["puppet-run"], reply.headers["puppet-verdict"]) == (RUN, "failed")
+    assert texts(reply.body) == [
+        f"# {LINES[0]['MESSAGE']}",
+        "one",
+        "two",
+        "three",
+        "# failed: Exec[x]: it broke",
+    ]
+
+
+@pytest.mark.parametrize("media_type", ["application/jsonl", "application/x-ndjson"])
+async def test_json_lines_have_positions(api: ApiUnderTest, journald: Journald, media_type: str) -> None:
+    api.finish("changed", pid=PID)
+    reply = await api.get(LOG, f"Accept: {media_type}")
+    assert reply.headers["content-type"] == media_type
+    request_line, *lines, end = map(json.loads, reply.body.splitlines())
+    assert (request_line["event"], request_line["at"]) == ("asked", 1)
+    assert [(line["at"], line["message"]) for line in lines] == [(2, "one"), (3, "two"), (4, "three")]
+    assert end == {"event": "end", "run": RUN, "verdict": "changed", "duration_s": 2.5}
+
+
+PARTS = {
+    "after": ("?after=2", ["two", "three"]),
+    "after the last line": ("?after=4", []),
+    "tail": ("?tail=2", ["two", "three"]),
+    "level": ("?level=warning", ["two"]),
+    "level and tail": ("?level=warning&tail=2", ["two"]),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), PARTS.values(), ids=PARTS)
+async def test_part_of_a_log(api: ApiUnderTest, journald: Journald, query: str, expected: list[str]) -> None:
+    api.finish("unchanged")
+    assert texts((await api.get(LOG + query)).body) == [*expected, "# unchanged"]
+    api.record(pid=PID)
+    *lines, last = texts((await api.get(LOG + query)).body)
+    assert lines == expected
+    level = "&level=warning" if "level" in query else ""
+    assert last.endswith(f": running; goes on: ?follow=true&after=4{level}")
+
+
+async def test_last_and_current_name_a_run(api: ApiUnderTest, journald: Journald) -> None:
+    assert (await api.get("/puppet/runs/last/log")).status == 404
+    api.record(pid=PID)
+    assert (await api.get("/puppet/runs/current/log")).headers["puppet-run"] == RUN
+    assert (await api.get("/puppet/runs/last/log")).status == 404
+    api.finish("changed")
+    assert (await api.get("/puppet/runs/last/log")).headers["puppet-run"] == RUN
+    assert (await api.get("/puppet/runs/current/log")).status == 404
+
+
+async def test_head_has_no_body(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    reply = await api.ask("HEAD", f"{LOG}?follow=true")
+    assert (reply.status, reply.body) == (200, b"")
+
+
+REFUSED = {
+    "unknown run": (f"/puppet/runs/{OTHER}/log", 404, "No such run"),
+    "no run": ("/puppet/runs/x/log", 404, "No such run"),
+    "beyond": (f"{LOG}?after=5", 400, "at most 4"),
+    "after": (f"{LOG}?after=-1", 400, "Parameter after must be a whole number"),
+    "after and tail": (f"{LOG}?after=1&tail=1", 400, "exclude each other"),
+    "level": (f"{LOG}?level=error", 400, "one of emerg, alert, crit, err, warning, notice, info, debug"),
+}
+
+
+@pytest.mark.parametrize("follow", ["", "follow=true"])
+@pytest.mark.parametrize(("target", "status", "text"), REFUSED.values(), ids=REFUSED)
+async def test_log_that_does_not_exist_is_refused(
+    api: ApiUnderTest, journald: Journald, target: str, status: int, text: str, follow: str
+) -> None:
+    api.record(pid=PID)
+    reply = await api.get(f"{target}{'&' if '?' in target else '?'}{follow}" if follow else target)
+    assert reply.status == status
+    assert text in reply.text
+
+
+async def test_log_needs_the_grant_logs(api: ApiUnderTest, journald: Journald) -> None:
+    api.allow("anonymous = trigger status")
+    api.record(pid=PID)
+    assert (await api.get(LOG)).status == 401
+    reply = await api.ask("POST", "/puppet/twitch?follow=true")
+    assert (reply.status, api.root.asked) == (401, [])
+
+
+async def test_lines_that_the_journal_has_lost(api: ApiUnderTest, journald: Journald) -> None:
+    api.finish("changed", pid=PID)
+    del journald.entries[:2]
+    assert (await api.get(f"{LOG}?after=1")).status == 410
+    reply = await api.get(LOG, "Accept: application/jsonl")
+    assert [json.loads(line).get("at", 0) for line in reply.body.splitlines()] == [None, None, 0]
+    journald.entries.clear()
+    reply = await api.get(LOG)
+    assert reply.status == 404
+    assert "has no line of it any more" in reply.text
+    journald.exists = False
+    assert "Storage=" in (await api.get(LOG)).text
+
+
+async def test_missing_log_reader_is_named(api: ApiUnderTest, journald: Journald, tmp_path: Path) -> None:
+    api.finish("changed")
+    journald.places = 0
+    assert (await api.get(LOG)).status == 503
+    os.unlink(tmp_path / "log.sock")
+    reply = await api.get(LOG)
+    assert (reply.status, reply.headers["retry-after"]) == (503, "2")
+    assert "systemctl restart puppet-twitch-log.socket" in reply.text
+
+
+# ---- with follow
+
+
+async def test_follower_gets_lines_and_the_verdict(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        assert b"Transfer-Encoding: chunked" in await stream.begin(f"{LOG}?follow=true")
+        await stream.until("three")
+        journald.append(entry("four"))
+        await stream.until("four")
+        api.finish("changed")
+        journald.append(entry("five"), ended())
+        rest = await stream.until("0\r\n\r\n")
+        assert rest.index(b"five") < rest.index(b"# changed")
+    assert journald.readers == 1
+
+
+async def test_followers_share_one_reader(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with contextlib.AsyncExitStack() as stack:
+        streams = []
+        for after in (0, 0, 2, 4, 3):
+            streams.append(Stream(await stack.enter_async_context(visit(api.service))))
+            await streams[-1].begin(f"{LOG}?follow=true&after={after}")
+        await streams[0].until("three")
+        journald.append(entry("four"))
+        for stream in streams:
+            await stream.until("four")
+        assert journald.readers == 1
+        streams[1].client.reset()
+        api.finish("changed")
+        journald.append(ended())
+        for stream in (streams[0], *streams[2:]):
+            await stream.until("# changed")
+    assert journald.readers == 1
+
+
+async def test_follower_of_a_killed_conclude_hears_the_verdict(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true")
+        api.finish("interrupted", reason="killed")
+        await stream.until("# interrupted: killed\n\r\n0\r\n\r\n")
+
+
+async def test_silence_is_filled_with_what_is_known(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "FIRST_SILENCE_S", 0.05)
+    monkeypatch.setattr(log, "SILENCE_S", 0.05)
+    api.root_answers("status", status=node_status("running"))
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true", "Accept: application/jsonl")
+        for _ in range(3):
+            await stream.until('{"event": "state", "state": "running", "elapsed_s": ')
+
+
+async def test_queued_run_is_answered_at_once(api: ApiUnderTest, journald: Journald) -> None:
+    journald.entries.clear()
+    api.record(state="queued", started=None, pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true")
+        await stream.until("queued, because another run is under way")
+        api.record(pid=PID)
+        journald.append(*LINES)
+        await stream.until("three")
+
+
+async def test_follower_that_has_to_leave_is_told_where_the_log_goes_on(
+    api: ApiUnderTest, journald: Journald
+) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true&level=notice")
+        await stream.until("three")
+        client.connection.stop()
+        rest = await stream.rest()
+        assert b"# goes on: ?follow=true&after=4&level=notice\n" in rest
+        assert b"\r\n0\r\n" not in rest
+        await client.gone
+
+
+async def test_follower_without_chunks_gets_the_same_lines(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        head = await stream.begin(f"{LOG}?follow=true", version="1.0")
+        assert b"chunked" not in head
+        await stream.until("three")
+        api.finish("changed")
+        journald.append(ended())
+        assert (await stream.rest()).endswith(b"# changed\n")
+
+
+async def test_slow_follower_delays_no_other_one(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "PACKET_BYTES", 1024)
+    monkeypatch.setattr(log_source, "KEPT_BYTES", 8192)
+    monkeypatch.setattr(log, "PART_BYTES", 1024)
+    api.record(pid=PID)
+    async with visit(api.service, small_buffers=True) as slow, visit(api.service) as quick:
+        stalled, stream = Stream(slow), Stream(quick)
+        await slow.send(request("GET", f"{LOG}?follow=true"))
+        await stream.begin(f"{LOG}?follow=true")
+        await stream.until("three")
+        for number in range(400):
+            journald.append(entry(f"line {number} " + "x" * 100))
+        await stream.until("line 399 ")
+        assert journald.readers == 1
+        await stalled.until("line 0 ")
+        await stalled.until("line 399 ")  # from the journal again, not from memory
+        journald.append(entry("the last one"))
+        await stalled.until("the last one")
+        await stream.until("the last one")
+        while len(journald.views) > 1:  # both follow the common reader again
+            await asyncio.sleep(0)
+        assert journald.readers >= 2
+
+
+async def test_tail_is_followed(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true&tail=1")
+        before = await stream.until("three")
+        assert b"two" not in before
+        journald.append(entry("four"))
+        await stream.until("four")
+
+
+async def test_reader_that_dies_cuts_its_followers(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true")
+        await stream.until("three")
+        journald.entries.append({"_PID": str(PID)})  # the reader fails at it
+        source = next(iter(api.service._sources()._all))
+        assert source._socket is not None
+        source._socket.shutdown(socket.SHUT_RDWR)
+        assert b"# goes on: ?follow=true&after=4" in await stream.rest()
+
+
+# ---- a trigger that follows
+
+
+async def test_trigger_is_answered_202_with_the_log(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        head = await stream.begin("/puppet/twitch?follow=true", method="POST")
+        assert head.startswith(b"HTTP/1.1 202 ")
+        assert f"Puppet-Run: {RUN}".encode() in head
+        assert f"Location: /puppet/runs/{RUN}\r".encode() in head + b"\r"
+        await stream.until("three")
+        api.finish("changed")
+        journald.append(ended())
+        await stream.until("# changed\n\r\n0\r\n\r\n")
+
+
+async def test_trigger_without_a_journal_ends_with_the_verdict(api: ApiUnderTest, journald: Journald) -> None:
+    journald.exists = False
+    journald.entries.clear()
+    api.record()
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin("/puppet/twitch?follow=true", method="POST")
+        await stream.until("# no log: No log of this run: the journal of the node has no files")
+        api.finish("changed")
+        await stream.until("# changed\n\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("more", ["async=false", "wait=5"])
+async def test_trigger_cannot_follow_and_wait(api: ApiUnderTest, journald: Journald, more: str) -> None:
+    reply = await api.ask("POST", f"/puppet/twitch?follow=true&{more}")
+    assert (reply.status, api.root.asked) == (400, [])
+
+
+async def test_refused_trigger_is_answered_as_always(api: ApiUnderTest, journald: Journald) -> None:
+    api.root_answers("disabled", reason="x")
+    assert (await api.ask("POST", "/puppet/twitch?follow=true")).status == 423
+
+
+async def test_reset_before_the_answer_leaves_nothing(api: ApiUnderTest, journald: Journald) -> None:
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        await client.send(request("GET", f"{LOG}?follow=true"))
+        client.reset()
+        await client.gone
+        while api.service._sources()._all:
+            await asyncio.sleep(0)

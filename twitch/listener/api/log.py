@@ -1,0 +1,312 @@
+"""`/puppet/runs/ID/log` and `/puppet/twitch?follow=true`: the log of a run, as it is written.
+
+A log ends with the verdict, and then with the last chunk. A follower that has to leave before that (another
+one needs the place, the listener exits) gets a line that says where the log goes on, and no last chunk, so
+that no client takes it for the end: curl exits 18.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from typing import Any, Callable, NamedTuple, Optional
+
+from twitch import durations, log_lines
+from twitch.listener.api.call import Call
+from twitch.listener.api.ending import run_headers
+from twitch.listener.api.reply import TEXT, Reply
+from twitch.listener.exchange import HTTPError, Unfinished
+from twitch.listener.log_source import TOO_MANY, Shown, Source, Unreadable, beyond
+from twitch.log_lines import LEVELS
+from twitch.log_packets import MAX_AFTER, MAX_TAIL, Read
+from twitch.records import FINISHED, QUEUED, RUNNING, Record, outcome
+
+JSON_LINES = ("application/jsonl", "application/x-ndjson")
+
+# Silence is interrupted by what is known: that keeps connections alive where a router or a proxy forgets idle
+# ones (nginx after 60 s, HAProxy often after 30), finds clients that have left, and answers a question.
+FIRST_SILENCE_S = 10
+SILENCE_S = 30
+
+# Of what a follower is sent at once. The rest waits until its client has taken it.
+PART_BYTES = 32 * 1024
+
+RETRY_S = 2
+
+
+class Wanted(NamedTuple):
+    """What a caller asks for."""
+
+    after: int = 0
+    tail: Optional[int] = None
+    level: str = LEVELS[-1]
+    follow: bool = False
+
+
+async def answer(call: Call) -> Reply:
+    """Answer `GET /puppet/runs/ID/log`."""
+    call.demand("logs")
+    after = call.parameters.number("after", at_most=MAX_AFTER)
+    wanted = Wanted(
+        after=after or 0,
+        tail=call.parameters.number("tail", at_most=MAX_TAIL),
+        level=call.parameters.one_of("level", LEVELS) or LEVELS[-1],
+        follow=call.parameters.flag("follow"),
+    )
+    if after is not None and wanted.tail is not None:
+        raise HTTPError(400, "Parameters after and tail exclude each other")
+    record = await _record(call)
+    follower = Follower(call, record, wanted)
+    try:
+        await follower.begin()
+    except BaseException:
+        follower.leave()
+        raise
+    return follower.reply(200, run_headers(record))
+
+
+async def of_new_run(call: Call, run: str) -> Reply:
+    """Answer `/puppet/twitch?follow=true`, where the run has begun, or waits in the queue.
+
+    The answer is 202 in any case, because there is a run; where its log cannot be read, it says so, and ends
+    with the verdict all the same.
+    """
+    record = call.records.read(run, resources=False) or Record(run, RUNNING, asked=0)
+    follower = Follower(call, record, Wanted(follow=True), lenient=True)
+    try:
+        await follower.begin()
+    except BaseException:
+        follower.leave()
+        raise
+    return follower.reply(202, (("Puppet-Run", run), ("Location", f"/puppet/runs/{run}")))
+
+
+async def _record(call: Call) -> Record:
+    """Return the record of the run that the path names; raises `HTTPError` (404)."""
+    record = call.records.read(await call.find_run(), resources=False)
+    if record is None:
+        raise HTTPError(404, "No such run; the last ones are at /puppet/runs")
+    return record
+
+
+class Follower:
+    """One client of a log: where it is, and in which form it gets its lines."""
+
+    def __init__(self, call: Call, record: Record, wanted: Wanted, *, lenient: bool = False) -> None:
+        self._call = call
+        self._record = record
+        self._wanted = wanted
+        self._lenient = lenient
+        accept = call.request.headers.get("accept", "")
+        self._media_type = next((one for one in JSON_LINES if one in accept), TEXT)
+        self._json = self._media_type != TEXT
+        self._worst = LEVELS.index(wanted.level)
+        self._number = wanted.after  # of the last line that was taken from the source
+        self._at: Optional[int] = wanted.after  # the position to go on from; None if lines have none
+        self._source: Optional[Source] = None
+        self._clock = asyncio.get_running_loop().time
+
+    async def begin(self) -> None:
+        """Find the log and the position in it; raises `HTTPError`."""
+        wanted, going_on = self._wanted, self._record.state != FINISHED
+        follow = going_on and wanted.tail is None
+        source = await self._open(wanted.after, tail=wanted.tail, follow=follow)
+        if wanted.tail is not None and going_on and wanted.follow and not source.complete:
+            # Its lines have no positions, so no other source can go on for it.
+            self.leave()
+            source = await self._open(0, tail=wanted.tail, follow=True)
+        while source.complete and source.number < wanted.after and not (source.live or source.over):
+            # The common source has not come that far yet.
+            if await self._call.patience.pause(SILENCE_S, source.more()):
+                raise _refusal(Unreadable(503, TOO_MANY))
+        if source.complete and source.number < wanted.after:
+            raise _refusal(beyond(source.number))
+        if wanted.after and not source.complete:
+            raise HTTPError(410, "The journal of the node does not have the first lines of this log any more")
+
+    async def _open(self, after: int, *, tail: Optional[int] = None, follow: bool) -> Source:
+        level = LEVELS[-1] if tail is None else self._wanted.level
+        question = Read(self._record.run, after, tail, level, follow, self._record.pid)
+        try:
+            source = self._call.logs().join(self._record, question)
+        except Unreadable as error:
+            raise _refusal(error) from error
+        self._source = source
+        await source.opened()
+        if source.blind and not self._lenient:
+            raise _refusal(source.blind)
+        return source
+
+    def leave(self) -> None:
+        """Leave the source."""
+        source, self._source = self._source, None
+        if source:
+            source.leave()
+
+    def reply(self, status: int, headers: tuple[tuple[str, str], ...]) -> Reply:
+        """Return the reply whose body is the log."""
+        more = (("Content-Type", self._media_type), ("X-Accel-Buffering", "no"))
+        return Reply(status, "", headers=(*more, *headers), parts=Parts(self._parts(), self.leave))
+
+    # ---- the body
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
+        since, silence_s = self._clock(), FIRST_SILENCE_S
+        source = self._here()
+        if source.blind:
+            yield self._ours("no-log", f"no log: {source.blind}", reason=str(source.blind))
+        if self._record.state == QUEUED and self._wanted.follow:
+            yield self._state(source)
+        while True:
+            source = self._here()
+            if self._number < source.first:
+                if await self._catch_up(source):
+                    continue
+                break
+            lines = source.after(self._number, PART_BYTES)
+            if lines:
+                part = self._take(lines)
+                if part:
+                    yield part
+                    since, silence_s = self._clock(), FIRST_SILENCE_S
+                continue
+            if source.over and not source.broken:
+                yield self._end(source)
+                return
+            if source.live and not self._wanted.follow:
+                yield self._so_far(source)
+                return
+            if source.broken or (source.live and await self._move(source)):
+                if source.broken:
+                    break
+                continue
+            silent_s = self._clock() - since
+            if silent_s >= silence_s:
+                yield self._state(source)
+                since, silence_s = self._clock(), SILENCE_S
+            elif await self._call.patience.pause(silence_s - silent_s, source.more()):
+                break
+        yield self._goes_on()
+        raise Unfinished
+
+    def _here(self) -> Source:
+        assert self._source is not None
+        return self._source
+
+    def _take(self, lines: list[Shown]) -> bytes:
+        """Return lines in the form of this follower, those that have the level, and go behind them."""
+        self._number += len(lines)
+        self._at = lines[-1].line.at
+        wanted = (shown for shown in lines if shown.line.priority <= self._worst)
+        return b"".join(shown.json() if self._json else shown.text() for shown in wanted)
+
+    async def _catch_up(self, source: Source) -> bool:
+        """Go to a source of lines that are no longer in memory; return False if there is none."""
+        if not source.complete:
+            return False
+        self.leave()
+        with contextlib.suppress(HTTPError):
+            return not (await self._open(self._number, follow=self._record.state != FINISHED)).blind
+        return False
+
+    async def _move(self, source: Source) -> bool:
+        """Go to the common source, if this is another one and has no line more; return whether it was."""
+        if source.ended and self._wanted.tail is not None:
+            # The end of a log that goes on: its reader has left.
+            self.leave()
+            self._number = self._at = source.position
+            with contextlib.suppress(HTTPError):
+                await self._open(self._number, follow=True)
+                return True
+            self._source = source  # which is closed, and `broken`
+            source.broken = True
+            return False
+        common = self._call.logs().common(source)
+        if common:
+            common.followers += 1
+            self.leave()
+            self._source = common
+        return common is not None
+
+    # ---- lines of ours
+
+    def _ours(self, event: str, text: str, **fields: object) -> bytes:
+        """Return a line of ours, as text or as JSON."""
+        line = log_lines.event(event, **fields) if self._json else log_lines.note(text)
+        return f"{line}\n".encode("utf-8", "replace")
+
+    def _state(self, source: Source) -> bytes:
+        """Return what is known of a run that says nothing."""
+        text, fields = state(source.record or self._record)
+        return self._ours("state", text, **fields)
+
+    def _so_far(self, source: Source) -> bytes:
+        """Return the last line for a caller that does not follow a run that goes on."""
+        if self._wanted.tail is not None and source.complete:
+            self._at = source.position
+        text, fields = state(source.record or self._record)
+        return self._ours("state", f"{text}; goes on: {self._rest()}", **fields, after=self._at)
+
+    def _goes_on(self) -> bytes:
+        return self._ours("moved", f"goes on: {self._rest()}", after=self._at)
+
+    def _rest(self) -> str:
+        """Return the query of the rest of the log."""
+        level = "" if self._wanted.level == LEVELS[-1] else f"&level={self._wanted.level}"
+        return "?follow=true" + (f"&after={self._at}" if self._at is not None else "") + level
+
+    def _end(self, source: Source) -> bytes:
+        """Return the verdict, which is the last line."""
+        record, run = source.record, self._record.run
+        if source.unrecorded is not None or record is None:
+            why = source.unrecorded or "its record is deleted"
+            text = f"ended, but its verdict cannot be recorded: {why}"
+            return self._ours("end", text, run=run, reason=why)
+        text = ": ".join(filter(None, (outcome(record), record.reason, record.error)))
+        return self._ours(
+            "end",
+            text,
+            run=run,
+            verdict=record.verdict,
+            reason=record.reason,
+            error=record.error,
+            duration_s=record.duration_s,
+        )
+
+
+def state(record: Record) -> tuple[str, dict[str, object]]:
+    """Return what is known of a run that has not ended, as text and as fields."""
+    elapsed_s = max(0, int(time.time() - (record.started or record.asked)))
+    fields: dict[str, object] = {"state": record.state, "elapsed_s": elapsed_s}
+    what = "queued, because another run is under way" if record.state == QUEUED else record.state
+    return f"{durations.shown(elapsed_s)}: {what}", fields
+
+
+class Parts(AsyncGenerator[bytes, None]):
+    """The parts of a body; `closed` is called at its end, even if no part was ever asked for."""
+
+    def __init__(self, parts: AsyncGenerator[bytes, None], closed: Callable[[], None]) -> None:
+        self._parts = parts
+        self._closed = closed
+
+    async def asend(self, value: None) -> bytes:
+        """Return the next part."""
+        return await self._parts.asend(value)
+
+    async def athrow(self, *error: Any) -> bytes:  # noqa: ANN401
+        """Raise an error where the body waits."""
+        return await self._parts.athrow(*error)
+
+    async def aclose(self) -> None:
+        """End the body."""
+        try:
+            await self._parts.aclose()
+        finally:
+            self._closed()
+
+
+def _refusal(error: Unreadable) -> HTTPError:
+    headers = (("Retry-After", str(RETRY_S)),) if error.status == 503 else ()
+    return HTTPError(error.status, str(error), headers=headers, reason="no log")
