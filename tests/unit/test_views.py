@@ -338,6 +338,7 @@ TARGETS = {
     r"/puppet/twitch": ("/puppet/twitch", "/puppet/twitch?async=false", "/puppet/twitch?queue"),
     r"/puppet/status": ("/puppet/status", "/puppet/status?max_age=1s"),
     r"/puppet/runs": ("/puppet/runs",),
+    r"/puppet/runs/(?P<run>[^/]*)/log": (f"/puppet/runs/{RUN}/log",),
     r"/puppet/runs/(?P<run>.*)": (f"/puppet/runs/{RUN}", f"/puppet/runs/{RUN}?wait=1"),
     r"/metrics": ("/metrics",),
     r"/version": ("/version",),

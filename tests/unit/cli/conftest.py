@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,3 +17,11 @@ def commands(node: FakeNode) -> Iterator[Commands]:
     running = Commands(node)
     yield running
     running.close()
+
+
+@pytest.fixture(autouse=True)
+def ignore_broken_pipes() -> Iterator[None]:
+    """Ignore SIGPIPE again after a test, because a command restores its default (terminal.py)."""
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
