@@ -34,7 +34,7 @@ from twitch.messages import (
     Status,
 )
 from twitch.records import RUN_ID
-from twitch.root import puppet, turn, unit
+from twitch.root import journal, puppet, turn, unit
 from twitch.root.node import Node
 from twitch.root.store import Claim, NotOurs, Store, start_time
 
@@ -255,8 +255,6 @@ def _become(store: Store, run: str, command: list[str], environment: dict[str, s
 
 
 def _log(run: str, question: Run, answer: Answer) -> None:
-    from twitch.root import journal  # 22 ms, which the caller need not wait for
-
     chosen = [f"tags={','.join(question.tags)}"] if question.tags else []
     chosen += [f"environment={question.environment}"] if question.environment else []
     chosen += [name for name in ("noop", "queue") if getattr(question, name)]

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.processes import LIMIT_S
+from twitch.root import journal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 SEND = "from twitch.root import journal; journal.event(journal.ASKED, 'a message', run='x' * 32)"
 
 
-def send(directory: Path) -> subprocess.CompletedProcess[str]:
+def send(directory: Path, code: str = SEND) -> subprocess.CompletedProcess[str]:
     """Write an event in a mount namespace where this directory is /run/systemd/journal."""
     path = "/run/systemd/journal"
     script = f'mkdir -p {path} && mount --bind "$0" {path} && exec "$1" -c "$2"'
@@ -30,7 +31,7 @@ def send(directory: Path) -> subprocess.CompletedProcess[str]:
             f"mount -t tmpfs tmpfs /run && {script}",
             directory,
             sys.executable,
-            SEND,
+            code,
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -55,8 +56,25 @@ def test_event_arrives_in_the_journal(journald: socket.socket, tmp_path: Path) -
     assert b"TWITCH_RUN=" + b"x" * 32 in entry
 
 
+def test_value_of_an_event_cannot_add_a_field(journald: socket.socket, tmp_path: Path) -> None:
+    values = r"reason='x\nTWITCH_RUN=y\r\x1b\u2028', options='\udcff', duration_s=1.25"
+    forged = f"from twitch.root import journal; journal.event(journal.ENDED, 'a\\nPRIORITY=0', {values})"
+    assert send(tmp_path, forged).returncode == 0
+    assert journald.recv(65536).decode().splitlines() == [
+        r"MESSAGE=a\nPRIORITY=0",
+        f"MESSAGE_ID={journal.ENDED}",
+        "PRIORITY=5",
+        "SYSLOG_IDENTIFIER=puppet-twitch",
+        r"TWITCH_REASON=x\nTWITCH_RUN=y\r\x1b\u2028",
+        "TWITCH_OPTIONS=?",
+        "TWITCH_DURATION_S=1.2",
+    ]
+
+
 def test_event_without_journald_is_no_error(tmp_path: Path, root: None) -> None:
-    assert send(tmp_path).returncode == 0
+    done = send(tmp_path)
+    assert done.returncode == 0
+    assert "a message" in done.stderr
 
 
 def test_event_does_not_wait_for_a_full_journald(journald: socket.socket, tmp_path: Path) -> None:
