@@ -76,9 +76,9 @@ def _command(words: list[str]) -> int:
 
         handler.main()
     elif name == "conclude" and not options:
-        from twitch.root import conclude
+        from twitch.root import after
 
-        conclude.main()
+        after.main()
     elif name == "read-log" and not options:
         from twitch.log import reader
 

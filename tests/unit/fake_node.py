@@ -107,7 +107,7 @@ class FakeNode:
         """Start a handler as its unit does, with a connection as its standard input."""
         from_systemd = {"INVOCATION_ID": run, **(environment or {})}
         return self.start(
-            PYTHON, "-I", self.tree, "handle", stdin=stdin, stderr=stderr, environment=from_systemd
+            PYTHON, "-I", "-S", self.tree, "handle", stdin=stdin, stderr=stderr, environment=from_systemd
         )
 
     def conclude(
@@ -119,7 +119,7 @@ class FakeNode:
     ) -> None:
         """Run conclude, as systemd does when the process of a run has ended."""
         from_systemd = {"INVOCATION_ID": run, "EXIT_CODE": code, "EXIT_STATUS": status}
-        process = self.start(PYTHON, "-I", self.tree, "conclude", stdin=stdin, environment=from_systemd)
+        process = self.start(PYTHON, "-I", "-S", self.tree, "conclude", stdin=stdin, environment=from_systemd)
         assert exit_status(process) == 0
 
     def events(self) -> list[dict[str, str]]:

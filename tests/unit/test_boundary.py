@@ -52,7 +52,7 @@ MAY_LOAD = {
     | {"urllib"},
     "root": EVERYWHERE
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
-    | {"socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
+    | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "cli": EVERYWHERE | {"argparse", "pwd", "signal", "socket", "sys"},
     "check": EVERYWHERE
@@ -182,7 +182,8 @@ def test_a_forbidden_call_is_found(source: str) -> None:
 NOT_AT_THE_START: dict[str, set[str]] = {
     "twitch.listener.server": {"yaml", "secrets", "hashlib", "hmac", "argparse"},
     "twitch.root.handler": {"asyncio", "h11", "ssl", "yaml", "logging", "subprocess", "systemd.journal"},
-    "twitch.root.conclude": {"asyncio", "h11", "ssl", "subprocess"},
+    "twitch.root.conclude": {"asyncio", "h11", "ssl", "subprocess", "yaml", "traceback", "systemd.journal"},
+    "twitch.root.after": {"twitch.root.report", "twitch.root.verdict", "yaml", "systemd.journal"},
     "twitch.log.reader": {"asyncio", "h11", "twitch.root", "twitch.listener"},
 }
 

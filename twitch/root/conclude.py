@@ -1,7 +1,7 @@
 """Root's side after a run: gather the facts that Puppet left, judge them, and put the verdict on record.
 
-It is ExecStopPost= of the run's unit, so it also runs after a crash, a timeout and a failed start. It
-needs neither Puppet nor the configuration, because the run may have removed both.
+It is a part of ExecStopPost= of the run's unit (root/after.py), so it also runs after a crash, a timeout and
+a failed start. It needs neither Puppet nor the configuration, because the run may have removed both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from typing import Optional
 
@@ -45,30 +44,21 @@ from twitch.root.store import Claim, NotOurs, Store, boot_id
 
 
 def main() -> None:
-    """Conclude the run of this invocation; without one (a status, a refusal) there is nothing to do."""
+    """Conclude the run of this invocation, if it has no verdict yet."""
     memory.limit()
     store, run = Store(), os.environ.get("INVOCATION_ID", "")
     store.trust()
-    begun = _under_way(store, run)
+    begun = store.without_verdict(run)
     if not begun:
         return
     with _concluding(store):
-        record = _under_way(store, run)
+        record = store.without_verdict(run)
         if record:
             try:
                 conclude(store, record, os.environ.get("EXIT_CODE", ""), os.environ.get("EXIT_STATUS", ""))
             except OSError as error:
                 print(f"<3>the verdict on run {run} cannot be written: {error}", file=sys.stderr)
     tidy(store, begun.keep_runs or KEEP_RUNS, begun.keep_bytes or KEEP_BYTES)
-
-
-def _under_way(store: Store, run: str) -> Optional[Record]:
-    """Return the record of a run that has no verdict; from the copy on the disk if the record vanished."""
-    record = store.read(run)
-    if record:
-        return record if record.state != FINISHED else None
-    begun = store.begun()
-    return begun.record if begun and begun.record.run == run and not store.recorded(run) else None
 
 
 @contextlib.contextmanager
@@ -132,6 +122,8 @@ def _conclude_unseen(store: Store, record: Record, down: Optional[float] = None)
     except Exception:
         # The handler comes here before every answer, so neither a bug of ours nor the content of a report
         # may stop it.
+        import traceback  # 3 ms
+
         traceback.print_exc()
         written = store.read(record.run)
         if written is None or written.state != FINISHED:  # it may have failed after the verdict

@@ -10,6 +10,7 @@ import contextlib
 from typing import Any, Optional
 
 from twitch import log_lines
+from twitch.root import packages
 from twitch.root.failures import Entry
 
 # As many errors as are looked at, from the end, and of each so much.
@@ -30,6 +31,7 @@ def errors(run: str, pid: Optional[int]) -> list[Entry]:
     `pid` is its process, if it is known: a daemon that the run has started is in the same unit.
     """
     try:
+        packages.add()
         from systemd import journal  # 22 ms, which only a run without a report needs
 
         _synchronize()

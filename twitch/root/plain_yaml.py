@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+from twitch.root import packages
 
 # PyYAML is plain Python, and takes up to 3 s for this much on a busy machine. A summary is about 2 KB, and
 # with a hundred types of resources 5 KB.
@@ -25,6 +25,9 @@ def load(text: str) -> object:
     """
     if len(text) > MAX_YAML_CHARS:
         return None
+    packages.add()
+    import yaml  # 12 ms, which a report of plain texts does not need
+
     try:
         return _document(text)
     # PyYAML also raises the last three: OverflowError for "\\UFFFFFFFF", ValueError for "\\U0011FFFF".
@@ -34,6 +37,8 @@ def load(text: str) -> object:
 
 def _document(text: str) -> object:
     """Return the first document; raises `ValueError` and PyYAML's errors."""
+    import yaml
+
     top: list[Any] = []
     within: list[tuple[Any, list[Any]]] = [(None, top)]  # what is open: an empty list or dict, and its items
     for event in yaml.parse(text, Loader=yaml.BaseLoader):

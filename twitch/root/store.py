@@ -255,6 +255,14 @@ class Store(Records):
             except OSError:
                 self._write_in_room(noted)
 
+    def without_verdict(self, run: str) -> Optional[Record]:
+        """Return the record of a run without a verdict; from the copy on the disk if the record vanished."""
+        record = self.read(run)
+        if record:
+            return record if record.state != FINISHED else None
+        begun = self.begun()
+        return begun.record if begun and begun.record.run == run and not self.recorded(run) else None
+
     def recorded(self, run: str) -> bool:
         """Return whether there is a record of a run, valid or not."""
         return any(map(os.path.lexists, (self.path(run), *self._history_paths(run))))
