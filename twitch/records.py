@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 from twitch import durations
 from twitch.fields import Fields
-from twitch.node_status import LastRun
 
 if TYPE_CHECKING:
+    from twitch.node_status import LastRun
     from twitch.resources import Resource  # which few readers of records need
 
 ROOT = "/run/puppet-twitch"
