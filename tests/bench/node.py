@@ -66,11 +66,13 @@ OURS = "{ pgrep -f '[/]usr/lib/puppet-twitch'; pgrep -u twitch; } | sort -u"
 PEERS = "pgrep -x webhook"
 
 
-def prepare(node: Machine) -> None:
-    """Make both run the stub as root, and start the peer, which stays."""
+def prepare(node: Machine, *, peer: bool = True) -> None:
+    """Make both run the stub as root, and start the peer, which stays; or make only ours run it."""
     node.write(f"{STUB}/puppet", SCRIPT, 0o755)
     node.write(f"{STUB}/settings", SETTINGS)
     node.write(CONFIG, f"[access]\ncooldown = 0\n[puppet]\npath = {STUB}/puppet\n")
+    if not peer:
+        return
     node.write("/etc/webhook.conf", json.dumps(HOOKS))
     node.run("systemctl", "start", "webhook.service")
     node.wait(f"ss -Hltn sport = :{PEER_PORT} | grep -q .")

@@ -14,6 +14,9 @@ from tests.lab.machine import Machine
 
 WARM, COLD, EACH, REAL = 60, 30, 30, 5
 
+# Of the program in Ruby that puppet-twitch replaces, as measured on this kind of machine.
+RUBY = "the Ruby program before puppet-twitch took 4,240 ms, and stayed resident with 14.1 MiB"
+
 
 class Cost(NamedTuple):
     """The cost of one trigger, in milliseconds."""
@@ -28,14 +31,14 @@ def measure(node: Machine, scale: float) -> Iterator[Row]:
     """Yield the rows about triggers; `scale` shrinks the numbers of samples."""
     warm_n, cold_n, each_n = (max(3, int(scale * count)) for count in (WARM, COLD, EACH))
     peers = [_peer(node) for _ in range(warm_n)]
-    direct = [_direct(node) for _ in range(warm_n)]
+    direct = [direct(node) for _ in range(warm_n)]
     client.ask(node.address, nodes.PORT, "/version")
     warm = [_ours(node) for _ in range(warm_n)]
     note = "webhook answers before it has started anything, has no `busy`, and always runs"
     answers, theirs = [one.answer for one in warm], [one.answer for one in peers]
-    yield Row("warm trigger: 202", "ms", answers, Goal(50), theirs, note)
+    yield Row("warm trigger: 202", "ms", answers, Goal(20), theirs, note)
     cold = [_ours(node, before=nodes.stop_listener) for _ in range(cold_n)]
-    yield Row("cold trigger: 202", "ms", [one.answer for one in cold], Goal(200))
+    yield Row("cold trigger: 202", "ms", [one.answer for one in cold], Goal(100), note=RUBY)
     nodes.set_shape(node, per_connection=True)
     each = [_ours(node) for _ in range(each_n)]
     nodes.set_shape(node, per_connection=False)
@@ -46,9 +49,10 @@ def measure(node: Machine, scale: float) -> Iterator[Row]:
     floor = sorted(one.cpu for one in direct)[len(direct) // 2]
     note = f"the whole machine's, systemd and journald included, less the stub's own {floor:.1f}"
     cost, theirs = [one.cpu - floor for one in warm], [one.cpu - floor for one in peers]
-    yield Row("CPU of a warm trigger beyond Puppet", "ms", cost, peer=theirs, note=note)
-    yield Row("CPU of a cold trigger beyond Puppet", "ms", [one.cpu - floor for one in cold], peer=theirs)
-    yield Row("after Puppet: to the verdict", "ms", [one.verdict - one.executed for one in warm])
+    yield Row("CPU of a warm trigger beyond Puppet", "ms", cost, Goal(50), theirs, note)
+    cost = [one.cpu - floor for one in cold]
+    yield Row("CPU of a cold trigger beyond Puppet", "ms", cost, Goal(120), theirs)
+    yield Row("after Puppet: to the verdict", "ms", [one.verdict - one.executed for one in warm], Goal(35))
 
 
 def measure_real(node: Machine, scale: float) -> Iterator[Row]:
@@ -97,7 +101,7 @@ def _peer(node: Machine) -> Cost:
     return Cost(asked.took_ms, 1000 * (executed - asked.began), cpu_ms, 1000 * (done - asked.began))
 
 
-def _direct(node: Machine) -> Cost:
+def direct(node: Machine) -> Cost:
     """Run the stub alone, from a shell that runs already, so that entering the machine is not counted."""
     with subprocess.Popen(
         node.command(("/bin/sh",)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
