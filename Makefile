@@ -42,7 +42,7 @@ ifeq ($(DESTDIR),)
 	@sh packaging/refuse-account.sh
 	@sh packaging/remember-sockets.sh
 endif
-	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE) $(DOC) $(ETC) $(NEEDRESTART) $(COMPLETIONS) $(DESTDIR)/usr/bin
+	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE)/prometheus $(DOC) $(ETC) $(NEEDRESTART) $(COMPLETIONS) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
 	for file in $$(find twitch -name '*.py'); do \
 	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
@@ -56,8 +56,9 @@ endif
 	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
 	install -m 644 packaging/puppet-twitch.bash $(COMPLETIONS)/puppet-twitch
 	install -m 644 units/per-connection.conf units/tls.conf $(SHARE)/
+	install -m 644 $(addprefix packaging/prometheus/puppet-twitch,.rules.yml -dashboard.json) $(SHARE)/prometheus/
 	install -m 644 README.md NEWS.md LICENSE $(DOC)/
-	ln -sf ../../puppet-twitch/per-connection.conf ../../puppet-twitch/tls.conf $(DOC)/
+	ln -sfn ../../puppet-twitch/per-connection.conf ../../puppet-twitch/tls.conf ../../puppet-twitch/prometheus $(DOC)/
 	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man8
 	install -m 644 packaging/man/puppet-twitch.1 $(MAN)/man1/
 	install -m 644 packaging/man/puppet-twitch.conf.5 $(MAN)/man5/

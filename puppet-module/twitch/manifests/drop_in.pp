@@ -11,7 +11,7 @@
 #   The name of the drop-in, which decides when systemd reads it: in the order of the alphabet, whichever
 #   directory it is in.
 define twitch::drop_in (
-  Enum['Socket', 'Service'] $section,
+  Enum['Socket', 'Service', 'Path'] $section,
   Array[String[1]] $lines,
   String[1] $unit = $title,
   # Before `override.conf` in the alphabet, so that what an operator writes with `systemctl edit` wins.

@@ -61,7 +61,7 @@
 #   The path of `puppet`, if it is in neither of the usual places.
 # @param access
 #   The grants of each caller. A caller is `anonymous`, `token:NAME` or `cert:NAME`; a grant is
-#   `trigger`, `noop`, `tags`, `environment=PATTERN`, `status` or `logs`. Unless `anonymous` is given,
+#   `trigger`, `noop`, `tags`, `environment=PATTERN`, `status`, `logs` or `metrics`. Unless `anonymous` is given,
 #   it has `trigger` and `status`. Hiera merges the callers of all levels; for one caller, the most
 #   specific level applies. Every node of a fleet has a certificate, and every caller has the grants
 #   of `anonymous`: to restrict access to certain callers, set `anonymous => []`.
@@ -86,6 +86,14 @@
 #   Directives of systemd for the unit of the runs, section `[Service]`. Use it for what your site has
 #   set for `puppet.service`: `{ 'Environment' => 'http_proxy=http://proxy:3128', 'UMask' => '0027' }`.
 #   Hiera merges the directives of all levels.
+# @param watch
+#   Put runs that Puppet has started itself on record, and write the metrics for node_exporter, whenever a run
+#   begins or ends and the agent is disabled or enabled. This enables `puppet-twitch-watch.path`.
+# @param watch_textfile
+#   The file for the metrics, `*.prom`, if node_exporter does not read its textfiles in
+#   `/var/lib/prometheus/node-exporter`. Its directory must exist.
+# @param watch_directories
+#   Puppet's `statedir` on the node, if it is not the usual one of a package: the directory of its locks.
 # @param config
 #   Settings of `puppet-twitch.conf` that have no parameter, by section: `cooldown` and
 #   `plaintext_tokens` in `access`, `command` and `manifest` in `puppet`, `keep` and `size` of the
@@ -125,6 +133,9 @@ class twitch (
   Optional[Twitch::Tls] $tls = undef,
   Optional[Twitch::Timespan] $run_timeout = undef,
   Twitch::RunSettings $run_settings = {},
+  Boolean $watch = false,
+  Optional[Twitch::Path] $watch_textfile = undef,
+  Array[Twitch::Path] $watch_directories = [],
   Twitch::Config $config = {},
   Boolean $manage_package = true,
   String[1] $package_name = 'puppet-twitch',

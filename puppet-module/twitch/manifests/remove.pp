@@ -1,9 +1,13 @@
 # @summary Remove everything from the node. A run that is under way goes on to its end.
 # @api private
 class twitch::remove {
-  $sockets = ['puppet-twitch.socket', 'puppet-twitch-run.socket', 'puppet-twitch-log.socket']
+  # With the watch, which starts processes as they do.
+  $sockets = [
+    'puppet-twitch.socket', 'puppet-twitch-run.socket', 'puppet-twitch-log.socket', 'puppet-twitch-watch.path',
+  ]
   $services = [
     'puppet-twitch.service', 'puppet-twitch@.service', 'puppet-twitch-run@.service', 'puppet-twitch-log@.service',
+    'puppet-twitch-watch.service',
   ]
   # The listeners, one for all or one for each connection, and the log readers, but no run.
   $listeners = "'puppet-twitch[.@]*service' 'puppet-twitch-log@*service'"

@@ -14,6 +14,20 @@ class twitch::service {
   $listener_settings = sha256($twitch::units::listener_settings.join("\n"))
   $state_directory = '/var/lib/puppet-twitch'
 
+  # An older package has no such unit.
+  if $twitch::watch {
+    service { 'puppet-twitch-watch.path':
+      ensure    => running,
+      enable    => true,
+      subscribe => Twitch::Drop_in['puppet-twitch-watch.path'],
+    }
+  } else {
+    exec { 'twitch: stop the watch':
+      command => 'systemctl disable --now puppet-twitch-watch.path',
+      onlyif  => 'systemctl is-enabled puppet-twitch-watch.path || systemctl is-active puppet-twitch-watch.path',
+    }
+  }
+
   Exec {
     path     => ['/usr/bin', '/bin'],
     provider => 'shell',

@@ -75,6 +75,21 @@ class twitch::units {
     [$values].flatten.map |$value| { "${name}=${value}" }
   }.flatten
 
+  # The watch.
+  $watched_locks = $twitch::watch_directories.map |$directory| {
+    ['run', 'disabled'].map |$name| {
+      $lock = $name ? { 'run' => 'agent_catalog_run', default => 'agent_disabled' }
+      "PathChanged=${directory}/${lock}.lock"
+    }
+  }.flatten
+  $textfile = $twitch::watch_textfile ? {
+    undef   => [],
+    default => [
+      "Environment=PUPPET_TWITCH_TEXTFILE=${twitch::watch_textfile}",
+      "ReadWritePaths=${twitch::watch_textfile.regsubst('/[^/]*\z', '')}",
+    ],
+  }
+
   # The drop-ins notify nothing. twitch::service compares the settings of the listener and its socket itself. A run
   # must not be ended, because it may be the run that applies this. Templates need no daemon-reload, because
   # systemd reads their drop-ins for each new instance.
@@ -111,6 +126,13 @@ class twitch::units {
     'puppet-twitch-log@.service':
       lines => $expected_listener,
       ;
+    'puppet-twitch-watch.path':
+      section => 'Path',
+      lines   => $watched_locks,
+      ;
+    'puppet-twitch-watch.service':
+      lines => $expected_listener + $textfile,
+      ;
   }
 
   # Only if one of these sockets exists and has another group.
@@ -118,7 +140,8 @@ class twitch::units {
     'puppet-twitch.socket', 'puppet-twitch.service', 'puppet-twitch@.service',
     'puppet-twitch.service, tls', 'puppet-twitch@.service, tls',
     'puppet-twitch-run.socket', 'puppet-twitch-run@.service',
-    'puppet-twitch-log.socket', 'puppet-twitch-log@.service'
+    'puppet-twitch-log.socket', 'puppet-twitch-log@.service',
+    'puppet-twitch-watch.path', 'puppet-twitch-watch.service'
   ]
   -> exec { 'twitch: give the run socket to its group':
     command     => file('twitch/change_run_group.sh'),

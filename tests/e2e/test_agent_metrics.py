@@ -1,0 +1,109 @@
+"""The optional watch: runs that Puppet has started itself, and the textfile that node_exporter reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import stub
+from tests.e2e.access import JSON
+from tests.e2e.prometheus import node_exporter
+from tests.e2e.systems import every_agent
+from tests.lab.machine import Machine
+from tests.lab.server import PuppetServer
+
+TEXTFILES = "/var/lib/prometheus/node-exporter"
+TEXTFILE = f"{TEXTFILES}/puppet-twitch.prom"
+ACCESS = "[access]\ncooldown = 0\nanonymous = trigger status metrics logs\n"
+
+
+@pytest.fixture
+def watched(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
+    """Return an enrolled node with the watch, and a directory that node_exporter's user owns."""
+    stub.clear(agent)
+    agent.write(stub.CONFIG, ACCESS)
+    server.manifest("production", "notify { 'a': }")
+    agent.sh(
+        f"mkdir -p {TEXTFILES}; chown nobody {TEXTFILES}; systemctl enable -q --now puppet-twitch-watch.path"
+    )
+    agent.wait(f"test -e {TEXTFILE}")
+    yield agent
+    agent.sh(f"systemctl disable -q --now puppet-twitch-watch.path; rm -r {TEXTFILES}")
+    stub.clear(agent)
+
+
+def value(node: Machine, metric: str) -> str:
+    """Return the value of a metric in the textfile; '' if it has none."""
+    found = re.search(rf"^{re.escape(metric)} (\S+)$", node.read(TEXTFILE), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def runs_of(node: Machine) -> list[dict[str, Any]]:
+    """Return the history, the last run first."""
+    runs: list[dict[str, Any]] = json.loads(node.curl("/puppet/runs", *JSON).body)["runs"]
+    return runs
+
+
+def quiet(node: Machine) -> None:
+    """Wait until the watch has nothing more to do."""
+    node.wait("test $(systemctl show -P ActiveState puppet-twitch-watch.service) = inactive")
+
+
+@every_agent
+def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
+    watched: Machine, tmp_path: Path
+) -> None:
+    # The enrolment has left the report of a run: the watch has put it on record when it was enabled.
+    before = runs_of(watched)
+    assert [run["started_by"] for run in before] == ["puppet"]
+    by_hand = ("puppet", "agent", "--onetime", "--no-daemonize", "--no-splay")
+    watched.run(*by_hand, timeout_s=180)
+    watched.wait(f"grep -q '^puppet_agent_last_run_resources.*\"changed\".* 1' {TEXTFILE}")
+    quiet(watched)
+    runs = runs_of(watched)
+    assert runs[1:] == before
+    assert (runs[0]["verdict"], runs[0]["started_by"]) == ("changed", "puppet")
+    assert value(watched, 'puppet_agent_last_run_verdict{verdict="changed"}') == "1"
+    assert value(watched, 'puppet_agent_last_run_resources{condition="changed"}') == "1"
+    assert value(watched, 'puppet_twitch_runs_total{verdict="changed"}') == "0"
+    assert value(watched, "puppet_agent_run_started_timestamp_seconds") == ""
+
+    # A run of ours has one record, and is counted.
+    run = stub.started(watched)
+    watched.wait(f"grep -q '^puppet_agent_run_started' {TEXTFILE}")
+    stub.end_of(watched, run)
+    watched.wait(f"grep -q '^puppet_twitch_runs_total.*changed.* 1' {TEXTFILE}")
+    watched.wait(f"! grep -q '^puppet_agent_run_started' {TEXTFILE}")
+    quiet(watched)
+    assert [run["started_by"] for run in runs_of(watched)] == ["twitch", "puppet", "puppet"]
+
+    watched.run("puppet", "agent", "--disable", "maintenance")
+    watched.wait(f"grep -q '^puppet_agent_enabled 0' {TEXTFILE}")
+    watched.run("puppet", "agent", "--enable")
+    watched.wait(f"grep -q '^puppet_agent_enabled 1' {TEXTFILE}")
+
+    # /metrics has the same, and the state.
+    quiet(watched)
+    scraped = watched.curl("/metrics").body
+    state = [line for line in scraped.splitlines(keepends=True) if "puppet_agent_state" in line]
+    assert 'puppet_agent_state{state="idle"} 1\n' in state
+    assert "".join(line for line in scraped.splitlines(keepends=True) if line not in state) == watched.read(
+        TEXTFILE
+    )
+
+    # node_exporter reads it, with another user.
+    assert watched.sh(f"su -s /bin/sh nobody -c 'cat {TEXTFILE}'").stdout == watched.read(TEXTFILE)
+    with node_exporter(tmp_path, watched.root / TEXTFILES.lstrip("/")) as exporter:
+        exported = exporter.get("/metrics")
+    assert "\nnode_textfile_scrape_error 0\n" in exported
+    assert "\npuppet_agent_last_run_success 1\n" in exported
+
+    # Without a burst, a failure or a process that stays.
+    assert watched.sh("systemctl --failed --no-legend").stdout == ""
+    log = watched.journal("_SYSTEMD_UNIT=puppet-twitch-watch.service")
+    assert [entry["MESSAGE"] for entry in log] == []
