@@ -19,6 +19,8 @@ from tests.lab.server import PuppetServer
 
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 TEXTFILE = f"{TEXTFILES}/puppet-twitch.prom"
+# As README says.
+ENABLE = "systemctl enable --now puppet-twitch-watch.path"
 ACCESS = "[access]\ncooldown = 0\nanonymous = trigger status metrics logs\n"
 
 
@@ -28,9 +30,7 @@ def watched(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     stub.clear(agent)
     agent.write(stub.CONFIG, ACCESS)
     server.manifest("production", "notify { 'a': }")
-    agent.sh(
-        f"mkdir -p {TEXTFILES}; chown nobody {TEXTFILES}; systemctl enable -q --now puppet-twitch-watch.path"
-    )
+    agent.sh(f"mkdir -p {TEXTFILES}; chown nobody {TEXTFILES}; {ENABLE}")
     agent.wait(f"test -e {TEXTFILE}")
     yield agent
     agent.sh(f"systemctl disable -q --now puppet-twitch-watch.path; rm -r {TEXTFILES}")
@@ -47,6 +47,12 @@ def runs_of(node: Machine) -> list[dict[str, Any]]:
     """Return the history, the last run first."""
     runs: list[dict[str, Any]] = json.loads(node.curl("/puppet/runs", *JSON).body)["runs"]
     return runs
+
+
+def check_faults(node: Machine) -> list[dict[str, Any]]:
+    """Return the faults that `check` finds."""
+    found = json.loads(node.run("puppet-twitch", "check", "--json", check=False).stdout)["findings"]
+    return [finding for finding in found if finding["level"] == "fault"]
 
 
 def quiet(node: Machine) -> None:
@@ -102,6 +108,20 @@ def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
         exported = exporter.get("/metrics")
     assert "\nnode_textfile_scrape_error 0\n" in exported
     assert "\npuppet_agent_last_run_success 1\n" in exported
+
+    # Another statedir is a fault of the watch, and the fix adds its locks.
+    faults = check_faults(watched)
+    assert faults == []
+    watched.sh("mkdir -p /srv/state; echo 'statedir = /srv/state' >>/etc/puppet/puppet.conf")
+    (fault,) = check_faults(watched)
+    assert (
+        "does not watch /srv/state/agent_catalog_run.lock and /srv/state/agent_disabled.lock" in fault["text"]
+    )
+    watched.sh(fault["fix"])
+    assert check_faults(watched) == []
+    watched.run("puppet", "agent", "--disable", "maintenance")
+    watched.wait(f"grep -q '^puppet_agent_enabled 0' {TEXTFILE}")
+    watched.sh("sed -i '/^statedir/d' /etc/puppet/puppet.conf; rm -r /srv/state")
 
     # Without a burst, a failure or a process that stays.
     assert watched.sh("systemctl --failed --no-legend").stdout == ""

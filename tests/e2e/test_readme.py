@@ -49,7 +49,7 @@ def run(node12: Machine) -> Iterator[str]:
     node12.write("/etc/puppet/site.pp", "notify { 'hello': }\n")
     node12.write(
         stub.CONFIG,
-        "[access]\nanonymous = trigger noop tags environment=* status logs\ncooldown = 0\n"
+        "[access]\nanonymous = trigger noop tags environment=* status logs metrics\ncooldown = 0\n"
         "[puppet]\ncommand = apply\nmanifest = /etc/puppet/site.pp\n",
     )
     node12.sh("systemctl enable puppet-twitch.socket")

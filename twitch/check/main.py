@@ -21,6 +21,7 @@ from twitch.check import (
     systemd,
     token_file,
     units,
+    watch,
 )
 from twitch.check.findings import FAULT, GOOD, LEVELS, NOTE, Finding
 from twitch.config import CONFIG_FILE, Config
@@ -95,6 +96,7 @@ def _findings() -> Iterator[Finding]:
         settings = yield from agent.check(config or Config())
         yield from space.check(settings)
         yield from runs.check(settings)
+        yield from watch.check(settings)
     if config:  # reporting the defaults would name grants that nobody has written
         yield from _configured(config, tokens, as_root=as_root)
 

@@ -19,6 +19,7 @@ SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
 )
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
 RUN, LOG = "puppet-twitch-run@.service", "puppet-twitch-log@.service"
+WATCH, WATCH_SERVICE = "puppet-twitch-watch.path", "puppet-twitch-watch.service"  # optional
 SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG)
 
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings

@@ -142,4 +142,25 @@ describe 'twitch' do
 
     it { is_expected.to compile.with_all_deps }
   end
+
+  context 'with the watch' do
+    let(:params) { { watch: true, watch_textfile: '/srv/textfiles/puppet.prom', watch_directories: ['/srv/state'] } }
+
+    it 'enables it, with the locks and the textfile of the site' do
+      is_expected.to contain_service('puppet-twitch-watch.path').with(ensure: 'running', enable: true)
+      is_expected.to contain_file(drop_in('puppet-twitch-watch.path')).with_content(
+        settings('Path', 'PathChanged=/srv/state/agent_catalog_run.lock', 'PathChanged=/srv/state/agent_disabled.lock')
+      )
+      is_expected.to contain_file(drop_in('puppet-twitch-watch.service')).with_content(
+        settings('Service', 'Environment=PUPPET_TWITCH_TEXTFILE=/srv/textfiles/puppet.prom',
+                 'ReadWritePaths=/srv/textfiles')
+      )
+    end
+  end
+
+  it 'does not enable the watch unless it is asked to' do
+    is_expected.not_to contain_service('puppet-twitch-watch.path')
+    is_expected.to contain_exec('twitch: stop the watch')
+    is_expected.to contain_file(drop_in('puppet-twitch-watch.path')).with_ensure('absent')
+  end
 end
