@@ -33,6 +33,7 @@ def watched(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     agent.sh(f"mkdir -p {TEXTFILES}; chown nobody {TEXTFILES}; {ENABLE}")
     agent.wait(f"test -e {TEXTFILE}")
     yield agent
+    server.manifest("production", "")
     agent.sh(f"systemctl disable -q --now puppet-twitch-watch.path; rm -r {TEXTFILES}")
     stub.clear(agent)
 

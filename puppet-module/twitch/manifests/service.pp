@@ -1,4 +1,4 @@
-# @summary Enable and start the sockets; after a change of settings, restart the socket or stop the listener.
+# @summary Enable and start the sockets, and the watch if asked to; restart what has other settings.
 # @api private
 class twitch::service {
   service { ['puppet-twitch-run.socket', 'puppet-twitch-log.socket']:
@@ -13,20 +13,6 @@ class twitch::service {
   $socket_settings = sha256($twitch::units::socket_settings.join("\n"))
   $listener_settings = sha256($twitch::units::listener_settings.join("\n"))
   $state_directory = '/var/lib/puppet-twitch'
-
-  # An older package has no such unit.
-  if $twitch::watch {
-    service { 'puppet-twitch-watch.path':
-      ensure    => running,
-      enable    => true,
-      subscribe => Twitch::Drop_in['puppet-twitch-watch.path'],
-    }
-  } else {
-    exec { 'twitch: stop the watch':
-      command => 'systemctl disable --now puppet-twitch-watch.path',
-      onlyif  => 'systemctl is-enabled puppet-twitch-watch.path || systemctl is-active puppet-twitch-watch.path',
-    }
-  }
 
   Exec {
     path     => ['/usr/bin', '/bin'],
@@ -49,5 +35,20 @@ class twitch::service {
   -> service { 'puppet-twitch.socket':
     ensure => running,
     enable => true,
+  }
+
+  if $twitch::watch {
+    service { 'puppet-twitch-watch.path':
+      ensure    => running,
+      enable    => true,
+      subscribe => Twitch::Drop_in['puppet-twitch-watch.path'],
+    }
+  } else {
+    # Not a service resource, because an older package has no such unit.
+    exec { 'twitch: stop the watch':
+      command => 'systemctl disable --now puppet-twitch-watch.path',
+      path    => ['/usr/bin', '/bin'],
+      onlyif  => 'systemctl is-enabled puppet-twitch-watch.path || systemctl is-active puppet-twitch-watch.path',
+    }
   }
 }
