@@ -138,6 +138,9 @@ class Answer(NamedTuple):
     retry_after_s: Optional[int] = None
     status: Optional[NodeStatus] = None
     metrics: Optional[str] = None  # as twitch/metrics.py writes them: the listener does not read them
+    # With `metrics`: they hold as long as these directories and files are as they were (twitch/stamps.py).
+    stamp: Optional[str] = None
+    stamped: Optional[tuple[str, ...]] = None
 
 
 # ---- packets
@@ -182,6 +185,8 @@ def decode_answer(packet: bytes) -> Answer:
             retry_after_s=fields.optional_integer("retry_after_s"),
             status=node_status.from_json(status) if status else None,
             metrics=fields.optional_text("metrics"),
+            stamp=fields.optional_text("stamp"),
+            stamped=fields.optional_texts("stamped"),
         )
     except FieldError as error:
         raise PacketError(str(error)) from error

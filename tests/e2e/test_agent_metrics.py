@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import stub
-from tests.e2e.access import JSON
+from tests.e2e.access import JSON, handlers_started
 from tests.e2e.prometheus import node_exporter
 from tests.e2e.systems import every_agent
 from tests.lab.machine import Machine
@@ -66,14 +66,14 @@ def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
     watched: Machine, tmp_path: Path
 ) -> None:
     # The enrolment has left the report of a run: the watch has put it on record when it was enabled.
-    before = runs_of(watched)
-    assert [run["started_by"] for run in before] == ["puppet"]
+    enrolment = runs_of(watched)
+    assert [run["started_by"] for run in enrolment] == ["puppet"]
     by_hand = ("puppet", "agent", "--onetime", "--no-daemonize", "--no-splay")
     watched.run(*by_hand, timeout_s=180)
     watched.wait(f"grep -q '^puppet_agent_last_run_resources.*\"changed\".* 1' {TEXTFILE}")
     quiet(watched)
     runs = runs_of(watched)
-    assert runs[1:] == before
+    assert runs[1:] == enrolment
     assert (runs[0]["verdict"], runs[0]["started_by"]) == ("changed", "puppet")
     assert value(watched, 'puppet_agent_last_run_verdict{verdict="changed"}') == "1"
     assert value(watched, 'puppet_agent_last_run_resources{condition="changed"}') == "1"
@@ -102,6 +102,18 @@ def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
     assert "".join(line for line in scraped.splitlines(keepends=True) if line not in state) == watched.read(
         TEXTFILE
     )
+
+    # While nothing changes, root is asked once for many scrapes; a change is seen at once.
+    watched.sh("sleep 1.1")  # a change of this second cannot be told from the next one
+    watched.curl("/metrics")
+    before = handlers_started(watched)
+    for _ in range(3):
+        watched.sh("sleep 1.1")  # the answer to any question is remembered for a second
+        assert watched.curl("/metrics").body == scraped
+    assert handlers_started(watched) == before
+    watched.run("puppet", "agent", "--disable", "maintenance")
+    assert "\npuppet_agent_enabled 0\n" in watched.curl("/metrics").body
+    watched.run("puppet", "agent", "--enable")
 
     # node_exporter reads it, with another user.
     assert watched.sh(f"su -s /bin/sh nobody -c 'cat {TEXTFILE}'").stdout == watched.read(TEXTFILE)

@@ -46,6 +46,8 @@ answers = st.builds(
     retry_after_s=st.none() | st.integers(0, 10),
     status=st.none() | statuses,
     metrics=st.none() | texts,
+    stamp=st.none() | texts,
+    stamped=st.none() | st.lists(texts, max_size=3).map(tuple),
 )
 
 

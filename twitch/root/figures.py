@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from twitch.metrics import Figures, Last
-from twitch.node_status import LastRun, NodeStatus
+from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
 from twitch.records import FINISHED, GOOD, Record
 from twitch.root import counts, report, status
 from twitch.root.node import Node
@@ -32,6 +32,27 @@ def look(node: Node) -> Figures:
         last_success=last_success,
         runs=kept.runs,
     )
+
+
+def sources(node: Node) -> tuple[str, ...]:
+    """Return the directories and files of which one changes whenever the figures of a steady node do."""
+    settings = node.settings
+    files = (
+        settings.agent_catalog_run_lockfile,
+        settings.agent_disabled_lockfile,
+        settings.lastrunfile,
+        settings.lastrunreport,
+        node.store.counts_path,
+    )
+    directories = (os.path.dirname(path) for path in files)
+    own = (node.store.root, node.store.directory, node.store.history)
+    return tuple(dict.fromkeys((*directories, *own, settings.config, node.puppet)))
+
+
+def is_steady(node: Node, found: Figures) -> bool:
+    """Return whether the figures hold until a file changes: no process and no time changes them."""
+    locked = os.path.lexists(node.settings.agent_catalog_run_lockfile)
+    return found.state in (IDLE, DISABLED) and found.run_started is None and not locked
 
 
 def _successes(found: NodeStatus, ended: Iterable[Record]) -> Iterable[Optional[float]]:

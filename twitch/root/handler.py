@@ -138,11 +138,16 @@ def _status(peer: socket.socket, store: Store, question: Status) -> None:
 
 
 def _metrics(peer: socket.socket, store: Store, question: Metrics) -> None:
-    from twitch import metrics
+    from twitch import metrics, stamps
     from twitch.root import figures
 
     def answer(node: Node, unrecorded: Optional[turn.Unrecorded]) -> Answer:
-        return Answer(METRICS, metrics=metrics.text(figures.look(node)))
+        sources = figures.sources(node)
+        stamp = stamps.stamp(sources)  # before the look: a change meanwhile makes it outdated
+        found = figures.look(node)
+        if stamp is None or not figures.is_steady(node, found):
+            return Answer(METRICS, metrics=metrics.text(found))
+        return Answer(METRICS, metrics=metrics.text(found), stamp=stamp, stamped=sources)
 
     _look(peer, store, answer)
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.processes import live
-from tests.unit.records import OTHER, RUN, STARTED, finished
+from tests.unit.processes import dead, live
+from tests.unit.records import OTHER, RUN, STARTED, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
 from twitch.messages import METRICS, Metrics
 from twitch.metrics import Figures
@@ -18,6 +18,7 @@ from twitch.records import Options
 from twitch.root import counts, figures
 from twitch.root.counts import Counts
 from twitch.root.node import Node
+from twitch.root.store import Claim, start_time
 
 ENDED = BEGAN + 2.25  # of the report
 
@@ -147,6 +148,35 @@ def test_disk_that_cannot_be_written_costs_counts_only(prepared: Node) -> None:
     counts.add(prepared.store, finished("changed"))
     counts.note_success(prepared.store, STARTED)
     assert figures.look(prepared).runs == {}
+
+
+# ---- how long the figures hold
+
+
+def test_figures_of_an_idle_or_disabled_node_are_steady(prepared: Node, puppet: FakePuppet) -> None:
+    assert figures.is_steady(prepared, figures.look(prepared))
+    puppet.disabled.write_text("{}")
+    assert figures.is_steady(prepared, figures.look(prepared))
+
+
+def test_figures_of_a_node_with_a_run_lock_are_not_steady(
+    prepared: Node, puppet: FakePuppet, tmp_path: Path
+) -> None:
+    puppet.lock.write_text(str(dead()))  # of another process with this pid soon, perhaps
+    assert not figures.is_steady(prepared, figures.look(prepared))
+    puppet.lock.unlink()
+    with live(tmp_path, "puppet-x") as pid:  # a run of ours that has no lock yet
+        prepared.store.write(record())
+        prepared.store.claim_current(Claim(RUN, pid, start_time(pid) or 0))
+        assert not figures.is_steady(prepared, figures.look(prepared))
+
+
+def test_directories_of_everything_that_is_read_are_sources(prepared: Node, puppet: FakePuppet) -> None:
+    store = prepared.store
+    found = figures.sources(prepared)
+    for path in (puppet.lock, puppet.disabled, puppet.report, puppet.summary, store.counts_path):
+        assert os.path.dirname(path) in found
+    assert {store.root, store.directory, store.history, os.fspath(puppet.conf)} <= set(found)
 
 
 # ---- the handler

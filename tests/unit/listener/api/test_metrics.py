@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from tests.unit.api_under_test import ApiUnderTest
-from twitch import metrics
-from twitch.messages import Metrics, Status
+from twitch import metrics, stamps
+from twitch.listener import root_client
+from twitch.messages import Answer, Metrics, Status
 from twitch.metrics import Figures
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -50,3 +55,38 @@ async def test_metrics_without_root_are_unavailable(api: ApiUnderTest) -> None:
 async def test_metrics_are_not_for_everyone(api: ApiUnderTest) -> None:
     assert (await api.get("/metrics")).status == 401
     assert api.root.asked == []
+
+
+async def test_metrics_hold_until_a_file_changes(api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(root_client, "REMEMBER_S", 0)
+    monkeypatch.setattr(stamps, "RACY_S", 0)
+    api.allow("anonymous = metrics")
+    state = api.directory / "state"
+    state.mkdir()
+    paths = (os.fspath(state),)
+    api.root.answer_to = lambda question: Answer(
+        "metrics", metrics=TEXT, stamp=stamps.stamp(paths), stamped=paths
+    )
+    for _ in range(3):
+        assert (await api.get("/metrics")).text == TEXT
+    assert len(api.root.asked) == 1
+    before = os.stat(state).st_ctime_ns
+    while os.stat(state).st_ctime_ns == before:
+        state.joinpath("agent_disabled.lock").touch()
+        state.joinpath("agent_disabled.lock").unlink()
+    await api.get("/metrics")
+    assert len(api.root.asked) == 2
+    state.rmdir()  # as if the listener must not see it
+    await api.get("/metrics")
+    assert len(api.root.asked) == 3
+
+
+async def test_metrics_without_a_stamp_are_asked_for_again(
+    api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(root_client, "REMEMBER_S", 0)
+    api.allow("anonymous = metrics")
+    api.root_answers("metrics", metrics=TEXT)
+    for _ in range(2):
+        await api.get("/metrics")
+    assert len(api.root.asked) == 2
