@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -15,7 +16,12 @@ def test_stamp_changes_with_every_entry(tmp_path: Path, monkeypatch: pytest.Monk
     paths = (os.fspath(tmp_path),)
     seen = [stamps.stamp(paths)]
     lock = tmp_path / "lock"
-    for change in (lock.touch, lambda: os.replace(lock, tmp_path / "other"), (tmp_path / "other").unlink):
+    changes: list[Callable[[], object]] = [
+        lock.touch,
+        lambda: os.replace(lock, tmp_path / "other"),
+        (tmp_path / "other").unlink,
+    ]
+    for change in changes:
         before = os.stat(tmp_path).st_ctime_ns
         while os.stat(tmp_path).st_ctime_ns == before:  # the clock of the file system has ticks
             (tmp_path / "tick").touch()
