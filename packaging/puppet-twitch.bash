@@ -15,13 +15,14 @@ _puppet_twitch() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="status runs run trigger metrics check token listen --help --version"
+        words="status runs run log trigger metrics check token listen --help --version"
     else
         case $command in
             status) words="--json --brief --check --max-age" ;;
             runs) words="-n --failed --json" ;;
             run) words="--wait --json" ;;
-            trigger) words="--wait --queue --noop --tags --environment" ;;
+            log) words="-f --follow --level --tail --json" ;;
+            trigger) words="--follow --wait --queue --noop --tags --environment" ;;
             metrics) words="--output" ;;
             check) words="--json --quiet --config" ;;
             token) words="--expires" ;;
@@ -35,11 +36,15 @@ _puppet_twitch() {
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
                 return
                 ;;
+            --level)
+                mapfile -t COMPREPLY < <(compgen -W "emerg alert crit err warning notice info debug" -- "$word")
+                return
+                ;;
             # A value that nobody but the caller knows.
-            -n | --max-age | --tags | --environment | --expires | --bind | --port | --idle-exit) return ;;
+            -n | --max-age | --tail | --tags | --environment | --expires | --bind | --port | --idle-exit) return ;;
         esac
         case $command in
-            run) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
+            run | log) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

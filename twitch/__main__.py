@@ -18,7 +18,8 @@ As root, on the node:
   status    what Puppet is doing, and how its last run has ended
   runs      the last runs
   run       the last run, or the one whose id follows
-  trigger   start a run; --wait waits for its end
+  log       its log; -f follows it to the end
+  trigger   start a run; --wait waits for its end, --follow shows its log
   metrics   print the metrics of this node; --output writes them to a file for node_exporter
 
 Setting it up:
@@ -48,7 +49,7 @@ environment, logs each step.
 INTERNAL = ("handle", "conclude", "read-log", "watch")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
-CLI = ("status", "runs", "run", "trigger", "metrics")
+CLI = ("status", "runs", "run", "log", "trigger", "metrics")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

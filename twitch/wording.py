@@ -51,6 +51,11 @@ def runs_text(records: list[Record], caller: Caller) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def end(record: Record) -> str:
+    """Return what became of a run as the last line of its log says it."""
+    return ": ".join(filter(None, (outcome(record), record.reason, record.error)))
+
+
 def _digits(records: list[Record]) -> int:
     """Return how many digits of their ids tell these runs apart, which a person at the node then types."""
     runs = [record.run for record in records]

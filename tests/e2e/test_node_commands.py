@@ -1,4 +1,4 @@
-"""The commands of a person at the node, on a real machine: without the port, and with the name of the person."""
+"""The commands of a person at the node, on a real machine: without the port, in the name of the person."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_person_starts_a_run_and_reads_it_without_the_port(node: Machine) -> Non
     [asked, *_] = node.journal(f"TWITCH_RUN={run}", "_UID=0")
     assert (asked["TWITCH_CALLER"], asked["TWITCH_CLIENT"]) == ("user:alice", "local")
     assert node.run("puppet-twitch", "runs").stdout.splitlines()[1].startswith(run[:8])
-    assert node.run("puppet-twitch", "run", run[:4]).stdout.splitlines() == shown
+    assert node.run("puppet-twitch", "run", run[:4]).stdout.splitlines()[1:] == shown[1:]
     fields = json.loads(node.run("puppet-twitch", "run", "--json").stdout)
     # What a caller over HTTP sees that may see everything.
     node.run("systemctl", "start", "puppet-twitch.socket")
@@ -44,6 +44,19 @@ def test_person_starts_a_run_and_reads_it_without_the_port(node: Machine) -> Non
     for name in ("run", "verdict", "reason", "would_change", "counts", "ended"):
         assert fields.get(name) == over_http.get(name), name
     assert (fields["caller"], fields["client"]) == ("user:alice", "local")
+
+
+def test_run_is_followed_to_its_verdict(node: Machine) -> None:
+    stub.real_puppet(node, "notify { 'hello': } -> exec { 'echo to the log && false': path => '/bin' }\n")
+    done = node.run("puppet-twitch", "trigger", "--follow", check=False)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, lines[-1][:10]) == (1, "", "# failed: ")
+    assert any(line.endswith("(notice): hello") or "defined 'message' as 'hello'" in line for line in lines)
+    # The same lines afterwards, without the verdict.
+    assert node.run("puppet-twitch", "log").stdout.splitlines() == lines[1:-1]
+    errors = node.run("puppet-twitch", "log", "--level", "err").stdout.splitlines()
+    assert errors
+    assert all(" (err): " in line for line in errors)
 
 
 def test_exit_codes_of_a_run_and_of_a_refusal(node: Machine) -> None:

@@ -54,7 +54,7 @@ MAY_LOAD = {
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
     | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
-    "cli": EVERYWHERE | {"argparse", "pwd", "signal", "socket", "sys"},
+    "cli": EVERYWHERE | {"argparse", "pwd", "select", "signal", "socket", "sys"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }

@@ -22,9 +22,7 @@ Exit status: 0 whatever became of the run, 1 if there is no such run. With --wai
 def main(arguments: Sequence[str]) -> int:
     """Print a run; with --wait, return the exit code for its verdict."""
     parser = Parser("run", DESCRIPTION, EXIT_STATUS)
-    parser.add_argument(
-        "run", metavar="ID", nargs="?", default=finding.LAST, help=f"{finding.HELP} (the default)"
-    )
+    parser.add_argument("run", metavar="ID", nargs="?", help=finding.DEFAULT)
     parser.add_argument("--wait", action="store_true", help="wait for its end first")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     options = parser.parse_args(arguments)

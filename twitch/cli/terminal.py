@@ -23,6 +23,9 @@ COLOURS = {
 }
 
 
+LEVELS = {**dict.fromkeys(("emerg", "alert", "crit", "err"), RED), "warning": YELLOW}
+
+
 def prepare() -> None:
     """Let the output end as that of other tools does: without a traceback, whatever reads it.
 
@@ -57,6 +60,12 @@ def say_table(lines: Iterable[str], words: Iterable[Optional[str]]) -> None:
         if width and len(text) > width:
             text = text[: width - 1] + "…"
         print(_coloured(text, word))
+
+
+def say_line(text: str, level: str) -> None:
+    """Print a line of a log, which has no control characters; the level of an error has a colour."""
+    colour = LEVELS.get(level)
+    print(f"\033[{colour}m{text}\033[0m" if colour and _colours() else text, flush=True)
 
 
 def hint(text: str) -> None:

@@ -12,6 +12,7 @@ from twitch.arguments import Parser
 from twitch.callers import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
+from twitch.cli.following import Choice, follow
 from twitch.cli.person import person
 from twitch.cli.run import say
 from twitch.cli.waiting import wait
@@ -55,7 +56,9 @@ class Refused(TwitchError):
 def main(arguments: Sequence[str]) -> int:
     """Ask for a run; return the exit code for the answer, or for the verdict if it is waited for."""
     parser = Parser("trigger", DESCRIPTION, EXIT_STATUS)
-    parser.add_argument("--wait", action="store_true", help="wait for the end of the run, and show it")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--wait", action="store_true", help="wait for the end of the run, and show it")
+    end.add_argument("--follow", action="store_true", help="show the log of the run, to its end")
     parser.add_argument("--queue", action="store_true", help="if Puppet is running, start the run afterwards")
     parser.add_argument("--noop", action="store_true", help="change nothing, and show what would change")
     parser.add_argument("--tags", metavar="A,B", help="apply only resources with these tags")
@@ -70,14 +73,16 @@ def main(arguments: Sequence[str]) -> int:
     if answer.kind not in ACCEPTED or answer.run is None:
         raise _refusal(answer, caller)
     print(f"{ACCEPTED[answer.kind]} {answer.run}", flush=True)
-    again = f"puppet-twitch run {answer.run[:MIN_DIGITS]} --wait waits for its end"
-    if not options.wait:
-        terminal.hint(again)
+    again = f"puppet-twitch log -f {answer.run[:MIN_DIGITS]}"
+    if not (options.wait or options.follow):
+        terminal.hint(f"To follow its log: {again}")
         return exits.EX_GOOD
     try:
+        if options.follow:
+            return follow(Records(), answer.run, caller, Choice())
         record = wait(Records(), answer.run)
     except KeyboardInterrupt:
-        print(f"The run goes on; {again}", file=sys.stderr)
+        print(f"The run goes on; to follow its log: {again}", file=sys.stderr)
         raise
     say(record, caller)
     return exits.of(record)

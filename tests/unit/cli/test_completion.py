@@ -24,7 +24,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 def complete(*words: str) -> list[str]:
     """Return what bash offers for the last word."""
-    command = ("bash", "--norc", "-uc", AT_TAB, "bash", SCRIPT, "puppet-twitch", *words)
+    command = ["bash", "--norc", "-uc", AT_TAB, "bash", str(SCRIPT), "puppet-twitch", *words]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stderr == ""  # it would appear in the middle of the line that is completed
     return done.stdout.split()
@@ -42,7 +42,7 @@ def options(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     except SystemExit as end:
         assert end.code == 0
     text = capsys.readouterr().out.partition("xit status")[0]
-    return set(re.findall(r"(?<![\w-])(--[a-z-]+|-n\b)", text)) | {"--help"}
+    return set(re.findall(r"(?<![\w-])(--[a-z-]+|-[nf]\b)", text)) | {"--help"}
 
 
 def test_commands_are_completed() -> None:

@@ -55,7 +55,7 @@ def test_terminal_hears_how_to_wait(commands: Commands) -> None:
     commands.environment["NO_COLOR"] = "1"
     assert on_terminal(commands, "trigger").splitlines() == [
         f"Triggered puppet run {run_id(1)}",
-        f"puppet-twitch run {run_id(1)[:8]} --wait waits for its end",
+        f"To follow its log: puppet-twitch log -f {run_id(1)[:8]}",
     ]
 
 
@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_the_run_alone(commands: Commands) -> None:
     assert line.decode() == f"Triggered puppet run {run_id(1)}\n"
     process.send_signal(signal.SIGINT)
     code, _, err = commands.end(process)
-    text = f"The run goes on; puppet-twitch run {run_id(1)[:8]} --wait waits for its end"
+    text = f"The run goes on; to follow its log: puppet-twitch log -f {run_id(1)[:8]}"
     assert (code, err) == (130, f"{text}\n")
     commands.node.puppet.release_run()
     commands.close()
