@@ -22,7 +22,7 @@ _puppet_twitch() {
             runs) words="-n --failed --json" ;;
             run) words="--wait --json" ;;
             log) words="-f --follow --level --tail --json" ;;
-            trigger) words="--follow --wait --queue --noop --tags --environment" ;;
+            trigger) words="--follow --wait --queue --noop --tags --environment --label" ;;
             metrics) words="--output" ;;
             check) words="--json --quiet --config" ;;
             token) words="--expires" ;;
@@ -41,7 +41,7 @@ _puppet_twitch() {
                 return
                 ;;
             # A value that nobody but the caller knows.
-            -n | --max-age | --tail | --tags | --environment | --expires | --bind | --port | --idle-exit) return ;;
+            -n | --max-age | --tail | --tags | --environment | --label | --expires | --bind | --port | --idle-exit) return ;;
         esac
         case $command in
             run | log) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;

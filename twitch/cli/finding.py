@@ -6,7 +6,7 @@ import re
 from typing import Optional
 
 from twitch.errors import TwitchError, UsageError
-from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record, Records, ids
+from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record, Records
 from twitch.wording import NO_RUNS
 
 CURRENT, LAST = "current", "last"
@@ -15,7 +15,6 @@ MIN_DIGITS = 4
 
 HELP = f"the id of the run, its first {MIN_DIGITS} or more digits, {CURRENT} or {LAST}"
 DEFAULT = f"{HELP} (default: the run under way, else the last one)"
-NONE_UNDER_WAY = "No run of puppet-twitch is under way"
 
 
 class NoSuchRun(TwitchError):
@@ -25,36 +24,46 @@ class NoSuchRun(TwitchError):
 def find(records: Records, word: Optional[str]) -> Record:
     """Return the record of a run; raises `NoSuchRun`, or `UsageError` if the word names none or several."""
     if word is None:
-        return under_way_or_last(records)
-    if word in (CURRENT, LAST):
-        return _by_state(records, word)
-    if not re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},32}}", word):
-        raise UsageError(f"{word!r} names no run; write {HELP}")
-    runs = {run for run in (*ids(records.directory), *ids(records.history)) if RUN_ID.fullmatch(run)}
-    matching = [run for run in runs if run.startswith(word)]
-    if len(matching) > 1:
-        raise UsageError(f"{word}: {len(matching)} runs begin with this; write more digits of the id")
-    record = records.read(matching[0]) if matching else None
+        run = _under_way_or_last(records).run
+    elif word in (CURRENT, LAST):
+        run = _named(records, word).run
+    else:
+        run = _complete(records, word)
+    record = records.read(run)  # with its resources, which `newest` leaves out
     if record is None:
-        raise NoSuchRun(f"No run {word}; puppet-twitch runs shows the last ones")
+        raise NoSuchRun(f"No run {word or run}; puppet-twitch runs shows the last ones")
     return record
 
 
-def under_way_or_last(records: Records) -> Record:
-    """Return the record of the run under way, else of the last one; raises `NoSuchRun`."""
-    newest = records.newest()
-    for state in (RUNNING, FINISHED, QUEUED):
-        for record in newest:
-            if record.state == state:
-                return record
-    raise NoSuchRun(NO_RUNS)
+def _complete(records: Records, word: str) -> str:
+    """Return the id that begins with these digits, or the digits if there is none."""
+    if not re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},32}}", word):
+        raise UsageError(f"{word!r} names no run; write {HELP}")
+    matching = [run for run in records.runs() if RUN_ID.fullmatch(run) and run.startswith(word)]
+    if len(matching) > 1:
+        raise UsageError(f"{word}: {len(matching)} runs begin with this; write more digits of the id")
+    return matching[0] if matching else word
 
 
-def _by_state(records: Records, word: str) -> Record:
-    """Return the record of the run under way, or in the queue, or of the last one that has ended."""
+def _under_way_or_last(records: Records) -> Record:
+    """Return the record of the run under way, else of the last one, else of the one in the queue."""
     newest = records.newest()
-    for state in (FINISHED,) if word == LAST else (RUNNING, QUEUED):
-        for record in newest:
-            if record.state == state:
-                return record
-    raise NoSuchRun("No run of puppet-twitch has ended" if word == LAST else NONE_UNDER_WAY)
+    record = _of(newest, RUNNING) or _of(newest, FINISHED) or _of(newest, QUEUED)
+    if record is None:
+        raise NoSuchRun(NO_RUNS)
+    return record
+
+
+def _named(records: Records, word: str) -> Record:
+    """Return the record of the run that CURRENT or LAST names, as over HTTP."""
+    newest = records.newest()
+    record = _of(newest, FINISHED) if word == LAST else _of(newest, RUNNING) or _of(newest, QUEUED)
+    if record is None:
+        raise NoSuchRun("No run has ended yet" if word == LAST else "No run of puppet-twitch is under way")
+    return record
+
+
+def _of(records: list[Record], state: str) -> Optional[Record]:
+    """Return the last record with this state; None if there is none."""
+    found = [record for record in records if record.state == state]
+    return max(found, key=lambda record: record.ended or record.asked, default=None)

@@ -18,7 +18,7 @@ from twitch.errors import PacketError, RootUnavailable, TwitchError
 from twitch.log_lines import LEVELS, Line
 from twitch.log_packets import EMPTY, END, INVALID, LOG_SOCKET, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, QUEUED, Records
+from twitch.records import FINISHED, PUPPET, QUEUED, Records
 
 OPEN_TIMEOUT_S = 30.0
 # As over HTTP: silence is interrupted by what is known of the run.
@@ -67,6 +67,8 @@ def show(records: Records, run: str, choice: Choice) -> None:
 def _lines(records: Records, run: str, choice: Choice, *, follow: bool) -> Iterator[Optional[Line]]:
     """Yield the lines of a log, and None where the run has been silent for a while."""
     record = records.read(run)
+    if record and record.started_by == PUPPET:
+        raise NoLog("No log of this run: Puppet has started it, and logs where puppet.conf says")
     question = Read(run, 0, choice.tail, choice.level, follow, record and record.pid)
     silence_s, quiet_until = FIRST_SILENCE_S, time.monotonic() + FIRST_SILENCE_S
     over = record is not None and record.state == FINISHED

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         terminal.say_json({"runs": [views.run_fields(record, caller) for record in records]})
     elif not records:
-        terminal.say("No failed runs" if options.failed else wording.NO_RUNS)
+        terminal.say(wording.NO_SUCH_RUNS if options.failed else wording.NO_RUNS)
     else:
         lines = wording.runs_text(records, caller).split("\n")
         terminal.say_table(lines, (None, *(record.verdict for record in records)))

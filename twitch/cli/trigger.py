@@ -23,6 +23,8 @@ from twitch.messages import (
     ENVIRONMENT,
     ENVIRONMENT_FORM,
     FULL,
+    LABEL,
+    LABEL_FORM,
     MAX_TAGS,
     QUEUED,
     STARTED,
@@ -62,11 +64,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--queue", action="store_true", help="if Puppet is running, start the run afterwards")
     parser.add_argument("--noop", action="store_true", help="change nothing, and show what would change")
     parser.add_argument("--tags", metavar="A,B", help="apply only resources with these tags")
+    parser.add_argument("--label", metavar="TEXT", help="a name for the run, such as that of a ticket")
     parser.add_argument("--environment", metavar="NAME", help="the environment of the puppetserver")
     options = parser.parse_args(arguments)
     tags = _tags(options.tags)
     if options.environment is not None and not ENVIRONMENT.fullmatch(options.environment):
         raise UsageError(f"--environment must be {ENVIRONMENT_FORM}")
+    if options.label is not None and not LABEL.fullmatch(options.label):
+        raise UsageError(f"--label must be {LABEL_FORM}")
     terminal.prepare()
     caller = person("trigger")
     answer = ask(_question(options, tags, caller))
@@ -97,6 +102,7 @@ def _question(options: argparse.Namespace, tags: tuple[str, ...], caller: Caller
         tags=tags,
         environment=options.environment,
         queue=options.queue,
+        label=options.label,
     )
 
 

@@ -71,11 +71,12 @@ def test_run_is_the_last_one_unless_it_is_named(three: Commands) -> None:
     for words in ((), ("last",), (THREE,), ("3333",)):
         code, out, _ = three.run("run", *words)
         assert code == 0
-        assert out.startswith(THREE)
-        assert "changed" in out
+        assert out.splitlines()[0] == "changed; 28s"
+        assert out.splitlines()[-1].startswith(f"run {THREE} by token:deploy at 192.0.2.7, began ")
+        assert out.endswith("(12 min ago)\n")
     code, out, _ = three.run("run", "1a2bd")
-    assert (code, out[:32]) == (0, TWO)
-    assert "File[/etc/motd] failed" in out
+    assert (code, out.splitlines()[:2]) == (0, ["failed; 28s", "  File[/etc/motd] failed"])
+    assert f"run {TWO} by user:alice" in out
 
 
 def test_json_of_a_run_is_that_of_the_api(three: Commands) -> None:
@@ -102,7 +103,7 @@ def test_word_that_names_no_run(three: Commands, word: str, code: int, text: str
 
 def test_node_without_a_run_says_so(commands: Commands) -> None:
     assert commands.run("runs") == (0, "No runs yet\n", "")
-    assert commands.run("runs", "--failed") == (0, "No failed runs\n", "")
+    assert commands.run("runs", "--failed") == (0, "No such runs\n", "")
     assert commands.run("run") == (1, "", "puppet-twitch: No runs yet\n")
 
 
@@ -127,13 +128,13 @@ def test_current_run_is_waited_for(commands: Commands) -> None:
     commands.node.puppet.hold_runs()
     commands.run("trigger")
     code, out, _ = commands.run("run", "current")
-    assert (code, out[:32]) == (0, run_id(1))
-    assert "running" in out
     waiting = commands.start("run", "current", "--wait")
     commands.node.puppet.release_run()
     done = commands.end(waiting)
-    assert (done.code, done.out[:32]) == (0, run_id(1))
-    assert "changed" in done.out
+    assert (code, out.splitlines()[0]) == (0, "running")
+    assert (done.code, done.out.split()[0]) == (0, "changed")
+    assert f"run {run_id(1)} by user:" in out
+    assert f"run {run_id(1)} by user:" in done.out
 
 
 def test_reader_that_ends_ends_the_command_quietly(three: Commands) -> None:

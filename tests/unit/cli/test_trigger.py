@@ -20,7 +20,8 @@ def test_trigger_starts_a_run_and_prints_its_id(commands: Commands) -> None:
 
 
 def test_options_of_a_run(commands: Commands) -> None:
-    commands.run("trigger", "--noop", "--tags", "ntp,ssh", "--environment", "feature_x")
+    options = ("--noop", "--tags", "ntp,ssh", "--environment", "feature_x", "--label", "CHG-123")
+    commands.run("trigger", *options)
     commands.close()
     [run] = commands.node.puppet.runs()
     assert run["argv"][-4:] == [
@@ -29,6 +30,7 @@ def test_options_of_a_run(commands: Commands) -> None:
         "--environment=feature_x",
         "--strict_environment_mode",
     ]
+    assert commands.node.store.newest()[0].label == "CHG-123"
 
 
 def test_trigger_has_no_cooldown(commands: Commands) -> None:
@@ -47,8 +49,8 @@ def test_wait_shows_the_run_and_exits_as_it_ended(
     done = commands.run("trigger", "--wait")
     lines = done.out.splitlines()
     assert (done.code, lines[0], done.err) == (end[0], f"Triggered puppet run {run_id(1)}", "")
-    assert lines[1].startswith(run_id(1))
-    assert end[1] in lines[1]
+    assert lines[1].startswith(end[1])
+    assert lines[-1].startswith(f"run {run_id(1)} by user:")
 
 
 def test_terminal_hears_how_to_wait(commands: Commands) -> None:
@@ -115,6 +117,7 @@ def test_ctrl_c_leaves_the_run_alone(commands: Commands) -> None:
 
 
 OPTIONS = {
+    "label": ("--label=CHG 123", "--label must be 1 to 40 letters, digits and ._:-"),
     "tag-that-is-an-option": ("--tags=-a", "--tags must be up to 50 tags of letters"),
     "tag-that-is-empty": ("--tags=a,,b", "--tags must be up to 50 tags of letters"),
     "environment": ("--environment=a b", "--environment must be a name of letters, digits and _"),

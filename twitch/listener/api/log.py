@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any, Callable, NamedTuple, Optional
 
-from twitch import durations, log_lines
+from twitch import durations, log_lines, wording
 from twitch.listener.api.call import Call
 from twitch.listener.api.ending import run_headers
 from twitch.listener.api.reply import TEXT, Reply
@@ -21,7 +21,7 @@ from twitch.listener.exchange import HTTPError, Unfinished
 from twitch.listener.log_source import TOO_MANY, Shown, Source, Unreadable, beyond
 from twitch.log_lines import LEVELS
 from twitch.log_packets import MAX_AFTER, MAX_TAIL, Read
-from twitch.records import FINISHED, QUEUED, RUNNING, Record, outcome
+from twitch.records import FINISHED, QUEUED, RUNNING, Record
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
 
@@ -264,7 +264,7 @@ class Follower:
             why = source.unrecorded or "its record is deleted"
             text = f"ended, but its verdict cannot be recorded: {why}"
             return self._ours("end", text, run=run, reason=why)
-        text = ": ".join(filter(None, (outcome(record), record.reason, record.error)))
+        text = wording.end(record)
         return self._ours(
             "end",
             text,
