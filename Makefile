@@ -51,6 +51,8 @@ endif
 	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch $(LIB).new
 	rm -rf $(LIB) && mv $(LIB).new $(LIB)
 	install -m 644 units/*.socket units/*.service units/*.path $(UNITS)/
+	install -d $(UNITS)/multi-user.target.wants
+	ln -sf ../puppet-twitch-expiry.service $(UNITS)/multi-user.target.wants/
 	install -m 644 units/puppet-twitch.sysusers $(SYSUSERS)/puppet-twitch.conf
 	install -m 644 units/puppet-twitch.catalog $(CATALOG)/
 	install -m 644 packaging/needrestart.conf $(NEEDRESTART)/puppet-twitch.conf
@@ -82,6 +84,7 @@ ifeq ($(DESTDIR),)
 	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket
 	-systemctl disable --now puppet-twitch-watch.path
 	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service' 'puppet-twitch-log@*.service'
+	sh packaging/stop-expiry.sh
 	sh packaging/forget-runs.sh
 endif
 	rm -rf $(LIB) $(SHARE) $(DOC) $(ETC)
@@ -93,6 +96,7 @@ endif
 	rm -f $(UNITS)/puppet-twitch.service $(UNITS)/puppet-twitch@.service $(UNITS)/puppet-twitch-run@.service
 	rm -f $(UNITS)/puppet-twitch-watch.path $(UNITS)/puppet-twitch-watch.service
 	rm -f $(UNITS)/puppet-twitch-log@.service
+	rm -f $(UNITS)/puppet-twitch-expiry.service $(UNITS)/multi-user.target.wants/puppet-twitch-expiry.service
 ifeq ($(DESTDIR),)
 	rm -rf /run/puppet-twitch /var/lib/puppet-twitch /etc/systemd/system/puppet-twitch*.d
 	systemctl daemon-reload
@@ -112,10 +116,11 @@ DEB = build/deb/$(NAME)
 PASTE = -e '/@$(1)@/{' -e 'r build/$(2)' -e d -e '}'
 FILL = -e 's/@VERSION@/$(VERSION)/' $(call PASTE,FORGET_RUNS,forget-runs) \
     $(call PASTE,REFUSE_ACCOUNT,refuse-account) $(call PASTE,REMEMBER_SOCKETS,remember-sockets) \
-    $(call PASTE,RESTART_SOCKETS,restart-sockets) $(call PASTE,REMOVE_UNPACKAGED,remove-unpackaged)
+    $(call PASTE,RESTART_SOCKETS,restart-sockets) $(call PASTE,REMOVE_UNPACKAGED,remove-unpackaged) \
+    $(call PASTE,STOP_EXPIRY,stop-expiry)
 snippets:
 	mkdir -p build
-	for name in forget-runs refuse-account remember-sockets remove-unpackaged restart-sockets; do \
+	for name in forget-runs refuse-account remember-sockets remove-unpackaged restart-sockets stop-expiry; do \
 	    sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
 
 BUILD_DEPENDS = $$(sed -n '/^Build-Depends/,/^Standards/s/^ \([a-z0-9-]*\).*/\1/p' packaging/debian/control)

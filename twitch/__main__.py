@@ -28,9 +28,9 @@ Setting it up:
   token     make a new token for a caller over HTTP
   listen    answer HTTP in the foreground, for debugging. Normally systemd does so:
             systemctl enable --now puppet-twitch.socket
-  handle, conclude, read-log, watch
-            started by systemd: root's part of a run, the reader of its log, and what looks at the
-            runs that Puppet has started itself
+  handle, conclude, read-log, watch, expire
+            started by systemd: root's part of a run, the reader of its log, what looks at the runs
+            that Puppet has started itself, and the end of a time in which Puppet is disabled
 
 puppet-twitch COMMAND --help says what options a command has, puppet-twitch --version the version,
 and puppet-twitch(1) everything. What happened so far: journalctl -u 'puppet-twitch*'
@@ -46,7 +46,7 @@ environment, logs each step.
 """
 
 # Commands that systemd starts, without options of their own.
-INTERNAL = ("handle", "conclude", "read-log", "watch")
+INTERNAL = ("handle", "conclude", "read-log", "watch", "expire")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
 CLI = ("status", "runs", "run", "log", "trigger", "metrics")
@@ -88,6 +88,10 @@ def _command(words: list[str]) -> int:
         from twitch.root import watch
 
         watch.main()
+    elif name == "expire" and not options:
+        from twitch.root import expiry
+
+        expiry.main()
     elif name == "token":
         from twitch.listener import tokens
 

@@ -37,6 +37,7 @@ GRANTS = {
     "status": "read status and runs",
     "logs": "read Puppet's error texts",
     "metrics": "read metrics",
+    "disable": "disable and enable Puppet",
 }
 ENVIRONMENT = "environment="
 ENVIRONMENT_GRANT = re.compile(rf"{ENVIRONMENT}[A-Za-z0-9_*]+")
@@ -61,6 +62,10 @@ KEEP_RUNS_MAX = 1000
 # At least ten records of the longest ones.
 SIZE_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 KEEP_BYTES_MIN, KEEP_BYTES_MAX = 1024**2, 1024**3
+# How long Puppet stays disabled if a caller does not say, and at most; root enforces the latter.
+DISABLE_S = 24 * 3600
+DISABLE_MAX_S = 30 * 24 * 3600
+DISABLE_MAX_MAX_S = 3650 * 24 * 3600
 
 
 class Config(NamedTuple):
@@ -80,6 +85,8 @@ class Config(NamedTuple):
     puppet_path: Optional[str] = None  # absolute path; None: look in the usual places
     keep_runs: int = KEEP_RUNS
     keep_bytes: int = KEEP_BYTES
+    disable_s: int = DISABLE_S
+    disable_max_s: int = DISABLE_MAX_S
 
 
 class _Parser(configparser.ConfigParser):
@@ -148,6 +155,9 @@ def _check(path: str, parser: configparser.ConfigParser) -> Config:
         raise ConfigError(f"{path}: [puppet] command = apply needs a manifest = /absolute/path")
     if config.manifest is not None and config.command != "apply":
         raise ConfigError(f"{path}: [puppet] manifest is only for command = apply")
+    if config.disable_s > config.disable_max_s:
+        longest = durations.shown(config.disable_max_s)
+        raise ConfigError(f"{path}: [disable] default must be at most max, which is {longest}")
     return config
 
 
@@ -228,6 +238,13 @@ def _size(where: str, value: str) -> int:
     return size
 
 
+def _disable(where: str, value: str) -> int:
+    seconds, longest = durations.seconds(value), durations.shown(DISABLE_MAX_MAX_S)
+    if not seconds or seconds > DISABLE_MAX_MAX_S:
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: {durations.FORM}, at most {longest}")
+    return seconds
+
+
 def _absolute(where: str, value: str) -> str:
     if not value.startswith("/") or "\0" in value or "\n" in value:
         raise ConfigError(f"{where}: {value!r} is not allowed; allowed: an absolute path")
@@ -252,6 +269,10 @@ KEYS = {
         "command": Key("command", _one_of("agent", "apply")),
         "manifest": Key("manifest", _absolute),
         "path": Key("puppet_path", _absolute),
+    },
+    "disable": {
+        "default": Key("disable_s", _disable),
+        "max": Key("disable_max_s", _disable),
     },
     "tls": {
         "enabled": Key("tls", _yes),

@@ -21,6 +21,8 @@ RUN_SOCKET = "/run/puppet-twitch/run.sock"
 
 # Fifty tags of a hundred characters and a name fit easily; the kernel would carry about 212,900.
 MAX_PACKET_BYTES = 16 * 1024
+# A status with as many holds as a lock may have (MAX_HOLDS), each with the longest reason.
+MAX_ANSWER_BYTES = 192 * 1024
 
 MAX_TAGS = 50
 # Puppet's rule is [[:alnum:]_][[:alnum:]_:.-]* (lib/puppet/util/tagging.rb); ASCII and a length
@@ -39,6 +41,13 @@ CALLER = re.compile(r"[!-~]{1,256}( [!-~]{1,256}){0,7}")
 # A caller's own name for a run, such as the number of a ticket. For the journal, the record and answers only.
 LABEL = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 CLIENT = re.compile(rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}")
+# Why Puppet is disabled, as Puppet prints it on a line: no control characters, nothing that changes the
+# direction of writing (as texts.CONTROL), no lone surrogates, no space at an end.
+REASON = re.compile(
+    r"(?! )[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]{1,200}(?<! )"
+)
+# Epoch seconds with at most eleven digits, which is until the year 5138.
+MAX_UNTIL = 10**11 - 1
 
 
 # ---- questions
@@ -70,7 +79,25 @@ class Metrics(NamedTuple):
     """The question for the metrics of the node."""
 
 
-Question = Union[Run, Status, Metrics]
+class Disable(NamedTuple):
+    """A request to disable Puppet."""
+
+    caller: str
+    client: str
+    reason: str
+    until: Optional[int] = None  # epoch seconds; None, without an end, is for root's command line only
+    force: bool = False  # also where another tool has disabled Puppet
+
+
+class Enable(NamedTuple):
+    """A request to lift the hold of a caller; with `force` all of them, and the lock of another tool."""
+
+    caller: str
+    client: str
+    force: bool = False
+
+
+Question = Union[Run, Status, Metrics, Disable, Enable]
 
 
 def _read_run(fields: dict[str, object]) -> Run:
@@ -98,6 +125,29 @@ def _read_metrics(fields: dict[str, object]) -> Metrics:
     return Metrics()
 
 
+def _read_disable(fields: dict[str, object]) -> Disable:
+    _only(fields, Disable._fields)
+    until = fields.get("until")
+    if until is not None and (type(until) is not int or not 0 < until <= MAX_UNTIL):
+        raise PacketError("'until' must be null or epoch seconds")
+    return Disable(
+        caller=_matching(fields.get("caller"), "caller", CALLER),
+        client=_matching(fields.get("client"), "client", CLIENT),
+        reason=_matching(fields.get("reason"), "reason", REASON),
+        until=until if isinstance(until, int) else None,
+        force=_boolean(fields.get("force", False), "force"),
+    )
+
+
+def _read_enable(fields: dict[str, object]) -> Enable:
+    _only(fields, Enable._fields)
+    return Enable(
+        caller=_matching(fields.get("caller"), "caller", CALLER),
+        client=_matching(fields.get("client"), "client", CLIENT),
+        force=_boolean(fields.get("force", False), "force"),
+    )
+
+
 class Kind(NamedTuple):
     """A kind of question: its type, and the function that makes a question out of a packet's fields."""
 
@@ -110,6 +160,8 @@ QUESTIONS = {
     "run": Kind(Run, _read_run),
     "status": Kind(Status, _read_status),
     "metrics": Kind(Metrics, _read_metrics),
+    "disable": Kind(Disable, _read_disable),
+    "enable": Kind(Enable, _read_enable),
 }
 
 
@@ -119,14 +171,21 @@ STARTED = "started"  # `run` is the run that begins now
 QUEUED = "queued"  # `run` waits, for this caller or for an equal request before it
 BUSY = "busy"  # Puppet is running; `run`, if it is one of ours; `status` with its pid and its beginning
 FULL = "full"  # Puppet is running and the queue is taken, by `run`
-DISABLED = "disabled"  # `reason`, if anybody gave one
+# `reason`, if anybody gave one; `status` with the holds. To a Disable also `run` and `status.pid` of a run
+# that goes on.
+DISABLED = "disabled"
+ENABLED = "enabled"  # to an Enable: nothing disables Puppet any more
+HELD = "held"  # `reason` and `status`: others have disabled Puppet, so it stays as it is without `force`
 COOLDOWN = "cooldown"  # `retry_after_s`
 CANNOT = "cannot"  # `reason`: Puppet cannot be started, or asked
 MISCONFIGURED = "misconfigured"  # `reason`: root finds the configuration invalid, so nothing runs
 STATUS = "status"  # `status`
 METRICS = "metrics"  # `metrics`
 INVALID = "invalid"  # `reason`: the packet was not understood
-ANSWERS = (STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, METRICS, INVALID)
+ANSWERS = (
+    *(STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, METRICS, INVALID),
+    *(ENABLED, HELD),
+)
 
 
 class Answer(NamedTuple):
@@ -160,7 +219,7 @@ def encode(message: Union[Question, Answer]) -> bytes:
 
 def decode_question(packet: bytes) -> Question:
     """Return the question in a packet; raises `PacketError` naming what is wrong with it."""
-    fields = _object(packet)
+    fields = _object(packet, MAX_PACKET_BYTES)
     kind = QUESTIONS.get(str(fields.pop("ask", None)))
     if kind is None:
         raise PacketError(f"'ask' must be {' or '.join(map(repr, QUESTIONS))}")
@@ -169,7 +228,7 @@ def decode_question(packet: bytes) -> Question:
 
 def decode_answer(packet: bytes) -> Answer:
     """Return the answer in a packet; raises `PacketError` if it is not one."""
-    values = _object(packet)
+    values = _object(packet, MAX_ANSWER_BYTES)
     _only(values, Answer._fields)
     if values.get("kind") not in ANSWERS:
         raise PacketError("'kind' is not one of the answers")
@@ -195,9 +254,9 @@ def decode_answer(packet: bytes) -> Answer:
     return answer
 
 
-def _object(packet: bytes) -> dict[str, object]:
-    if len(packet) > MAX_PACKET_BYTES:
-        raise PacketError(f"longer than {MAX_PACKET_BYTES} bytes")
+def _object(packet: bytes, max_bytes: int) -> dict[str, object]:
+    if len(packet) > max_bytes:
+        raise PacketError(f"longer than {max_bytes} bytes")
     try:
         fields = json.loads(packet.decode("utf-8"), object_pairs_hook=_unrepeated)
     except (ValueError, RecursionError) as error:

@@ -6,9 +6,12 @@ Root looks (root/status.py); views.py says what a caller may see of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from twitch.fields import FieldError, Fields
+
+if TYPE_CHECKING:  # its types are made only where Puppet is disabled: they cost 1 ms
+    from twitch.holds import Disabled
 
 # `queued`: one run is under way and another waits. `stuck`: a run is much older than Puppet's runtimeout.
 IDLE, RUNNING, QUEUED, DISABLED, STUCK = NODE_STATES = ("idle", "running", "queued", "disabled", "stuck")
@@ -56,6 +59,7 @@ class NodeStatus(NamedTuple):
     last_whole: Optional[LastRun] = None
     unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
     unrecorded_why: Optional[str] = None  # the error of the writing, which may name a path
+    disabled: Optional[Disabled] = None  # by whom and until when
 
     # How far the run under way is, ours or not.
     phase: Optional[str] = None  # one of PHASES
@@ -72,6 +76,8 @@ class NodeStatus(NamedTuple):
                 fields[name] = {key: value for key, value in run._asdict().items() if value is not None}
         if self.doing:
             fields["doing"] = self.doing._asdict()
+        if self.disabled:
+            fields["disabled"] = self.disabled.to_json()
         return fields
 
 
@@ -101,7 +107,16 @@ def from_json(fields: Fields) -> NodeStatus:
         elapsed_s=fields.optional_integer("elapsed_s"),
         usual_s=fields.optional_integer("usual_s"),
         doing=Doing(doing.text("name"), doing.integer("age_s")) if doing else None,
+        disabled=_disabled(fields.fields("disabled")),
     )
+
+
+def _disabled(fields: Optional[Fields]) -> Optional[Disabled]:
+    if fields is None:
+        return None
+    from twitch import holds
+
+    return holds.from_json(fields)
 
 
 def _last(fields: Fields) -> LastRun:

@@ -86,6 +86,16 @@ STATUS = {
     "elapsed_s": EVERYONE,  # as the times of runs that have ended
     "usual_s": EVERYONE,
     "doing": NAMED,  # the name of a process, as in left_running
+    "disabled": EVERYONE,  # of its fields, those of DISABLED
+}
+
+# field of a holds.Disabled -> its audience, in the order of the JSON. `reason` above has the same names.
+DISABLED = {
+    "by": REASONS,
+    "reason": REASONS,
+    "since": EVERYONE,
+    "until": EVERYONE,
+    "holds": REASONS,
 }
 
 
@@ -119,6 +129,12 @@ def why(sentence: str, reason: Optional[str], caller: Caller) -> str:
 def disabled(reason: Optional[str], caller: Caller) -> str:
     """Return that Puppet is disabled, with the reason if the caller may see it."""
     return f"Puppet disabled: {reason or 'no reason given'}" if sees_reasons(caller) else "Puppet disabled"
+
+
+def disabled_fields(status: Optional[NodeStatus], caller: Caller) -> dict[str, Any]:
+    """Return the same for JSON: by whom and until when, as far as the caller may see it."""
+    fields = status_fields(status, caller) if status else {}
+    return {name: fields[name] for name in ("disabled",) if name in fields}
 
 
 def busy_fields(record: Optional[Record], status: Optional[NodeStatus], caller: Caller) -> dict[str, Any]:
@@ -160,7 +176,12 @@ def run_fields(record: Record, caller: Caller) -> dict[str, Any]:
 
 def status_fields(status: NodeStatus, caller: Caller) -> dict[str, Any]:
     """Return the status as this caller may see it in JSON."""
-    return _visible(STATUS, status, caller)
+    fields = _visible(STATUS, status, caller)
+    if status.disabled:
+        # With null for unknown values: a client finds every key.
+        names = [name for name, audience in DISABLED.items() if audience in audiences(caller)]
+        fields["disabled"] = {name: _json(name, getattr(status.disabled, name)) for name in names}
+    return fields
 
 
 # ---- values
@@ -179,7 +200,7 @@ def when(epoch_s: Optional[float], caller: Caller) -> str:
     return f"{shown} ({durations.ago(time.time() - epoch_s)})"
 
 
-TIMES = ("asked", "started", "ended", "since")
+TIMES = ("asked", "started", "ended", "since", "until")
 
 
 def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: Caller) -> dict[str, Any]:
@@ -196,7 +217,9 @@ def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: 
 
 def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a record or a status
     if name in TIMES:
-        return iso(value)
+        return None if value is None else iso(value)
+    if name == "holds":
+        return [{key: _json(key, item) for key, item in hold._asdict().items()} for hold in value]
     if isinstance(value, Options):
         return value.to_json()
     if name == "doing":

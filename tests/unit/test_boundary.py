@@ -51,7 +51,19 @@ MAY_LOAD = {
     }
     | {"urllib"},
     "root": EVERYWHERE
-    | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
+    | {
+        "ctypes",
+        "datetime",
+        "errno",
+        "fcntl",
+        "grp",
+        "pwd",
+        "resource",
+        "select",
+        "shlex",
+        "shutil",
+        "signal",
+    }
     | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "cli": EVERYWHERE | {"argparse", "pwd", "select", "signal", "socket", "sys"},

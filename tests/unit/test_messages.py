@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.test_node_status import statuses
 from twitch import messages
 from twitch.errors import PacketError
-from twitch.messages import Answer, Metrics, Question, Run, Status
+from twitch.messages import Answer, Disable, Enable, Metrics, Question, Run, Status
 from twitch.records import Options
 
 RUN = {"ask": "run", "caller": "anonymous", "client": "192.0.2.7"}
@@ -38,6 +38,20 @@ runs = st.builds(
     queue=st.booleans(),
     label=st.none() | st.from_regex(messages.LABEL, fullmatch=True),
 )
+disables = st.builds(
+    Disable,
+    caller=st.from_regex(messages.CALLER, fullmatch=True),
+    client=st.sampled_from(["192.0.2.7", "local"]),
+    reason=st.from_regex(messages.REASON, fullmatch=True),
+    until=st.none() | st.integers(1, messages.MAX_UNTIL),
+    force=st.booleans(),
+)
+enables = st.builds(
+    Enable,
+    caller=st.from_regex(messages.CALLER, fullmatch=True),
+    client=st.sampled_from(["192.0.2.7", "local"]),
+    force=st.booleans(),
+)
 answers = st.builds(
     Answer,
     kind=st.sampled_from(messages.ANSWERS),
@@ -51,7 +65,7 @@ answers = st.builds(
 )
 
 
-@given(question=runs | st.sampled_from([Status(), Metrics()]))
+@given(question=runs | st.sampled_from([Status(), Metrics()]) | disables | enables)
 def test_any_question_is_read_as_it_was_sent(question: Question) -> None:
     assert messages.decode_question(messages.encode(question)) == question
 

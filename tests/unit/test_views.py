@@ -11,6 +11,7 @@ import pytest
 from tests.unit.api_under_test import RUN, ApiUnderTest
 from twitch import run_wording, views, wording
 from twitch.callers import Caller
+from twitch.holds import Disabled, Hold
 from twitch.listener import root_client
 from twitch.listener.api import routes
 from twitch.messages import (
@@ -19,7 +20,9 @@ from twitch.messages import (
     CANNOT,
     COOLDOWN,
     DISABLED,
+    ENABLED,
     FULL,
+    HELD,
     INVALID,
     LOCAL,
     METRICS,
@@ -43,10 +46,14 @@ def test_every_field_of_a_run_has_an_audience() -> None:
 
 def test_every_field_of_a_status_has_an_audience() -> None:
     assert sorted(views.STATUS) == sorted(NodeStatus._fields)
+    assert sorted(views.DISABLED) == sorted(Disabled._fields)
 
 
 def test_public_fields_are_states_verdicts_and_numbers() -> None:
-    assert visible(views.STATUS, {EVERYONE}) == {"state", "phase", "resources", "elapsed_s", "usual_s"}
+    assert visible(views.STATUS, {EVERYONE}) == {"state", "phase", "resources", "elapsed_s", "usual_s"} | {
+        "disabled"
+    }
+    assert visible(views.DISABLED, {EVERYONE}) == {"since", "until"}
     assert visible(views.RUN, {EVERYONE}) == {
         *("run", "state", "verdict", "noop", "unreported", "duration_s", "counts"),
         *("would_change", "asked", "started", "ended", "started_by", "events", "phases_s"),
@@ -168,7 +175,11 @@ FULL_STATUS = NodeStatus(
     elapsed_s=60,
     usual_s=35,
     doing=Doing("word-doing", 45),
+    disabled=Disabled(
+        "word-by", "word-reason", TIME, None, (Hold("word-by", "word-address", "word-reason", TIME, TIME),)
+    ),
 )
+DISABLED_WORDS = {"by": "word-by", "holds": "word-address", "reason": "word-reason"}
 RUN_WORDS = {
     **{name: f"word-{name}" for name in views.RUN if f"word-{name}" in json.dumps(FULL_RECORD.to_json())},
     "reported_before": "987654321",
@@ -225,6 +236,14 @@ def test_text_of_a_run(grants: tuple[str, ...], named: bool, audiences: set[str]
     table = wording.runs_text([ours, ours], caller(grants, named))
     shown = {"caller", "client", "label", "reason", "error"}
     assert fields_in(RUN_WORDS, table) == shown & visible(views.RUN, audiences)
+
+
+@callers
+def test_fields_of_the_holds(grants: tuple[str, ...], named: bool, audiences: set[str]) -> None:
+    fields = views.status_fields(FULL_STATUS, caller(grants, named))["disabled"]
+    assert set(fields) == visible(views.DISABLED, audiences)
+    assert fields_in(DISABLED_WORDS, json.dumps(fields)) == set(fields) & set(DISABLED_WORDS)
+    assert (fields["since"], fields["until"]) == ("2026-01-22T09:05:00Z", None)
 
 
 @callers
@@ -341,6 +360,8 @@ TARGETS = {
     r"/puppet/runs/(?P<run>[^/]*)/log": (f"/puppet/runs/{RUN}/log",),
     r"/puppet/runs/(?P<run>.*)": (f"/puppet/runs/{RUN}", f"/puppet/runs/{RUN}?wait=1"),
     r"/metrics": ("/metrics",),
+    r"/puppet/disable": ("/puppet/disable?reason=x",),
+    r"/puppet/enable": ("/puppet/enable",),
     r"/version": ("/version",),
     r"/info": ("/info",),
 }
@@ -357,12 +378,21 @@ STATUS_ANSWERS = [
 ]
 
 
+HOLDS = FULL_STATUS._replace(state="disabled", run=RUN)
+DISABLING_ANSWERS = [
+    *(Answer(kind, reason="word-reason", status=HOLDS) for kind in (DISABLED, HELD)),
+    Answer(DISABLED, reason="word-reason", status=HOLDS._replace(run=None, pid=None)),
+    *(Answer(kind, reason="word-reason") for kind in (CANNOT, MISCONFIGURED)),
+    Answer(ENABLED),
+]
+
 SHOWN_TO_WAITERS = ("failed", "interrupted")
 
 
 def test_every_answer_is_tried() -> None:
     # METRICS has no field that some callers may see and others not.
-    assert {METRICS, *(answer.kind for answer in RUN_ANSWERS + STATUS_ANSWERS)} == set(ANSWERS)
+    kinds = {answer.kind for answer in RUN_ANSWERS + STATUS_ANSWERS + DISABLING_ANSWERS}
+    assert {METRICS, *kinds} == set(ANSWERS)
 
 
 def test_every_path_is_tried() -> None:
@@ -375,13 +405,15 @@ async def test_anonymous_caller_sees_no_private_word(
     api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch, target: str, verdict: str
 ) -> None:
     monkeypatch.setattr(root_client, "REMEMBER_S", 0)
+    api.allow("anonymous = trigger status disable")
     api.store.write(FULL_RECORD._replace(verdict=verdict))
-    for answer in STATUS_ANSWERS if "status" in target else RUN_ANSWERS:
+    posted = "able" in target
+    for answer in DISABLING_ANSWERS if posted else STATUS_ANSWERS if "status" in target else RUN_ANSWERS:
         api.root.answer_to = lambda question, answer=answer: answer  # type: ignore[misc]
         # The one exception: a caller that has waited for a run sees why it failed (`views.failure`).
         failed = "twitch" in target and answer.kind in (STARTED, QUEUED) and verdict in SHOWN_TO_WAITERS
         for accept in ("*/*", "application/json"):
-            reply = await api.get(target, f"Accept: {accept}")
+            reply = await api.ask("POST" if posted else "GET", target, f"Accept: {accept}")
             words = fields_in({**STATUS_WORDS, **RUN_WORDS}, reply.text + json.dumps(reply.headers))
             assert words == ({"reason"} if failed else set())
 

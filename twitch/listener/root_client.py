@@ -21,7 +21,20 @@ from twitch import messages
 from twitch.errors import NO_ANSWER, PacketError, RootUnavailable, no_answer
 from twitch.listener.pause import Pause
 from twitch.listener.run_ends import RunEnds
-from twitch.messages import BUSY, DISABLED, FULL, QUEUED, STARTED, Answer, Metrics, Question, Run, Status
+from twitch.messages import (
+    BUSY,
+    DISABLED,
+    FULL,
+    QUEUED,
+    STARTED,
+    Answer,
+    Disable,
+    Enable,
+    Metrics,
+    Question,
+    Run,
+    Status,
+)
 from twitch.node_status import IDLE, NodeStatus
 from twitch.records import QUEUED as STATE_QUEUED
 from twitch.records import Record, Records
@@ -42,6 +55,9 @@ UNAVAILABLE = "unavailable"
 # Answers that an idle node cannot give.
 NOT_IDLE = (BUSY, FULL, QUEUED, DISABLED)
 
+# Questions that change the node: root is asked each of them, and all answers of before are forgotten.
+CHANGING = (Disable, Enable)
+
 CROWDED = "Too many requests at once; try again"
 
 
@@ -56,6 +72,8 @@ class Kept(NamedTuple):
     def covers(self, question: Question) -> bool:
         """Return whether root would give the same answer to this question."""
         before, kind = self.question, self.answer.kind
+        if isinstance(question, CHANGING) or isinstance(before, CHANGING):
+            return False
         if not isinstance(question, Run) or not isinstance(before, Run):
             # With the type: a tuple without fields equals every other one.
             return type(question) is type(before) and question == before
@@ -219,6 +237,9 @@ class RootClient:
         return (record and record.state) == (kept.record and kept.record.state)
 
     def _keep(self, question: Question, answer: Answer) -> None:
+        if isinstance(question, CHANGING):
+            self.forget()  # it may have changed what all other answers say
+            return
         if answer.kind in (STARTED, QUEUED):
             self._forget_node()
         if answer.status and answer.status.state == IDLE:
@@ -242,7 +263,7 @@ async def _ask(run_socket: socket.socket, path: str, question: Question) -> Answ
         run_socket.connect(path)
         await loop.sock_sendall(run_socket, messages.encode(question))
         packet = await asyncio.wait_for(
-            loop.sock_recv(run_socket, messages.MAX_PACKET_BYTES + 1), ANSWER_TIMEOUT_S
+            loop.sock_recv(run_socket, messages.MAX_ANSWER_BYTES + 1), ANSWER_TIMEOUT_S
         )
     except asyncio.TimeoutError as error:  # not an OSError before Python 3.11
         raise no_answer(TimeoutError(), ANSWER_TIMEOUT_S) from error

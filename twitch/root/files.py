@@ -29,7 +29,7 @@ def open_foreign(path: str, max_bytes: int) -> BinaryIO:
     than `max_bytes` of it. O_NONBLOCK is for a FIFO, and for a lease of the owner's, which delays open(2) by
     45 s (fcntl(2), F_SETLEASE).
     """
-    with _directory(os.path.dirname(path)) as directory:
+    with open_directory(os.path.dirname(path)) as directory:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         descriptor = os.open(os.path.basename(path), flags, dir_fd=directory)
     try:
@@ -51,7 +51,7 @@ def read_foreign(path: str, max_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _directory(path: str, *, for_writing: bool = False) -> Iterator[int]:
+def open_directory(path: str, *, for_writing: bool = False) -> Iterator[int]:
     """Yield a descriptor of a directory, reached without a link that another user has made.
 
     Sites do have links in these paths, such as /opt/puppetlabs to another disk. A link of root's in a
@@ -127,7 +127,7 @@ def move_foreign(source: str, target: str, temporary: str, max_bytes: int) -> No
     Every step in that directory goes through one descriptor of it, so a user who exchanges the directory
     or puts a link there meanwhile cannot lead a write elsewhere (seen with paths: in 47 of 40,202 races).
     """
-    with _directory(os.path.dirname(target), for_writing=True) as directory:
+    with open_directory(os.path.dirname(target), for_writing=True) as directory:
         name = os.path.basename(target)
         if os.path.dirname(source) == os.path.dirname(target):
             os.rename(os.path.basename(source), name, src_dir_fd=directory, dst_dir_fd=directory)

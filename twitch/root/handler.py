@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from twitch import messages
 from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
@@ -28,6 +28,8 @@ from twitch.messages import (
     QUEUED,
     STATUS,
     Answer,
+    Disable,
+    Enable,
     Metrics,
     Question,
     Run,
@@ -73,7 +75,7 @@ def _receive(peer: socket.socket) -> Question:
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
     # The mode of the socket allows the same two; this check holds even if that mode was changed.
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    uid = _peer_uid(peer)
     if uid not in (0, _uid(USER)):
         raise PacketError(f"uid {uid} may not ask; only root and {USER} may")
     peer.settimeout(PACKET_TIMEOUT_S)
@@ -93,6 +95,11 @@ def _of_a_person(question: Question) -> bool:
     """Return whether a question is asked in the name of a person at the node."""
     caller, client = getattr(question, "caller", ""), getattr(question, "client", "")
     return client == messages.LOCAL or any(word.startswith(messages.USER) for word in caller.split(" "))
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
 
 
 def _uid(user: str) -> int:
@@ -208,11 +215,25 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
     _become(store, run, command, node.environment)
 
 
+def _disabling(peer: socket.socket, store: Store, question: Union[Disable, Enable]) -> None:
+    from twitch.root import disabling, memory
+
+    memory.limit()
+    try:
+        answer = disabling.answer(Node(store), question, _peer_uid(peer))
+    except Exception as error:
+        answer = _cannot(error)
+    _send(peer, answer)
+    disabling.log(question, answer)
+
+
 # The function for each kind in messages.QUESTIONS. A kind that is missing here is an error, never a status.
 HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {
     Run: _run,
     Status: _status,
     Metrics: _metrics,
+    Disable: _disabling,
+    Enable: _disabling,
 }
 
 

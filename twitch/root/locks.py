@@ -17,7 +17,7 @@ from twitch.root import files, values
 # A run that is this much older than Puppet's own limit for a run will not end by itself.
 STUCK_GRACE_S = 5 * 60
 # A pid, or a reason in JSON with whatever else other tools have written there.
-MAX_LOCK_BYTES = 64 * 1024
+MAX_LOCK_BYTES = 128 * 1024
 # ps, which Puppet's rule is about, shows no more of a command line.
 MAX_ARGUMENTS_BYTES = 128 * 1024
 # It fits into a packet even if JSON needs twelve bytes for each character (an escaped surrogate pair).

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from twitch import config
 from twitch.root import locks, puppet, settings
 from twitch.root.store import Store
+
+if TYPE_CHECKING:
+    from twitch.root.disabling import Lock
 
 
 class Node:
@@ -31,7 +34,21 @@ class Node:
 
     def disabled(self) -> Optional[str]:
         """Return why the agent is disabled ('' if no reason was given), or None if it is enabled."""
-        return locks.disabled_reason(self.settings.agent_disabled_lockfile)
+        lock = self.disabling()
+        return lock.message if lock else None
+
+    def disabling(self) -> Optional[Lock]:
+        """Return the lock that disables the agent, after lifting what has expired; None if it is enabled.
+
+        `puppet apply` itself ignores that lock. The runs that puppet-twitch starts do not, with
+        `command = apply` as well: an operator who disables Puppet wants no run.
+        """
+        path = self.settings.agent_disabled_lockfile
+        if not os.path.exists(path):  # Puppet's own rule
+            return None
+        from twitch.root import disabling  # only a disabled node needs it
+
+        return disabling.look(self.store, path)
 
     def lock_holder(self) -> Optional[locks.Holder]:
         """Return the Puppet that holds the agent's run lock, whether its run is ours or not."""

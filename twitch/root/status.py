@@ -22,7 +22,7 @@ REPORT_SLACK_S = 5
 def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     """Return the status of this node; `unrecorded` is the error of a verdict that cannot be written."""
     ours, waiting = node.store.running(), node.store.queued()
-    holder, reason = node.lock_holder(), node.disabled()
+    holder, lock = node.lock_holder(), node.disabling()
     record = node.store.read(ours.run) if ours else None
     started = record.started if record else None
     since = started if ours else time.time() - holder.age_s if holder else None
@@ -34,7 +34,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
     # next trigger would be answered.
     states = {
-        DISABLED: reason is not None,
+        DISABLED: lock,
         STUCK: stuck,
         QUEUED: waiting,
         RUNNING: ours or holder,
@@ -45,7 +45,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         run=ours.run if ours else None,
         queued=waiting.run if waiting else None,
         since=since,
-        reason=reason,
+        reason=lock.message if lock else None,
         pid=ours.pid if ours else holder.pid if holder else None,
         unit=unit.name(ours.pid) if ours else None,
         age_s=age_s if stuck else None,
@@ -53,6 +53,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         last_whole=last_whole,
         unrecorded=unrecorded.run if unrecorded else None,
         unrecorded_why=str(unrecorded) if unrecorded else None,
+        disabled=lock.disabled if lock else None,
         **progress.look(node, ours, holder, since, ended)._asdict(),
     )
 

@@ -4,6 +4,7 @@ In `/run/puppet-twitch/`, which is memory and empty after a boot:
 
     lock                held (flock) while current.json or queued.json are read and written
     concluding          held (flock) while a verdict is worked out and written
+    disabling           held (flock) while Puppet's lock that disables the agent is read and written
     current.json        the claim of the run that is under way, or was the last one of ours
     queued.json         the claim of the run that waits in the queue
     runs/ID.json        the record of a run that has not ended, or whose record cannot be moved yet
@@ -14,6 +15,7 @@ In `/var/lib/puppet-twitch/`, which lasts:
     runs/ID.json        the record of a run that has ended
     counts.json         how many runs ended with which verdict (root/counts.py)
     begun.json          the record of the run under way, for the case that the one in /run is lost
+    disabled.json       where that lock is, as long as a hold in it has an end
 
 The life of a record:
 
@@ -68,7 +70,7 @@ ROOM_BYTES = 8192
 BEGUN_BYTES = 8192
 
 # The files below ROOT that root reads or writes by name.
-OWN_FILES = ("", "runs", "lock", "concluding", "current.json", "queued.json", "settings.json")
+OWN_FILES = ("", "runs", "lock", "concluding", "disabling", "current.json", "queued.json", "settings.json")
 
 
 class NotOurs(TwitchError):
@@ -165,7 +167,8 @@ class Store(Records):
 
     def trust_history(self) -> None:
         """Raise `NotOurs` unless only root can change what root writes in /var/lib/puppet-twitch."""
-        for path in (self.state, self.history, self._begun_path, self.counts_path):
+        ours = (self._begun_path, self.counts_path, self.disabled_path)
+        for path in (self.state, self.history, *ours):
             fault = _fault(path)
             if fault:
                 raise NotOurs(f"{path} {fault}, so no history of runs is kept", f"rm -rf {self.state}")
@@ -176,9 +179,13 @@ class Store(Records):
         with contextlib.suppress(OSError, NotOurs):  # the disk costs history, never a run
             self._prepare_history(gid)
 
-    def _prepare_history(self, gid: int) -> None:
+    def prepare_state(self) -> None:
+        """Make the directory of what lasts; raises `OSError` or `NotOurs`."""
         self.trust_history()
         _make(self.state)
+
+    def _prepare_history(self, gid: int) -> None:
+        self.prepare_state()
         _make(self.history, gid)
 
     # ---- records
@@ -381,6 +388,10 @@ class Store(Records):
         """Hold the lock on verdicts, so that a run gets one verdict, however slow its own conclude is."""
         return _flock(self._path("concluding"))
 
+    def disabling(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock on what disables Puppet; a process that holds `locked` may take this one as well."""
+        return _flock(self._path("disabling"))
+
     def current(self) -> Optional[Claim]:
         """Return the claim of the run that is under way, or was the last of ours."""
         return _claim(self._path("current.json"))
@@ -426,6 +437,11 @@ class Store(Records):
     def counts_path(self) -> str:
         """Return where the counts of runs are (root/counts.py)."""
         return os.path.join(self.state, "counts.json")
+
+    @property
+    def disabled_path(self) -> str:
+        """Return where the path of Puppet's lock is kept, for the unit that runs after a boot."""
+        return os.path.join(self.state, "disabled.json")
 
     @property
     def _begun_path(self) -> str:

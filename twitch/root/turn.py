@@ -96,9 +96,13 @@ def decide(node: Node, run: str, question: Run) -> Answer:
     store = node.store
     settle(store)
     with store.locked():
-        reason = node.disabled()
-        if reason is not None:
-            return Answer(DISABLED, reason=reason)
+        lock = node.disabling()
+        if lock is not None:
+            from twitch.node_status import DISABLED as NODE_DISABLED  # 1.4 ms, which no run needs
+            from twitch.node_status import NodeStatus
+
+            status = NodeStatus(NODE_DISABLED, disabled=lock.disabled)
+            return Answer(DISABLED, reason=lock.message, status=status)
         ahead, waiting = _ahead(node, question), store.queued()
         # A named caller takes the place of an anonymous one. Otherwise anonymous callers, who may queue again
         # and again, could keep named callers out.

@@ -80,7 +80,7 @@ NOT_UNDERSTOOD = "The handler's answer was not understood: "
         pytest.param(None, "The handler left without an answer; try again", id="nothing"),
         pytest.param(b"{}", f"{NOT_UNDERSTOOD}'kind' is not one of the answers", id="no-answer"),
         pytest.param(b"x", f"{NOT_UNDERSTOOD}not JSON in UTF-8, or a key given twice", id="no-json"),
-        pytest.param(b" " * 20000, f"{NOT_UNDERSTOOD}longer than 16384 bytes", id="too-much"),
+        pytest.param(b" " * 200000, f"{NOT_UNDERSTOOD}longer than 196608 bytes", id="too-much"),
     ],
 )
 @both

@@ -40,8 +40,10 @@ def refused(node: FakeNode, asked: Run = ASKED) -> Answer:
 )
 def test_disabled_is_answered_with_its_reason(node: FakeNode, content: str, reason: str) -> None:
     node.puppet.disabled.write_text(content)
-    assert refused(node) == Answer(DISABLED, reason=reason)
-    assert refused(node, ASKED._replace(queue=True)) == Answer(DISABLED, reason=reason)
+    for question in (ASKED, ASKED._replace(queue=True)):
+        answer = refused(node, question)
+        assert answer._replace(status=None) == Answer(DISABLED, reason=reason)
+        assert answer.status and answer.status.disabled and answer.status.disabled.by == "unknown"
     message = "anonymous at 192.0.2.7 asked for a run{}: Puppet is disabled"
     assert [event["MESSAGE"] for event in node.events()] == [message.format(""), message.format(" (queue)")]
 

@@ -16,7 +16,7 @@ from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import dead, live
 from tests.unit.records import OTHER, RUN, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
-from twitch.messages import CANNOT, MAX_PACKET_BYTES, STATUS, Answer, Status, encode
+from twitch.messages import CANNOT, MAX_ANSWER_BYTES, STATUS, Answer, Status, encode
 from twitch.node_status import (
     DISABLED,
     IDLE,
@@ -118,7 +118,9 @@ def test_disabled_comes_before_running(
     root_node: Node, puppet: FakePuppet, tmp_path: Path, content: str, reason: str
 ) -> None:
     puppet.disabled.write_text(content)
-    assert status.look(root_node) == NodeStatus(DISABLED, reason=reason)
+    found = status.look(root_node)
+    assert found._replace(disabled=None) == NodeStatus(DISABLED, reason=reason)
+    assert found.disabled and (found.disabled.by, found.disabled.reason) == ("unknown", reason)
     with live(tmp_path, "puppet-x") as pid:
         puppet.lock.write_text(str(pid))
         found = status.look(root_node)
@@ -160,7 +162,7 @@ def test_status_with_long_reasons_fits_into_a_packet(root_node: Node, puppet: Fa
     partial = record(OTHER, FINISHED, options=Options(noop=True), ended=BEGAN + 999, verdict="failed")
     root_node.store.write(partial._replace(reason="\U0001f600" * 5000))
     answer = Answer(STATUS, status=status.look(root_node))
-    assert len(encode(answer)) < MAX_PACKET_BYTES
+    assert len(encode(answer)) < MAX_ANSWER_BYTES
 
 
 PARTIAL: dict[str, tuple[Options, str]] = {

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 from twitch.callers import Caller
+from twitch.config import Config
 from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
 from twitch.errors import RootUnavailable, TwitchError
 from twitch.listener import access
@@ -71,6 +72,7 @@ class Call(NamedTuple):
     root: RootClient
     records: Records
     logs: Callable[[], Sources]
+    config: Config
 
     def demand(self, grant: str) -> None:
         """Raise `HTTPError` unless the caller has this grant."""

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from twitch import durations
 from twitch.listener.exchange import HTTPError, Request
-from twitch.messages import ENVIRONMENT, ENVIRONMENT_FORM, LABEL, LABEL_FORM, MAX_TAGS, TAG, TAGS_FORM
+from twitch.messages import ENVIRONMENT, ENVIRONMENT_FORM, LABEL, LABEL_FORM, MAX_TAGS, REASON, TAG, TAGS_FORM
 from twitch.records import VERDICTS
 
 # Puppet ends a run after an hour (runtimeout); a caller that waits for a day has been forgotten.
@@ -136,6 +136,20 @@ class Parameters:
             words = ", ".join(verdict.replace(" ", "_") for verdict in VERDICTS)
             raise _malformed("verdict", f"one or more of these, between commas: {words}")
         return verdicts
+
+    def reason(self) -> str:
+        """Return why Puppet is to be disabled."""
+        value = self._texts.get("reason", "")
+        if not REASON.fullmatch(value):
+            raise _malformed("reason", "a text of 1 to 200 characters on one line, such as a ticket")
+        return value
+
+    def hold_s(self, default_s: int, at_most_s: int) -> int:
+        """Return how many seconds Puppet is to be disabled for."""
+        seconds = self.duration("for", at_most_s=at_most_s)
+        if seconds == 0:
+            raise _malformed("for", "at least a second")
+        return default_s if seconds is None else seconds
 
 
 class Trigger(NamedTuple):

@@ -12,7 +12,7 @@ from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
-from twitch.listener.api import info, metrics, parameters, reply, runs, status, trigger
+from twitch.listener.api import disabling, info, metrics, parameters, reply, runs, status, trigger
 from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError, Request, Response
@@ -53,6 +53,8 @@ ROUTES = (
     Route(r"/puppet/runs/(?P<run>[^/]*)/log", READ, ("follow", "after", "tail", "level"), runs.log),
     Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
     Route(r"/metrics", READ, (), metrics.metrics),
+    Route(r"/puppet/disable", ("POST",), ("reason", "for", "wait", "force"), disabling.disable),
+    Route(r"/puppet/enable", ("POST",), ("force",), disabling.enable),
     Route(r"/version", READ, (), info.version),
     Route(r"/info", READ, (), info.info),
 )
@@ -98,7 +100,8 @@ class API:
         pause.named = caller.named
         log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
         patience = Patience(pause, self._longest_wait_s)
-        call = Call(request, run, values, caller, patience, self._root, self._records, self._sources)
+        sources = (self._root, self._records, self._sources)
+        call = Call(request, run, values, caller, patience, *sources, self._configuration())
         try:
             answer = await route.answer(call)
         except HTTPError as error:

@@ -72,7 +72,8 @@ def _busy(call: Call, answer: Answer) -> Reply:
 
 
 def _disabled(call: Call, answer: Answer) -> Reply:
-    return Reply(423, views.disabled(answer.reason, call.caller))
+    fields = views.disabled_fields(answer.status, call.caller)
+    return Reply(423, views.disabled(answer.reason, call.caller), fields)
 
 
 def _cooldown(call: Call, answer: Answer) -> Reply:

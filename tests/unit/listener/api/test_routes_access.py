@@ -58,7 +58,10 @@ LACKING = {
     "status-for-runs": ("/puppet/runs", "trigger", "status"),
     "status-for-a-run": (f"/puppet/runs/{RUN}", "trigger logs", "status"),
     "metrics": ("/metrics", "trigger status logs", "metrics"),
+    "disable": ("/puppet/disable?reason=x", "trigger status", "disable"),
+    "disable-for-enable": ("/puppet/enable", "trigger status", "disable"),
 }
+POSTED = ("/puppet/disable", "/puppet/enable")
 lacking = pytest.mark.parametrize(("target", "grants", "grant"), LACKING.values(), ids=LACKING)
 
 
@@ -68,7 +71,7 @@ async def test_grant_that_anonymous_lacks_is_named(
 ) -> None:
     api.allow(f"anonymous = {grants}")
     api.finish("changed")
-    reply = await api.get(target)
+    reply = await api.ask("POST" if target.startswith(POSTED) else "GET", target)
     assert (reply.status, api.root.asked) == (401, [])
     assert reply.text == f"Not allowed without a token or a certificate that has the grant {grant}\n"
     assert reply.headers["www-authenticate"] == 'Bearer realm="puppet-twitch"'
@@ -80,7 +83,7 @@ async def test_grant_that_a_token_lacks_is_named(
 ) -> None:
     api.allow("anonymous =", f"token:ci = {grants}", "plaintext_tokens = yes")
     api.finish("changed")
-    reply = await api.get(target, api.token("ci"))
+    reply = await api.ask("POST" if target.startswith(POSTED) else "GET", target, api.token("ci"))
     assert (reply.status, api.root.asked) == (403, [])
     assert reply.text == f"Not allowed: token:ci has no grant {grant}\n"
 
@@ -281,7 +284,7 @@ async def test_invalid_configuration_refuses_every_request(
         # Without the line of the fault, which is for the operator.
         assert reply.text == "puppet-twitch is misconfigured on this node; see its journal\n"
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [f"{api.conf}: [acces]: unknown section; allowed: [access] [puppet] [tls] [runs]"]
+    assert errors == [f"{api.conf}: [acces]: unknown section; allowed: {config.SECTIONS}"]
     assert api.root.asked == []
     api.conf.write_text("#")
     assert (await api.get("/version")).status == 200

@@ -120,6 +120,7 @@ def test_every_answer_of_root_has_a_reply() -> None:
     # `Call.ask` answers MISCONFIGURED on every path.
     kinds = [*trigger.ACCEPTED, *trigger.REFUSED]
     kinds += [messages.STATUS, messages.METRICS, messages.MISCONFIGURED]
+    kinds += [messages.ENABLED, messages.HELD]  # to an Enable and a Disable
     assert sorted(kinds) == sorted(messages.ANSWERS)
 
 

@@ -1,0 +1,195 @@
+"""Disabling Puppet with a reason, an owner and an end, in Puppet's own lock file, beside Puppet's own commands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e import access, stub
+from tests.e2e.systems import every_agent, every_node
+from tests.e2e.test_agent_verdicts import CONFIG, STATE
+from tests.lab.curl import Reply
+from tests.lab.machine import Machine
+
+LOCK = f"{STATE}/agent_disabled.lock"
+TIMER = "puppet-twitch-expiry.timer"
+EXPIRED = "MESSAGE_ID=0b8bcb7d5cf84ea0a1f4dc5a0f9ae0d5"
+NAMES = ("deploy", "backup", "ops")
+ACCESS = "anonymous = trigger status disable\ntoken:* = trigger status disable\ncooldown = 0\n"
+
+
+def ask(node: Machine, verb: str, query: str = "", *arguments: str) -> Reply:
+    return node.curl(f"/puppet/{verb}{query}", "-X", "POST", *arguments)
+
+
+def status(node: Machine, *arguments: str) -> dict[str, object]:
+    time.sleep(1.1)  # the listener remembers root's answer for a second
+    found: dict[str, object] = json.loads(node.curl("/puppet/status", *access.JSON, *arguments).body)
+    return found
+
+
+def events(node: Machine, message_id: str) -> list[str]:
+    from twitch.root import journal
+
+    node.sh("journalctl --sync")
+    found = node.journal("_UID=0", f"MESSAGE_ID={getattr(journal, message_id)}")
+    return [entry["MESSAGE"] for entry in found]
+
+
+@pytest.fixture
+def callers(node: Machine) -> Iterator[dict[str, tuple[str, ...]]]:
+    """Return the arguments of curl of three callers with tokens, on a node that anyone may disable."""
+    tokens = {name: access.new_token(node, name) for name in NAMES}
+    access.write_tokens(node, *(line for _, line in tokens.values()))
+    yield {name: access.bearer(token) for name, (token, _) in tokens.items()}
+    node.run("rm", access.TOKENS)
+
+
+@pytest.fixture
+def stub_callers(clean_node: Machine, callers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    stub.stub_puppet(clean_node, access=ACCESS)
+    return callers
+
+
+# ---- beside Puppet's own commands
+
+
+@pytest.fixture
+def node_of_agent(agent: Machine) -> Machine:
+    return agent
+
+
+@every_agent
+def test_puppet_agrees(agent: Machine) -> None:
+    node = agent
+    stub.clear(node)
+    node.write(CONFIG, f"[access]\n{ACCESS}")
+    node.sh(f"mkdir -p {STATE}")
+    token, line = access.new_token(node, "deploy")
+    access.write_tokens(node, line)
+    deploy = access.bearer(token)
+    reply = ask(node, "disable", "?reason=CHG-123+%C3%BC&for=2h", *deploy)
+    assert (reply.status, reply.body[:22]) == (200, "Puppet disabled until "), reply
+    until = reply.body[22:-1]
+    message = f"CHG-123 ü (token:deploy at 127.0.0.1, until {until})"
+    content = json.loads(node.read(LOCK))
+    assert content["disabled_message"] == message
+    assert node.sh(f"stat -c '%a %U' {LOCK}").stdout == "644 root\n"
+    # Puppet refuses with our message, and so does a trigger.
+    by_hand = node.run("puppet", "agent", "--test", "--color=false", check=False)
+    assert by_hand.returncode == 1 and f"(Reason: '{message}')" in by_hand.stdout, by_hand
+    triggered = node.curl("/puppet/twitch", *deploy)
+    assert (triggered.status, triggered.body) == (423, f"Puppet disabled: {message}\n")
+    assert (node.curl("/puppet/twitch").status, node.curl("/puppet/twitch").body) == (
+        423,
+        "Puppet disabled\n",
+    )
+    # By hand in between: Puppet keeps the lock that is there.
+    node.run("puppet", "agent", "--disable", "by hand")
+    assert json.loads(node.read(LOCK)) == content
+    node.run("puppet", "agent", "--enable")
+    assert not node.exists(LOCK)
+    # A lock that is not ours.
+    node.run("puppet", "agent", "--disable", "by hand")
+    mine = node.read(LOCK)
+    held = ask(node, "disable", "?reason=CHG-124", *deploy)
+    assert (held.status, held.body) == (
+        409,
+        "Puppet was not disabled by puppet-twitch: by hand; force=true adds a hold to that\n",
+    )
+    assert ask(node, "disable", "?reason=CHG-124&for=1h&force=true", *deploy).status == 200
+    by_hand = node.run("puppet", "agent", "--test", "--color=false", check=False)
+    assert "(Reason: 'by hand; CHG-124 (token:deploy at 127.0.0.1, until " in by_hand.stdout
+    still = ask(node, "enable", "", *deploy)
+    assert (still.status, still.body.partition(";")[0]) == (
+        409,
+        "Puppet was not disabled by puppet-twitch: by hand",
+    )
+    assert node.read(LOCK) == mine
+    assert ask(node, "enable", "?force=true", *deploy).body == "Puppet enabled\n"
+    assert not node.exists(LOCK)
+    assert not node.exists(f"/run/systemd/transient/{TIMER}")
+    assert node.sh(f"ls -A {STATE} | grep puppet-twitch", check=False).stdout == ""
+    stub.clear(node)
+
+
+# ---- holds
+
+
+def test_three_parties(clean_node: Machine, stub_callers: dict[str, tuple[str, ...]]) -> None:
+    deploy, backup, ops = (stub_callers[name] for name in NAMES)
+    assert ask(clean_node, "disable", "?reason=kernel&for=2h", *deploy).status == 200
+    assert ask(clean_node, "disable", "?reason=dump&for=1h", *backup).status == 200
+    assert ask(clean_node, "disable", "?reason=look", *ops).status == 200
+    assert ask(clean_node, "disable", "?reason=kernel+again&for=3h", *deploy).status == 200
+    disabled = status(clean_node, *ops)["disabled"]
+    assert isinstance(disabled, dict)
+    assert [(hold["caller"], hold["reason"]) for hold in disabled["holds"]] == [
+        ("token:backup", "dump"),
+        ("token:ops", "look"),
+        ("token:deploy", "kernel again"),
+    ]
+    assert set(status(clean_node)["disabled"]) == {"since", "until"}  # type: ignore[call-overload]
+    reply = ask(clean_node, "enable", "", *backup)
+    assert reply.status == 409
+    assert "still disabled by others: look (token:ops at 127.0.0.1, until " in reply.body
+    assert "dump" not in reply.body
+    assert ask(clean_node, "enable", "", *ops).status == 409
+    assert ask(clean_node, "enable", "", *deploy).body == "Puppet enabled\n"
+    assert not clean_node.exists(stub.STUB_DISABLED)
+    assert ask(clean_node, "enable", "", *deploy).status == 200
+    assert events(clean_node, "DISABLED")[-1].startswith(
+        "token:deploy at 127.0.0.1 asked to disable Puppet until "
+    )
+
+
+def test_twenty_at_once_lose_no_hold(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node, access=ACCESS)
+    lines = [access.new_token(clean_node, f"t{number}") for number in range(20)]
+    access.write_tokens(clean_node, *(line for _, line in lines))
+    config = '/bin/sh -c \'exec curl -s -o /dev/null -w "%{http_code}\\n" -X POST'
+    commands = (
+        f"curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST -H 'Authorization: Bearer {token}'"
+        " 'http://localhost:2023/puppet/disable?reason=x&for=1h' &"
+        for token, _ in lines
+    )
+    del config
+    answers = clean_node.sh("\n".join([*commands, "wait"])).stdout.split()
+    assert answers == ["200"] * 20
+    holds = json.loads(clean_node.read(stub.STUB_DISABLED))["puppet_twitch"]["holds"]
+    assert sorted(hold["caller"] for hold in holds) == sorted(f"token:t{number}" for number in range(20))
+    clean_node.run("rm", access.TOKENS, stub.STUB_DISABLED)
+
+
+def test_wait_for_a_run_under_way(clean_node12: Machine) -> None:
+    stub.stub_puppet(clean_node12, access=ACCESS)
+    run = stub.hold(clean_node12)
+    reply = ask(clean_node12, "disable", "?reason=x&for=1h&wait=1s")
+    assert (reply.status, reply.headers["Puppet-Run"]) == (202, run)
+    assert reply.body.endswith("; a Puppet run is still under way\n")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, clean_node12, "disable", "?reason=x&for=1h&wait=1m")
+        stub.release(clean_node12)
+        assert waiting.result().status == 200
+    assert stub.stub_log(clean_node12) == stub.in_order(run)
+    assert stub.trigger(clean_node12).status == 423
+
+
+# ---- the end
+
+
+@every_node
+def test_hold_ends_by_itself(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node, access=ACCESS)
+    before = len(events(clean_node, "EXPIRED"))
+    assert ask(clean_node, "disable", "?reason=short&for=3s").status == 200
+    assert clean_node.sh(f"systemctl is-active {TIMER}").stdout == "active\n"
+    # Without a question to root, which would lift it, too.
+    clean_node.wait(f"! test -e {stub.STUB_DISABLED}")
+    clean_node.wait(f"! test -e {stub.HISTORY}/disabled.json")
+    assert len(events(clean_node, "EXPIRED")) == before + 1
+    assert clean_node.sh("systemctl --failed --no-legend").stdout == ""
