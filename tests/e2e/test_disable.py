@@ -1,4 +1,4 @@
-"""Disabling Puppet with a reason, an owner and an end, in Puppet's own lock file, beside Puppet's own commands."""
+"""Disabling Puppet with reasons, owners and ends, in its own lock file, beside Puppet's own commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.lab.machine import Machine
 
 LOCK = f"{STATE}/agent_disabled.lock"
 TIMER = "puppet-twitch-expiry.timer"
-EXPIRED = "MESSAGE_ID=0b8bcb7d5cf84ea0a1f4dc5a0f9ae0d5"
 NAMES = ("deploy", "backup", "ops")
 ACCESS = "anonymous = trigger status disable\ntoken:* = trigger status disable\ncooldown = 0\n"
 
@@ -151,13 +150,11 @@ def test_twenty_at_once_lose_no_hold(clean_node: Machine) -> None:
     stub.stub_puppet(clean_node, access=ACCESS)
     lines = [access.new_token(clean_node, f"t{number}") for number in range(20)]
     access.write_tokens(clean_node, *(line for _, line in lines))
-    config = '/bin/sh -c \'exec curl -s -o /dev/null -w "%{http_code}\\n" -X POST'
     commands = (
         f"curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST -H 'Authorization: Bearer {token}'"
         " 'http://localhost:2023/puppet/disable?reason=x&for=1h' &"
         for token, _ in lines
     )
-    del config
     answers = clean_node.sh("\n".join([*commands, "wait"])).stdout.split()
     assert answers == ["200"] * 20
     holds = json.loads(clean_node.read(stub.STUB_DISABLED))["puppet_twitch"]["holds"]
