@@ -60,7 +60,11 @@ def files_of_rpm() -> list[str]:
 @pytest.mark.parametrize("files", [files_of_deb, files_of_rpm])
 def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], tmp_path: Path) -> None:
     run("make", "install", f"DESTDIR={tmp_path}")
-    installed = {f"/{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*") if path.is_file()}
+    installed = {
+        f"/{path.relative_to(tmp_path)}"
+        for path in tmp_path.rglob("*")
+        if path.is_file() or path.is_symlink()
+    }
     # The packages compress or rename documentation, and their scripts compile the Python on the node.
     expected = {path for path in installed if not path.startswith(("/usr/share/", "/usr/lib/python3"))}
     expected = {path for path in expected if "__pycache__" not in path}
@@ -105,6 +109,7 @@ def test_packages_reset_the_failed_units_of_runs_on_removal() -> None:
         pytest.param("remember-sockets", ("preinst", "preinstall"), id="remember-sockets"),
         pytest.param("remove-unpackaged", ("preinst", "preinstall"), id="remove-unpackaged"),
         pytest.param("restart-sockets", ("postinst", "postinstall"), id="restart-sockets"),
+        pytest.param("stop-expiry", ("prerm", "preuninstall"), id="stop-expiry"),
     ],
 )
 def test_both_packages_have_the_lines_of_a_snippet(snippet: str, scripts: tuple[str, str]) -> None:

@@ -52,6 +52,6 @@ def test_make_install_keeps_the_operators_configuration(tmp_path: Path) -> None:
 
 def test_the_units_name_what_make_installs(tmp_path: Path) -> None:
     run("make", "install", f"DESTDIR={tmp_path}")
-    units = list((tmp_path / "usr/lib/systemd/system").iterdir())
+    units = list((tmp_path / "usr/lib/systemd/system").glob("puppet-twitch*"))
     named = {path for unit in units for path in re.findall(r"-I (/\S+)", unit.read_text())}
     assert named == {"/usr/lib/puppet-twitch"}

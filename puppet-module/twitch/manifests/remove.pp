@@ -8,6 +8,7 @@ class twitch::remove {
   $services = [
     'puppet-twitch.service', 'puppet-twitch@.service', 'puppet-twitch-run@.service', 'puppet-twitch-log@.service',
     'puppet-twitch-watch.service',
+    'puppet-twitch-expiry.service',
   ]
   # The listeners, one for all or one for each connection, and the log readers, but no run.
   $listeners = "'puppet-twitch[.@]*service' 'puppet-twitch-log@*service'"
@@ -30,6 +31,12 @@ class twitch::remove {
     onlyif  => "systemctl list-units --no-legend --state=${running_states} ${listeners} | grep -q .",
   }
 
+  # Puppet stays as it is, enabled or disabled: somebody has asked for that.
+  -> exec { 'twitch: stop the timer that enables Puppet':
+    command => 'systemctl stop puppet-twitch-expiry.timer puppet-twitch-expiry.service',
+    onlyif  => "systemctl list-units --no-legend 'puppet-twitch-expiry.*' | grep -q .",
+  }
+
   # The units that are not templates: systemd can be asked whether it has to read their files again.
   $loaded_units = $sockets + ['puppet-twitch.service']
 
@@ -39,7 +46,7 @@ class twitch::remove {
     ensure  => absent,
     recurse => true,
     force   => true,
-    require => Exec['twitch: stop the listeners'],
+    require => Exec['twitch: stop the timer that enables Puppet'],
   }
   -> exec { 'twitch: let systemd forget the drop-ins':
     command => 'systemctl daemon-reload',
@@ -56,7 +63,7 @@ class twitch::remove {
     package { $twitch::package_name:
       ensure   => $removed,
       provider => $twitch::package_provider,
-      require  => Exec['twitch: stop the listeners'],
+      require  => Exec['twitch: stop the timer that enables Puppet'],
     }
     -> File['/etc/puppet-twitch']
 

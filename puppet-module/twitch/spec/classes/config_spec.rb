@@ -20,7 +20,8 @@ describe 'twitch' do
         tokens: { 'deploy' => { 'sha256' => digest.upcase, 'expires' => '2027-12-31' }, 'ci' => { 'sha256' => digest } },
         tls: { 'cert' => '/c', 'key' => '/k', 'ca' => '/a', 'crl' => '/r', 'client' => 'required',
                'revocation' => 'leaf' },
-        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true }, 'runs' => { 'keep' => 9, 'size' => '1M' } },
+        config: { 'access' => { 'cooldown' => 0, 'plaintext_tokens' => true }, 'runs' => { 'keep' => 9, 'size' => '1M' },
+                  'disable' => { 'default' => '2h', 'max' => '7d' } },
       }
     end
 
@@ -47,6 +48,10 @@ describe 'twitch' do
         [runs]
         keep = 9
         size = 1M
+
+        [disable]
+        default = 2h
+        max = 7d
       CONF
       is_expected.to contain_file(tokens).with_content("#{header}deploy #{digest} 2027-12-31\nci #{digest}\n")
     end

@@ -40,10 +40,12 @@ digest = 'a' * 64
   'Twitch::Config' => [
     [{ 'access' => { 'cooldown' => 5, 'plaintext_tokens' => true }, 'tls' => { 'enabled' => true } }, {},
      { 'puppet' => { 'command' => 'apply', 'manifest' => '/etc/puppet/site.pp' } }, { 'puppet' => { 'command' => 'agent' } },
+     { 'disable' => { 'default' => '90m', 'max' => '7d' } },
      *%w[1M 8M 1024M 1G].map { |size| { 'runs' => { 'keep' => 1000, 'size' => size } } }],
     [{ 'acess' => {} }, { 'access' => { 'cooldown' => 'long' } }, { 'access' => { 'token:x' => 'trigger' } },
      { 'access' => { 'from' => '::/0' } }, { 'puppet' => { 'command' => 'apply' } }, { 'puppet' => { 'manifest' => '/site.pp' } },
      { 'puppet' => { 'command' => 'apply', 'manifest' => "/a\n[access]" } },
+     *['0h', '1w', 'ever', "1h\n[access]"].map { |time| { 'disable' => { 'max' => time } } },
      { 'runs' => { 'keep' => 0 } }, { 'runs' => { 'keep' => 1001 } },
      *['8', '0M', '1025M', '2G', "8M\n[access]"].map { |size| { 'runs' => { 'size' => size } } }]
   ]
