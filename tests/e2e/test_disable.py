@@ -14,15 +14,17 @@ from tests.e2e.systems import every_agent, every_node
 from tests.e2e.test_agent_verdicts import CONFIG, STATE
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
+from twitch.root import journal
 
 LOCK = f"{STATE}/agent_disabled.lock"
 TIMER = "puppet-twitch-expiry.timer"
+BY_HAND = '{"disabled_message":"by hand"}'
 NAMES = ("deploy", "backup", "ops")
 ACCESS = "anonymous = trigger status disable\ntoken:* = trigger status disable\ncooldown = 0\n"
 
 
 def ask(node: Machine, verb: str, query: str = "", *arguments: str) -> Reply:
-    return node.curl(f"/puppet/{verb}{query}", "-X", "POST", *arguments)
+    return node.curl(f"http://127.0.0.1:2023/puppet/{verb}{query}", "-X", "POST", *arguments)
 
 
 def status(node: Machine, *arguments: str) -> dict[str, object]:
@@ -32,8 +34,6 @@ def status(node: Machine, *arguments: str) -> dict[str, object]:
 
 
 def events(node: Machine, message_id: str) -> list[str]:
-    from twitch.root import journal
-
     node.sh("journalctl --sync")
     found = node.journal("_UID=0", f"MESSAGE_ID={getattr(journal, message_id)}")
     return [entry["MESSAGE"] for entry in found]
@@ -55,11 +55,6 @@ def stub_callers(clean_node: Machine, callers: dict[str, tuple[str, ...]]) -> di
 
 
 # ---- beside Puppet's own commands
-
-
-@pytest.fixture
-def node_of_agent(agent: Machine) -> Machine:
-    return agent
 
 
 @every_agent
@@ -190,3 +185,74 @@ def test_hold_ends_by_itself(clean_node: Machine) -> None:
     clean_node.wait(f"! test -e {stub.HISTORY}/disabled.json")
     assert len(events(clean_node, "EXPIRED")) == before + 1
     assert clean_node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+@every_node
+def test_end_does_no_harm_to_what_was_done_by_hand(clean_node: Machine) -> None:
+    stub.stub_puppet(clean_node, access=ACCESS)
+    assert ask(clean_node, "disable", "?reason=short&for=3s").status == 200
+    # As `puppet agent --enable` and `--disable` do.
+    clean_node.sh(f"rm {stub.STUB_DISABLED}; echo '{BY_HAND}' >{stub.STUB_DISABLED}")
+    clean_node.wait(f"! test -e {stub.HISTORY}/disabled.json")
+    assert clean_node.read(stub.STUB_DISABLED) == f"{BY_HAND}\n"
+    assert clean_node.sh("systemctl --failed --no-legend").stdout == ""
+
+
+AS_LISTENER = """
+import socket
+from twitch.messages import Disable, decode_answer, encode
+for until in None, 2**33:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+        peer.connect("/run/puppet-twitch/run.sock")
+        peer.sendall(encode(Disable("token:any", "192.0.2.7", "x", until)))
+        print(decode_answer(peer.recv(1 << 18)).kind)
+"""
+
+
+def test_listener_that_was_taken_over_cannot_disable_for_good(clean_node12: Machine) -> None:
+    stub.stub_puppet(clean_node12)
+    clean_node12.write("/root/ask.py", AS_LISTENER)
+    command = "env PYTHONPATH=/usr/lib/puppet-twitch python3 -"
+    asked = f"setpriv --reuid=twitch --regid=twitch --clear-groups {command} </root/ask.py"
+    assert clean_node12.sh(asked).stdout.split() == ["invalid", "invalid"]
+    assert clean_node12.sh(f"{command} </root/ask.py").stdout.split() == ["disabled", "disabled"]
+    assert "until 2242-03-16T12:56:32Z)" in clean_node12.read(stub.STUB_DISABLED)
+
+
+# ---- the disk, and what is in the place of the lock
+
+PLACE = "/root/state"
+TMPFS = f"mount -t tmpfs -o size=16k,mode=755 tmpfs {PLACE}"
+FAULTS = {
+    "directory": (
+        f"mkdir {PLACE}/lock",
+        "lock is a directory, and not a lock of Puppet; look at it, then remove",
+    ),
+    "link": (f"ln -s /etc/shadow {PLACE}/lock", "lock is a symbolic link, and not a lock of Puppet"),
+    "fifo": (f"mkfifo {PLACE}/lock", "lock is a FIFO, and not a lock of Puppet"),
+    "full": (
+        f"{TMPFS}; dd if=/dev/zero of={PLACE}/fill bs=4k",
+        "No space left on device: '/root/state/lock'",
+    ),
+    "read-only": (f"{TMPFS}; mount -o remount,ro {PLACE}", "Read-only file system: '/root/state/lock'"),
+    "missing": (f"rmdir {PLACE}", "No such file or directory: '/root/state'"),
+}
+
+
+def test_fault_of_the_lock_is_named_and_nothing_is_lost(clean_node12: Machine) -> None:
+    node = clean_node12
+    stub.stub_puppet(node, access="anonymous = trigger status disable logs\ncooldown = 0")
+    setting = f"agent_disabled_lockfile = {PLACE}/lock"
+    node.sh(f"sed -i 's,^agent_disabled_lockfile.*,{setting},' {stub.STUB}/settings")
+    for name, (spoil, text) in FAULTS.items():
+        node.sh(f"mkdir -p {PLACE}; {spoil}", check=False)
+        before = node.sh(f"ls -lA {PLACE}", check=False).stdout
+        for query in ("?reason=x", "?reason=x&force=true"):
+            reply = ask(node, "disable", query)
+            assert (reply.status, reply.body[:27]) == (500, "Puppet cannot be disabled: "), name
+            assert text in reply.body, name
+        assert node.sh(f"ls -lA {PLACE}", check=False).stdout == before, name
+        node.sh(f"umount {PLACE}; rm -rf {PLACE}", check=False)
+    node.run("mkdir", "-p", PLACE)
+    assert ask(node, "disable", "?reason=x").status == 200
+    node.run("rm", "-r", PLACE)

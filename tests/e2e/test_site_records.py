@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from subprocess import Popen
 from typing import Any
@@ -17,7 +18,7 @@ from tests.lab.install import install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
-ACCESS = "anonymous = trigger noop tags environment=* status logs"
+ACCESS = "anonymous = trigger noop tags environment=* status logs disable"
 PLACES = (stub.RUNTIME, stub.HISTORY)
 AFTER = "/root/after"
 
@@ -321,7 +322,17 @@ def test_history_survives_reboots_and_power_cuts(own_machine: Machine) -> None:
     stub.real_puppet(node, stub.HOLD, access=ACCESS)
     first = stub.started(node)
     stub.end_of(node, first)
+    # One hold ends while the node is down, and the timer for the other is gone.
+    assert node.curl("/puppet/disable?reason=x&for=2h", "-X", "POST").status == 200
+    lock = node.sh("puppet config print --section agent agent_disabled_lockfile").stdout.strip()
+    fields = json.loads(node.read(lock))
+    holds = fields["puppet_twitch"]["holds"]
+    holds.append({**holds[0], "caller": "token:past", "until": int(time.time()) + 1})
+    node.write(lock, json.dumps(fields))
     node.reboot()
+    node.wait("systemctl is-active --quiet puppet-twitch-expiry.timer")
+    assert [hold["caller"] for hold in json.loads(node.read(lock))["puppet_twitch"]["holds"]] == ["anonymous"]
+    node.run("rm", lock)
     assert node.curl(f"/puppet/runs/{first}").headers["Puppet-Verdict"] == "changed"
     # Cut in the middle of a run.
     stub.release(node)
