@@ -26,8 +26,9 @@ cmp -s /root/puppet.conf {PUPPET_CONF} || cp -a /root/puppet.conf {PUPPET_CONF}
 chmod 771 {pki.SSL}; chmod 644 {pki.SSL}/certs/ca.pem
 chmod 755 /etc/puppet-twitch {stub.RUNTIME}
 rm -rf {LXC} {stub.HISTORY} {LOCKS}/agent_*.lock*
-systemctl stop stuck.service thief.service
+systemctl stop stuck.service thief.service puppet-twitch-expiry.timer
 test ! -L /etc/systemd/system/puppet-twitch@.service || systemctl unmask -q puppet-twitch@.service
+test ! -L /etc/systemd/system/puppet-twitch-expiry.service || systemctl unmask -q puppet-twitch-expiry.service
 test ! -L /run/systemd/system/puppet-twitch.socket || systemctl unmask -q --runtime puppet-twitch.socket
 rm -rf /etc/systemd/system/puppet-twitch*.d
 {stub.RELOAD}

@@ -68,6 +68,13 @@ STUCK = (
 )
 LXC = "/run/systemd/system/service.d/zzz-lxc-service.conf"
 
+# A hold of which no timer knows.
+HELD = (
+    f'mkdir -p {LOCKS}; printf \'%s\' \'{{{{"disabled_message":"x","puppet_twitch":{{{{"holds":[{{{{'
+    '"caller":"token:x","client":"::1","reason":"x","since":1,"until":\'{until}\'}}]}}}}'
+    f"' >{LOCKS}/agent_disabled.lock"
+)
+
 FAULTS: dict[str, Fault] = {
     # ---- the account
     "no-user": Fault(
@@ -195,6 +202,12 @@ FAULTS: dict[str, Fault] = {
         "units._not_loaded/1",
         "systemctl mask -q puppet-twitch@.service",
         "puppet-twitch@.service is masked",
+        "systemctl unmask",
+    ),
+    "expiry-masked": Fault(
+        "units._not_loaded/1",
+        "systemctl mask -q puppet-twitch-expiry.service",
+        "puppet-twitch-expiry.service is masked",
         "systemctl unmask",
     ),
     "socket-masked-until-a-reboot": Fault(
@@ -390,6 +403,18 @@ FAULTS: dict[str, Fault] = {
         f"mkdir -p {LOCKS}; mkfifo {LOCKS}/agent_disabled.lock",
         "agent_disabled.lock cannot be read (not a regular file), so puppet-twitch treats Puppet as disabled",
         "mv ",
+    ),
+    "hold-that-has-ended": Fault(
+        "disabling.check/1",
+        HELD.format(until="$(date -d '5 minutes ago' +%s)"),
+        "Puppet is still disabled, although the hold of token:x has ended at 20",
+        "puppet-twitch expire",
+    ),
+    "hold-without-a-timer": Fault(
+        "disabling.check/2",
+        HELD.format(until="$(date -d '5 minutes' +%s)"),
+        "puppet-twitch-expiry.timer and /var/lib/puppet-twitch/disabled.json is missing, so that",
+        "puppet-twitch expire",
     ),
     # ---- room
     "run-directory-full": Fault(

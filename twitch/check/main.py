@@ -12,6 +12,7 @@ from twitch.check import (
     agent,
     callers,
     certificates,
+    disabling,
     drop_ins,
     files,
     journal,
@@ -97,6 +98,7 @@ def _findings() -> Iterator[Finding]:
         yield from space.check(settings)
         yield from runs.check(settings)
         yield from watch.check(settings)
+        yield from disabling.check(settings)
     if config:  # reporting the defaults would name grants that nobody has written
         yield from _configured(config, tokens, as_root=as_root)
 

@@ -20,7 +20,8 @@ SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
 RUN, LOG = "puppet-twitch-run@.service", "puppet-twitch-log@.service"
 WATCH, WATCH_SERVICE = "puppet-twitch-watch.path", "puppet-twitch-watch.service"  # optional
-SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG)
+EXPIRY = "puppet-twitch-expiry.service"
+SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, EXPIRY)
 
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
 # (root/settings.py).

@@ -12,6 +12,7 @@ from twitch.check import (
     agent,
     callers,
     certificates,
+    disabling,
     drop_ins,
     files,
     main,
@@ -192,6 +193,7 @@ EVERYWHERE = [
     "agent",
     "space",
     "runs",
+    "disabling",
 ]
 
 
@@ -228,6 +230,7 @@ class Rooms:
         monkeypatch.setattr(agent, "installed", room("puppet"))
         monkeypatch.setattr(space, "check", room("space"))
         monkeypatch.setattr(runs, "check", room("runs"))
+        monkeypatch.setattr(disabling, "check", room("disabling"))
         monkeypatch.setattr(certificates, "check", room("certificates"))
         monkeypatch.setattr(units, "filters", room("filters"))
         monkeypatch.setattr(callers, "check", room("callers"))

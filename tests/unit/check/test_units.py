@@ -49,6 +49,7 @@ class FakeUnits:
             "puppet-twitch.service": dict(loaded),
             "puppet-twitch@.service": dict(loaded),
             "puppet-twitch-run@.service": dict(loaded),
+            "puppet-twitch-expiry.service": dict(loaded),
         }
         self.set("puppet-twitch-run@.service", Environment="PUPPET_TWITCH_USER=root PUPPET_TWITCH_GROUP=root")
         monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
