@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from tests.e2e import access, stub
 from tests.e2e.systems import every_agent, every_node
 from tests.e2e.test_agent_verdicts import CONFIG, STATE
+from tests.e2e.test_readme import CONSOLE
 from tests.lab.curl import Reply
 from tests.lab.machine import Machine
 from twitch.root import journal
@@ -256,3 +258,16 @@ def test_fault_of_the_lock_is_named_and_nothing_is_lost(clean_node12: Machine) -
     node.run("mkdir", "-p", PLACE)
     assert ask(node, "disable", "?reason=x").status == 200
     node.run("rm", "-r", PLACE)
+
+
+# ---- README
+
+
+def test_example_of_readme_has_its_real_answers(clean_node12: Machine) -> None:
+    stub.stub_puppet(clean_node12, access="anonymous = trigger status disable logs\ncooldown = 0")
+    (block,) = (block for block in CONSOLE if "/puppet/disable" in block)
+    steps = re.findall(r"\$ (curl .*)\n(.*)\n", block)
+    assert len(steps) == 3
+    for command, answer in steps:
+        done = clean_node12.sh(command.replace("curl ", "curl -s ").replace("localhost", "127.0.0.1"))
+        assert re.sub(r"20[0-9-]+T[0-9:]+Z", "2026-11-26T02:00:00Z", done.stdout).rstrip("\n") == answer

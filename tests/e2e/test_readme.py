@@ -23,6 +23,7 @@ ELSEWHERE = (
     "check_http ",  # not in the images; its statuses are those of HTTP
     *("editor ", "cp ", "mv "),
     "curl -H @FILE",  # test_agent_progress
+    "curl -X POST",  # test_disable
 )
 # The examples of README.md, and what they are on this node.
 EXAMPLES = {"token:deploy": "anonymous", "192.0.2.7": "127.0.0.1"}
