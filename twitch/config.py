@@ -36,6 +36,7 @@ GRANTS = {
     "environment": "choose the environments",
     "status": "read status and runs",
     "logs": "read Puppet's error texts",
+    "cancel": "cancel runs",
     "metrics": "read metrics",
     "disable": "disable and enable Puppet",
 }

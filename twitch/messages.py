@@ -49,6 +49,8 @@ REASON = re.compile(
 # Epoch seconds with at most eleven digits, which is until the year 5138.
 MAX_UNTIL = 10**11 - 1
 
+CANCELLABLE = re.compile(rf"{RUN_ID.pattern}|current")
+
 
 # ---- questions
 
@@ -97,7 +99,16 @@ class Enable(NamedTuple):
     force: bool = False
 
 
-Question = Union[Run, Status, Metrics, Disable, Enable]
+class Cancel(NamedTuple):
+    """A request to stop a run. `caller` and `client` are for the journal and the record."""
+
+    run: str  # its id, or `current`: the run under way, ours or not
+    caller: str
+    client: str
+    force: bool = False  # also a run that puppet-twitch has not started
+
+
+Question = Union[Run, Status, Metrics, Disable, Enable, Cancel]
 
 
 def _read_run(fields: dict[str, object]) -> Run:
@@ -148,6 +159,16 @@ def _read_enable(fields: dict[str, object]) -> Enable:
     )
 
 
+def _read_cancel(fields: dict[str, object]) -> Cancel:
+    _only(fields, Cancel._fields)
+    return Cancel(
+        run=_matching(fields.get("run"), "run", CANCELLABLE),
+        caller=_matching(fields.get("caller"), "caller", CALLER),
+        client=_matching(fields.get("client"), "client", CLIENT),
+        force=_boolean(fields.get("force", False), "force"),
+    )
+
+
 class Kind(NamedTuple):
     """A kind of question: its type, and the function that makes a question out of a packet's fields."""
 
@@ -162,6 +183,7 @@ QUESTIONS = {
     "metrics": Kind(Metrics, _read_metrics),
     "disable": Kind(Disable, _read_disable),
     "enable": Kind(Enable, _read_enable),
+    "cancel": Kind(Cancel, _read_cancel),
 }
 
 
@@ -182,9 +204,16 @@ MISCONFIGURED = "misconfigured"  # `reason`: root finds the configuration invali
 STATUS = "status"  # `status`
 METRICS = "metrics"  # `metrics`
 INVALID = "invalid"  # `reason`: the packet was not understood
+# To Cancel, besides CANNOT, MISCONFIGURED and INVALID:
+CANCELLED = "cancelled"  # the run is told to stop: `run`, or of one that is not ours `status` with its pid
+ENDED = "ended"  # `run` has ended before
+FOREIGN = "foreign"  # the run under way is not ours: `status`; `reason`, if force would not help
+NO_RUN = "no run"  # there is no such run, or none is under way
+CANCEL_ANSWERS = (CANCELLED, ENDED, FOREIGN, NO_RUN)
 ANSWERS = (
     *(STARTED, QUEUED, BUSY, FULL, DISABLED, COOLDOWN, CANNOT, MISCONFIGURED, STATUS, METRICS, INVALID),
     *(ENABLED, HELD),
+    *CANCEL_ANSWERS,
 )
 
 

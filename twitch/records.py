@@ -67,6 +67,17 @@ class Options(NamedTuple):
         return {"noop": self.noop, "tags": list(self.tags), "environment": self.environment}
 
 
+class Cancelled(NamedTuple):
+    """Who has cancelled a run, and when (epoch seconds)."""
+
+    by: str  # the caller
+    at: float
+
+    def shown(self) -> str:
+        """Return who has cancelled the run, as a reason says it."""
+        return f"cancelled by {self.by}"
+
+
 # The processes that a reason names; the record has more.
 MAX_LEFT_NAMED = 5
 
@@ -139,6 +150,7 @@ class Record(NamedTuple):
     resources_left_out: Optional[int] = None
 
     left_running: Optional[tuple[Left, ...]] = None  # at the end of a run that was cut short
+    cancelled: Optional[Cancelled] = None  # also of a run that was complete before it could be stopped
 
     @property
     def good(self) -> bool:
@@ -150,6 +162,8 @@ class Record(NamedTuple):
         fields = {name: value for name, value in self._asdict().items() if value is not None}
         if self.left_running is not None:
             fields["left_running"] = [process._asdict() for process in self.left_running]
+        if self.cancelled is not None:
+            fields["cancelled"] = self.cancelled._asdict()
         if self.resources is not None:
             fields["resources"] = [resource.to_json() for resource in self.resources]
         return {**fields, "options": self.options.to_json()}
@@ -202,6 +216,7 @@ def from_json(value: object) -> Record:
         resources=None if resources is None else _resources(resources),
         resources_left_out=fields.optional_integer("resources_left_out"),
         left_running=None if left is None else tuple(map(_left, left)),
+        cancelled=cancelled_from_json(fields.fields("cancelled")),
     )
 
 
@@ -235,6 +250,11 @@ def _resources(resources: tuple[Fields, ...]) -> tuple[Resource, ...]:
 
 def _left(fields: Fields) -> Left:
     return Left(fields.text("name"), fields.integer("pid"), fields.integer("age_s"))
+
+
+def cancelled_from_json(fields: Optional[Fields]) -> Optional[Cancelled]:
+    """Return who has cancelled a run; raises `FieldError` as `from_json` does."""
+    return Cancelled(fields.text("by"), fields.number("at")) if fields else None
 
 
 def options_from_json(fields: Optional[Fields]) -> Options:

@@ -54,6 +54,7 @@ RUN = {
     "phases_s": EVERYONE,
     "failed_resources": NAMED,
     "left_running": NAMED,
+    "cancelled": NAMED,  # with the name of a caller
     "exit_status": NAMED,
     "error": LOGS,
     "resources": REASONS,  # without the messages of events, which need the grant `logs`
@@ -153,11 +154,14 @@ def failure(record: Record, caller: Caller, *, waited: bool) -> str:
     This is the one exception to the tables above: a caller that has waited for this run sees the reason why
     it failed, which names the failed resources, because the caller has waited for exactly that. The reason
     why a run was not attempted can be a path or an operator's text, so only the callers that may see reasons
-    get it, and the same holds for the processes that the run has left running.
+    get it, and the same holds for the processes that the run has left running, and for the name of the caller
+    that has cancelled it.
     """
     reason = record.reason or ""
     if record.left_running and not sees_reasons(caller):
         reason = reason.removesuffix(still_running(record.left_running)).removesuffix("; ")
+    if record.cancelled and not sees_reasons(caller):
+        reason = reason.replace(record.cancelled.shown(), "cancelled", 1)
     parts = ["Puppet run failed", *([] if record.verdict == FAILED else [str(record.verdict)])]
     if sees_reasons(caller) or (waited and record.verdict != NOT_ATTEMPTED):
         parts.append(reason or "no reason is known")
@@ -224,6 +228,8 @@ def _json(name: str, value: Any) -> Any:  # noqa: ANN401  # any value of a recor
         return value.to_json()
     if name == "doing":
         return value._asdict()
+    if name == "cancelled":
+        return {"by": value.by, "at": iso(value.at)}
     if name == "left_running":
         return [process._asdict() for process in value]
     if name == "resources" and isinstance(value, tuple):  # of a run; a status has their number

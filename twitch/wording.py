@@ -9,7 +9,7 @@ from twitch import durations
 from twitch.callers import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
-from twitch.records import FAILED, GOOD, PUPPET, Record, outcome
+from twitch.records import FAILED, FINISHED, GOOD, INTERRUPTED, NOT_ATTEMPTED, PUPPET, Record, outcome
 from twitch.texts import one_line
 from twitch.views import sees_logs, sees_reasons, when
 
@@ -25,6 +25,12 @@ CANNOT_ASK = "Puppet cannot be asked"
 NO_VERDICT = "Puppet run ended, but its verdict cannot be recorded"
 NO_RUNS = "No runs yet"
 NO_SUCH_RUNS = "No such runs"
+NO_SUCH_RUN = "No such run; the last ones are at /puppet/runs"
+NONE_UNDER_WAY = "No Puppet run is under way"
+CANCELLING = "Puppet run was told to stop"
+HAS_ENDED = "Puppet run has ended before"
+FOREIGN_ENDED = "Puppet run was told to stop, and has ended"
+CANNOT_CANCEL = "Puppet run cannot be cancelled"
 
 # In the table for a person at the node.
 MIN_DIGITS = 8
@@ -97,6 +103,25 @@ def busy(run: Optional[str], record: Optional[Record], status: Optional[NodeStat
     details += [f"since {when(since, caller)}"] if since else []
     details += [f"pid {status.pid}"] if status and status.pid else []
     return f"{RUNNING}: {', '.join(details)}"
+
+
+def cancelled(record: Record, caller: Caller) -> str:
+    """Return what became of a run that was cancelled, with the processes that it has left running."""
+    if record.state != FINISHED:
+        return CANCELLING
+    if record.verdict not in (INTERRUPTED, NOT_ATTEMPTED):
+        return f"Puppet run ended before it was told to stop: {outcome(record)}"
+    because = why(record, caller)
+    return f"Puppet run cancelled: {outcome(record)}{f': {because}' if because else ''}"
+
+
+def not_ours(status: Optional[NodeStatus], reason: Optional[str], caller: Caller) -> str:
+    """Return that the run under way is not one of puppet-twitch, and what ends it."""
+    force = "--force" if caller.address == LOCAL else "force=true"
+    text = f"The run under way was not started by puppet-twitch; {reason or f'{force} stops it'}"
+    if not caller.named or not status:
+        return text
+    return f"{text} (pid {status.pid}, since {when(status.since, caller)})"
 
 
 # ---- the node

@@ -22,7 +22,7 @@ ELSEWHERE = (
     *("ssl=", "curl --cert"),  # test_access_tls
     "check_http ",  # not in the images; its statuses are those of HTTP
     *("editor ", "cp ", "mv "),
-    "curl -H @FILE",  # test_agent_progress
+    *("curl -H @FILE", "curl -X POST -H @FILE"),  # test_agent_progress, test_agent_cancel
     "curl -X POST",  # test_disable
 )
 # The examples of README.md, and what they are on this node.

@@ -70,6 +70,7 @@ class FakePuppet:
             lastrunfile=os.fspath(self.summary),
             lastrunreport=os.fspath(self.report),
             logdest="",
+            pidfile=os.fspath(self.directory / "agent.pid"),
             resourcefile=os.fspath(self.resources),
             runtimeout="3600",
         )

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tests.unit.test_node_status import statuses
 from twitch import messages
 from twitch.errors import PacketError
-from twitch.messages import Answer, Disable, Enable, Metrics, Question, Run, Status
-from twitch.records import Options
+from twitch.messages import Answer, Cancel, Disable, Enable, Metrics, Question, Run, Status
+from twitch.records import RUN_ID, Options
 
 RUN = {"ask": "run", "caller": "anonymous", "client": "192.0.2.7"}
 ID = "0123456789abcdef0123456789abcdef"
+CANCEL = {"ask": "cancel", "run": ID, "caller": "a", "client": "::1"}
 
 
 def packet(fields: object) -> bytes:
@@ -65,7 +66,16 @@ answers = st.builds(
 )
 
 
-@given(question=runs | st.sampled_from([Status(), Metrics()]) | disables | enables)
+cancels = st.builds(
+    Cancel,
+    run=st.just("current") | st.from_regex(RUN_ID, fullmatch=True),
+    caller=st.from_regex(messages.CALLER, fullmatch=True),
+    client=st.from_regex(messages.CLIENT, fullmatch=True),
+    force=st.booleans(),
+)
+
+
+@given(question=runs | cancels | st.sampled_from([Status(), Metrics()]) | disables | enables)
 def test_any_question_is_read_as_it_was_sent(question: Question) -> None:
     assert messages.decode_question(messages.encode(question)) == question
 
@@ -162,6 +172,15 @@ REFUSED: dict[str, tuple[object, str]] = {
     "environment-nul": ({**RUN, "environment": "a\0"}, "'environment'"),
     "environment-non-ascii-word": ({**RUN, "environment": "é"}, "'environment'"),
     "environment-too-long": ({**RUN, "environment": "a" * 65}, "'environment'"),
+    "cancel-of-nothing": ({**CANCEL, "run": None}, "'run'"),
+    "cancel-of-the-last": ({**CANCEL, "run": "last"}, "'run'"),
+    "cancel-of-a-path": ({**CANCEL, "run": "../current"}, "'run'"),
+    "cancel-of-a-unit": ({**CANCEL, "run": "ssh.service"}, "'run'"),
+    "cancel-final-newline": ({**CANCEL, "run": f"{ID}\n"}, "'run'"),
+    "cancel-of-a-pid": ({**CANCEL, "pid": 1}, "pid"),
+    "cancel-force-a-text": ({**CANCEL, "force": "true"}, "'force'"),
+    "cancel-caller-missing": ({"ask": "cancel", "run": ID, "client": "::1"}, "'caller'"),
+    "cancel-client-a-name": ({**CANCEL, "client": "host"}, "'client'"),
     "environment-a-list": ({**RUN, "environment": ["a"]}, "'environment'"),
 }
 

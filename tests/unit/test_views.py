@@ -17,23 +17,27 @@ from twitch.listener.api import routes
 from twitch.messages import (
     ANSWERS,
     BUSY,
+    CANCELLED,
     CANNOT,
     COOLDOWN,
     DISABLED,
     ENABLED,
+    ENDED,
+    FOREIGN,
     FULL,
     HELD,
     INVALID,
     LOCAL,
     METRICS,
     MISCONFIGURED,
+    NO_RUN,
     QUEUED,
     STARTED,
     STATUS,
     Answer,
 )
 from twitch.node_status import NODE_STATES, RUNNING, Doing, LastRun, NodeStatus
-from twitch.records import FINISHED, VERDICTS, Left, Options, Record
+from twitch.records import FINISHED, VERDICTS, Cancelled, Left, Options, Record
 from twitch.resources import Event, Resource
 from twitch.views import EVERYONE, LOGS, NAMED, NOBODY, REASONS
 
@@ -121,6 +125,7 @@ FULL_RECORD = Record(
     would_change=2,
     failed_resources=("word-failed_resources",),
     left_running=(Left("word-left_running", 1, 1),),
+    cancelled=Cancelled("word-cancelled", 1.0),
     label="word-label",
     started_by="puppet",
     configuration_version="word-configuration_version",
@@ -358,6 +363,7 @@ TARGETS = {
     r"/puppet/status": ("/puppet/status", "/puppet/status?max_age=1s"),
     r"/puppet/runs": ("/puppet/runs",),
     r"/puppet/runs/(?P<run>[^/]*)/log": (f"/puppet/runs/{RUN}/log",),
+    r"/puppet/runs/(?P<run>[^/]*)/cancel": (f"/puppet/runs/{RUN}/cancel", "/puppet/runs/current/cancel"),
     r"/puppet/runs/(?P<run>.*)": (f"/puppet/runs/{RUN}", f"/puppet/runs/{RUN}?wait=1"),
     r"/metrics": ("/metrics",),
     r"/puppet/disable": ("/puppet/disable?reason=x",),
@@ -371,6 +377,12 @@ RUN_ANSWERS = [
     Answer(BUSY, status=FULL_STATUS),
     *(Answer(kind, reason="word-reason") for kind in (DISABLED, CANNOT, MISCONFIGURED, INVALID)),
     Answer(COOLDOWN, retry_after_s=9),
+]
+CANCEL_ANSWERS = [
+    *(Answer(kind, run=RUN) for kind in (CANCELLED, ENDED)),
+    *(Answer(kind, status=FULL_STATUS) for kind in (CANCELLED, FOREIGN)),
+    Answer(NO_RUN),
+    *(Answer(kind, reason="word-reason") for kind in (CANNOT, MISCONFIGURED, INVALID)),
 ]
 STATUS_ANSWERS = [
     *(Answer(STATUS, status=FULL_STATUS._replace(state=state)) for state in NODE_STATES),
@@ -386,13 +398,26 @@ DISABLING_ANSWERS = [
     Answer(ENABLED),
 ]
 
+
+def answers_to(target: str) -> list[Answer]:
+    """Return what root can answer to the question behind a path."""
+    for word, answers in (
+        ("/cancel", CANCEL_ANSWERS),
+        ("able", DISABLING_ANSWERS),
+        ("status", STATUS_ANSWERS),
+    ):
+        if word in target:
+            return answers
+    return RUN_ANSWERS
+
+
 SHOWN_TO_WAITERS = ("failed", "interrupted")
 
 
 def test_every_answer_is_tried() -> None:
     # METRICS has no field that some callers may see and others not.
-    kinds = {answer.kind for answer in RUN_ANSWERS + STATUS_ANSWERS + DISABLING_ANSWERS}
-    assert {METRICS, *kinds} == set(ANSWERS)
+    tried = RUN_ANSWERS + CANCEL_ANSWERS + STATUS_ANSWERS + DISABLING_ANSWERS
+    assert {METRICS, *(answer.kind for answer in tried)} == set(ANSWERS)
 
 
 def test_every_path_is_tried() -> None:
@@ -405,10 +430,10 @@ async def test_anonymous_caller_sees_no_private_word(
     api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch, target: str, verdict: str
 ) -> None:
     monkeypatch.setattr(root_client, "REMEMBER_S", 0)
-    api.allow("anonymous = trigger status disable")
+    api.allow("anonymous = trigger status cancel disable")
     api.store.write(FULL_RECORD._replace(verdict=verdict))
-    posted = "able" in target
-    for answer in DISABLING_ANSWERS if posted else STATUS_ANSWERS if "status" in target else RUN_ANSWERS:
+    posted = target.endswith("/cancel") or "able" in target
+    for answer in answers_to(target):
         api.root.answer_to = lambda question, answer=answer: answer  # type: ignore[misc]
         # The one exception: a caller that has waited for a run sees why it failed (`views.failure`).
         failed = "twitch" in target and answer.kind in (STARTED, QUEUED) and verdict in SHOWN_TO_WAITERS

@@ -28,6 +28,7 @@ from twitch.messages import (
     QUEUED,
     STARTED,
     Answer,
+    Cancel,
     Disable,
     Enable,
     Metrics,
@@ -56,7 +57,7 @@ UNAVAILABLE = "unavailable"
 NOT_IDLE = (BUSY, FULL, QUEUED, DISABLED)
 
 # Questions that change the node: root is asked each of them, and all answers of before are forgotten.
-CHANGING = (Disable, Enable)
+CHANGING = (Disable, Enable, Cancel)
 
 CROWDED = "Too many requests at once; try again"
 

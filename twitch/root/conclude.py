@@ -158,13 +158,15 @@ def conclude(
         keep_runs=None,
         keep_bytes=None,
     )
-    error = None
+    error, cancelled = None, store.cancelled(record.run)
     if record.state == QUEUED:
-        judged = verdict.Verdict(NOT_ATTEMPTED, "stopped while it waited in the queue")
+        stopped = cancelled.shown() if cancelled else "stopped while it waited in the queue"
+        judged = verdict.Verdict(NOT_ATTEMPTED, stopped)
     else:
         # Another version of puppet-twitch may have begun the run, with fewer settings.
         settings = Settings(**{name: record.settings.get(name, "") for name in SETTINGS})
         facts = _facts(store, record, settings, exit_code, exit_status)
+        facts = facts._replace(cancelled=cancelled.shown() if cancelled else None)
         judged = verdict.judge(facts)
         finished, error = _with_report(finished, facts), facts.error
         gave_up = facts.report is not None and not facts.report.transaction_completed
@@ -177,7 +179,10 @@ def conclude(
             if not facts.report:
                 judged = verdict.Verdict(INTERRUPTED, "the node went down during the run")
     finished = finished._replace(
-        verdict=judged.word, reason=record.reason or judged.reason, unreported=judged.unreported
+        verdict=judged.word,
+        reason=record.reason or judged.reason,
+        unreported=judged.unreported,
+        cancelled=cancelled,
     )
     if not finished.good:
         finished = finished._replace(error=error)
@@ -187,7 +192,7 @@ def conclude(
         _hand_over(_private_report(store, record), record.settings.get("lastrunreport", ""))
     counts.add(store, finished)  # before the claim is released, which root/watch.py waits for
     with contextlib.suppress(OSError):  # the record says that it has ended (turn.settle)
-        store.release(record.run, now)
+        store.release(record.run, now, cancelled=cancelled is not None)
     if exit_code:  # this is the unit of the run
         _tell_listener()
     _log(finished)

@@ -28,6 +28,7 @@ from twitch.messages import (
     QUEUED,
     STATUS,
     Answer,
+    Cancel,
     Disable,
     Enable,
     Metrics,
@@ -227,6 +228,21 @@ def _disabling(peer: socket.socket, store: Store, question: Union[Disable, Enabl
     disabling.log(question, answer)
 
 
+def _cancel(peer: socket.socket, store: Store, question: Cancel) -> None:
+    from twitch.root import cancel, memory  # which no run needs
+
+    memory.limit()
+    foreign = None
+    try:
+        answer, foreign = cancel.cancel(store, question)
+    except Exception as error:
+        answer = _cannot(error)
+    _send(peer, answer)
+    cancel.log(question, answer)
+    if foreign:
+        cancel.end(foreign, question)  # after the answer, for which a caller waits
+
+
 # The function for each kind in messages.QUESTIONS. A kind that is missing here is an error, never a status.
 HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {
     Run: _run,
@@ -234,6 +250,7 @@ HANDLERS: dict[type, Callable[[socket.socket, Store, Any], None]] = {
     Metrics: _metrics,
     Disable: _disabling,
     Enable: _disabling,
+    Cancel: _cancel,
 }
 
 

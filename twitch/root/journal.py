@@ -14,6 +14,7 @@ from typing import Union
 from twitch.texts import one_line
 
 ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"  # a caller asked for a run, and was answered
+CANCELLED = "8c3a5c0b9e5d4f0c9a7e2b6d41f3c57e"  # a caller cancelled a run, and was answered; or it has ended
 ENDED = "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"  # a run has ended, with a verdict
 DISABLED = "6dd7337b2bd548b59491a3f5654d0ea0"  # a caller asked to disable Puppet, and was answered
 ENABLED = "81c8a9932f7043468be3946af103f777"  # a caller asked to enable Puppet, and was answered

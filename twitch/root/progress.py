@@ -141,9 +141,9 @@ def doing(pid: int) -> Optional[Doing]:
     knows (comm): a command line may have passwords.
     """
     found: Optional[Doing] = None
-    children = _children(pid)
+    below = children(pid)
     for _ in range(MAX_DEPTH):
-        oldest = min(children, default=None)
+        oldest = min(below, default=None)
         if oldest is None:
             break
         start, pid = oldest
@@ -151,18 +151,18 @@ def doing(pid: int) -> Optional[Doing]:
         if name is None:
             break  # it has ended meanwhile
         found = Doing(name, unit.age_s(start))
-        children = _children(pid)
+        below = children(pid)
     return found
 
 
-def _children(pid: int) -> Sequence[tuple[int, int]]:
+def children(pid: int) -> Sequence[tuple[int, int]]:
     """Return start and pid of each living child of a process, of all its threads."""
-    children = []
+    pids: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-                children += [int(child) for child in file.read().split()]
+                pids += map(int, file.read().split())
     except (OSError, ValueError):
         pass  # it has ended meanwhile; or a kernel without CONFIG_PROC_CHILDREN
-    starts = ((start_time(child), child) for child in children)
+    starts = ((start_time(child), child) for child in pids)
     return [(start, child) for start, child in starts if start is not None]

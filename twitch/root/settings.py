@@ -27,13 +27,14 @@ SETTINGS = (
     "lastrunreport",
     "localcacert",
     "logdest",
+    "pidfile",
     "resourcefile",
     "runtimeout",
     "write_catalog_summary",
 )
 # Options in PUPPET_EXTRA_OPTS that change one of SETTINGS, in a run as well as in `puppet config print`.
 MOVING = re.compile(
-    "--(config|confdir|vardir|statedir|publicdir|lastrunfile|lastrunreport|resourcefile|runtimeout"
+    "--(config|confdir|vardir|statedir|publicdir|rundir|pidfile|lastrunfile|lastrunreport|resourcefile|runtimeout"
     "|agent_catalog_run_lockfile|agent_disabled_lockfile|certname|ssldir|certdir|hostcert|localcacert"
     ")"
 )
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
     certname: str = ""
     hostcert: str = ""
     localcacert: str = ""
+    pidfile: str = ""  # of the daemon
     resourcefile: str = ""  # the list of the resources in the agent's catalog
     write_catalog_summary: str = ""  # `false` if the agent writes no such list
 

@@ -9,6 +9,7 @@ In `/run/puppet-twitch/`, which is memory and empty after a boot:
     queued.json         the claim of the run that waits in the queue
     runs/ID.json        the record of a run that has not ended, or whose record cannot be moved yet
     runs/ID.room        the room for the verdict of the run, taken when it was asked for
+    runs/ID.cancel      who has cancelled the run: beside its record, which conclude may be writing
 
 In `/var/lib/puppet-twitch/`, which lasts:
 
@@ -52,9 +53,11 @@ from twitch.records import (
     KEEP_RUNS,
     ROOT,
     RUN_ID,
+    Cancelled,
     Options,
     Record,
     Records,
+    cancelled_from_json,
     encode,
     from_json,
     ids,
@@ -95,6 +98,7 @@ class Claim(NamedTuple):
     options: Options = Options()
     ended: Optional[float] = None  # epoch seconds; None until the run is concluded
     named: bool = True  # the caller has a line in [access]
+    cancelled: bool = False  # the run was cancelled, so the next one need not wait for the cooldown
 
     @property
     def alive(self) -> bool:
@@ -270,6 +274,19 @@ class Store(Records):
         begun = self.begun()
         return begun.record if begun and begun.record.run == run and not self.recorded(run) else None
 
+    def keep_cancel(self, run: str, cancelled: Cancelled) -> None:
+        """Keep who has cancelled a run, for conclude; the first one of several. Raises `OSError`."""
+        if self.cancelled(run) is None:
+            files.write_json(self._cancel_path(run), cancelled._asdict(), 0o600)
+
+    def cancelled(self, run: str) -> Optional[Cancelled]:
+        """Return who has cancelled a run that has no verdict yet."""
+        try:
+            with open(self._cancel_path(run), encoding="utf-8") as file:
+                return cancelled_from_json(Fields(json.load(file)))
+        except (OSError, ValueError, RecursionError):
+            return None
+
     def recorded(self, run: str) -> bool:
         """Return whether there is a record of a run, valid or not."""
         return any(map(os.path.lexists, (self.path(run), *self._history_paths(run))))
@@ -422,12 +439,12 @@ class Store(Records):
         """Free the place in the queue."""
         files.remove(self._path("queued.json"))
 
-    def release(self, run: str, ended: float) -> None:
+    def release(self, run: str, ended: float, *, cancelled: bool = False) -> None:
         """Put the end of a run into its claim, or free its place in the queue."""
         with self.locked():
             current, queued = self.current(), self.queue_claim()
             if current and current.run == run and current.ended is None:
-                self.claim_current(current._replace(ended=ended))
+                self.claim_current(current._replace(ended=ended, cancelled=cancelled))
             if queued and queued.run == run:
                 self.leave_queue()
 
@@ -453,13 +470,16 @@ class Store(Records):
     def _room_path(self, run: str) -> str:
         return os.path.join(self.directory, f"{run}.room")
 
+    def _cancel_path(self, run: str) -> str:
+        return os.path.join(self.directory, f"{run}.cancel")
+
     def _history_paths(self, run: str) -> tuple[str, ...]:
         return (self.history_path(run),) if self.history_is_ours else ()
 
     def _paths(self, run: str) -> tuple[str, ...]:
         """Return the files of a run in /run; version 1.0.0 left the last two."""
         log = os.path.join(self.directory, f"{run}.jsonl")
-        return self.path(run), self._room_path(run), log, self.report_path(run)
+        return self.path(run), self._room_path(run), self._cancel_path(run), log, self.report_path(run)
 
 
 def _shortened(record: Record) -> Iterator[Record]:
@@ -553,6 +573,7 @@ def _claim(path: str) -> Optional[Claim]:
             options=options_from_json(fields.fields("options")),
             ended=fields.optional_number("ended"),
             named=fields.optional_flag("named") is not False,
+            cancelled=fields.optional_flag("cancelled") is True,
         )
     except (OSError, ValueError, RecursionError):
         # Missing, invalid, or of another version: if that run is alive, Puppet's own lock shows it.

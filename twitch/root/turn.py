@@ -72,7 +72,8 @@ def settle(store: Store) -> None:
             if record and record.state == FINISHED:
                 # Conclude is about to release the claim, or was killed before it could, or had no room.
                 with contextlib.suppress(OSError):
-                    store.release(claim.run, record.ended or time.time())
+                    ended = record.ended or time.time()
+                    store.release(claim.run, ended, cancelled=record.cancelled is not None)
                 break
             if time.monotonic() > until or record is None:
                 from twitch.root import conclude  # YAML and dates, which no run needs
@@ -136,7 +137,9 @@ def wait(node: Node, run: str, question: Run) -> None:
     while True:
         settle(store)
         with store.locked():
-            claim = store.queue_claim()
+            claim, cancelled = store.queue_claim(), store.cancelled(run)
+            if cancelled:  # and its place in the queue is free, or another's
+                raise NotAttempted(cancelled.shown())
             if claim and claim.run != run:
                 raise NotAttempted("a caller with a name took its place in the queue")
             ahead = _ahead(node, question)
@@ -179,9 +182,12 @@ def _running(ahead: Ahead) -> Optional[NodeStatus]:
 
 
 def _cooldown_s(node: Node, question: Run) -> int:
-    """Return the whole seconds until this caller may have the next run; 0 for a named caller."""
+    """Return the whole seconds until this caller may have the next run; 0 for a named caller.
+
+    A run that was cancelled has no cooldown, because a caller with the grant for it wanted it gone.
+    """
     last = node.store.current()
-    if question.named or not last or last.ended is None:
+    if question.named or not last or last.ended is None or last.cancelled:
         return 0
     since_s = time.time() - last.ended
     if since_s < 0:

@@ -18,6 +18,7 @@ from twitch.root.report import CATALOG, FACTS, Report, Summary
 # --detailed-exitcodes
 BY_EXIT_STATUS = {"0": UNCHANGED, "2": CHANGED, "4": FAILED, "6": FAILED}
 SPOILT = "its report is missing or not whole"
+STOPPED = "Puppet was told to stop before it was done"
 # Puppet's texts about a server that cannot be reached are translated, so the log has the cause.
 NO_CA = (
     "this node has no certificate, and has not fetched the CA's from the puppetserver;"
@@ -44,6 +45,7 @@ class Facts(NamedTuple):
     error: Optional[str] = None  # Puppet's text; only for the record
     error_logged: bool = False  # the journal has an error of this run; not looked for if there is a report
     error_sources: tuple[str, ...] = ()  # of errors that belong to no change of a resource
+    cancelled: Optional[str] = None  # `cancelled by NAME`, if it was
 
 
 class Verdict(NamedTuple):
@@ -63,11 +65,12 @@ def judge(facts: Facts) -> Verdict:
     if facts.report:
         return _by_report(facts, facts.report)
     if not facts.exit_code:
-        return Verdict(INTERRUPTED, "how Puppet ended is not known")
+        return Verdict(INTERRUPTED, facts.cancelled or "how Puppet ended is not known")
     if facts.exit_code != "exited":
         if facts.begun is False:
-            return Verdict(NOT_ATTEMPTED, f"killed by SIG{facts.exit_status} before Puppet began")
-        return Verdict(INTERRUPTED, f"Puppet was killed by SIG{facts.exit_status}")
+            killed = f"killed by SIG{facts.exit_status} before Puppet began"
+            return Verdict(NOT_ATTEMPTED, facts.cancelled or killed)
+        return Verdict(INTERRUPTED, facts.cancelled or f"Puppet was killed by SIG{facts.exit_status}")
     if facts.summary:
         return _by_summary(facts, facts.summary)
     if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
@@ -91,7 +94,12 @@ def judge(facts: Facts) -> Verdict:
         )
     # An agent without a server (`server_list`), and a manifest that does not compile, end without a report
     # and without a summary. An agent has taken its lock then; `puppet apply` takes none.
-    if facts.exit_status == "1" and facts.error_logged and (facts.locked or facts.masterless):
+    taken = facts.locked or facts.masterless
+    if facts.cancelled:
+        # Ruby makes an ordinary error of a SIGTERM that arrives while it loads code: exit status 1, and texts
+        # such as `Could not autoload …: SIGTERM` (seen with 7.23, 8.10 and OpenVox 9.0 rc1).
+        return Verdict(INTERRUPTED if taken else NOT_ATTEMPTED, facts.cancelled)
+    if facts.exit_status == "1" and facts.error_logged and taken:
         return Verdict(FAILED, _no_catalog(facts))
     return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
 
@@ -117,8 +125,8 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
     """
     failed, begun = failed_resources(report), report.counts.get("total", 0) > 0
     stopped = facts.exit_code != "exited" or facts.exit_status == "0"
-    if stopped or (facts.masterless and begun and not failed):
-        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done")
+    if stopped or facts.cancelled or (facts.masterless and begun and not failed):
+        return Verdict(INTERRUPTED, facts.cancelled or STOPPED)
     if failed or begun:
         return Verdict(
             FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
@@ -136,8 +144,8 @@ def _by_summary(facts: Facts, summary: Summary) -> Verdict:
     word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
     if word != FAILED and facts.error_sources:
         return Verdict(FAILED, _errors(facts.error_sources), unreported=True)
-    if word == UNCHANGED and not summary.completed:
-        return Verdict(INTERRUPTED, "Puppet was told to stop before it was done", unreported=True)
+    if not summary.completed and (word == UNCHANGED or facts.cancelled):
+        return Verdict(INTERRUPTED, facts.cancelled or STOPPED, unreported=True)
     if word == FAILED:
         failed = summary.completed or summary.counts.get("failed")
         reason = "resources failed" if failed else _no_catalog(facts, summary.stages)

@@ -61,8 +61,8 @@
 #   The path of `puppet`, if it is in neither of the usual places.
 # @param access
 #   The grants of each caller. A caller is `anonymous`, `token:NAME` or `cert:NAME`; a grant is
-#   `trigger`, `noop`, `tags`, `environment=PATTERN`, `status`, `logs` or `metrics`. Unless `anonymous` is given,
-#   it has `trigger` and `status`. Hiera merges the callers of all levels; for one caller, the most
+#   `trigger`, `noop`, `tags`, `environment=PATTERN`, `status`, `logs`, `cancel`, `disable` or `metrics`. Unless
+#   `anonymous` is given, it has `trigger` and `status`. Hiera merges the callers of all levels; for one caller, the most
 #   specific level applies. Every node of a fleet has a certificate, and every caller has the grants
 #   of `anonymous`: to restrict access to certain callers, set `anonymous => []`.
 # @param tokens

@@ -232,7 +232,7 @@ def test_doing_nothing_without_a_child(tmp_path: Path) -> None:
 
 def test_doing_does_not_name_a_child_that_has_ended(tmp_path: Path) -> None:
     with zombie(tmp_path, "packager") as pid:
-        assert pid not in [child for _, child in progress._children(os.getpid())]
+        assert pid not in [child for _, child in progress.children(os.getpid())]
 
 
 def test_doing_is_named_on_one_line(tmp_path: Path) -> None:
@@ -242,5 +242,5 @@ def test_doing_is_named_on_one_line(tmp_path: Path) -> None:
 
 
 def test_doing_follows_no_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_children", lambda pid: [(1, os.getpid())])
+    monkeypatch.setattr(progress, "children", lambda pid: [(1, os.getpid())])
     assert progress.doing(os.getpid()) is not None

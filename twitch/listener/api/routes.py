@@ -12,7 +12,17 @@ from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
-from twitch.listener.api import disabling, info, metrics, parameters, reply, runs, status, trigger
+from twitch.listener.api import (
+    cancel,
+    disabling,
+    info,
+    metrics,
+    parameters,
+    reply,
+    runs,
+    status,
+    trigger,
+)
 from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError, Request, Response
@@ -51,6 +61,7 @@ ROUTES = (
     Route(r"/puppet/status", READ, ("max_age",), status.status),
     Route(r"/puppet/runs", READ, RUNS, runs.newest),
     Route(r"/puppet/runs/(?P<run>[^/]*)/log", READ, ("follow", "after", "tail", "level"), runs.log),
+    Route(r"/puppet/runs/(?P<run>[^/]*)/cancel", ("POST",), ("wait", "force"), cancel.cancel),
     Route(r"/puppet/runs/(?P<run>.*)", READ, ("wait",), runs.one),
     Route(r"/metrics", READ, (), metrics.metrics),
     Route(r"/puppet/disable", ("POST",), ("reason", "for", "wait", "force"), disabling.disable),

@@ -49,7 +49,7 @@ async def one(call: Call) -> Reply:
     if record and record.state == FINISHED:
         record = call.records.read(run)  # with its resources
     if record is None:
-        raise HTTPError(404, "No such run; the last ones are at /puppet/runs")
+        raise HTTPError(404, wording.NO_SUCH_RUN)
     text = run_wording.run_text(record, call.caller)
     message = run_wording.headline(record, call.caller)
     if wait_s is not None and record.state == FINISHED:

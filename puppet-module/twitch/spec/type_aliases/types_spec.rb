@@ -16,7 +16,7 @@ digest = 'a' * 64
     ['from', 'cooldown', 'deploy', 'token:', "token:a\nanonymous", 'cert:a = trigger']
   ],
   'Twitch::Grant' => [
-    ['trigger', 'noop', 'tags', 'status', 'logs', 'environment=*', 'environment=test_1'],
+    ['trigger', 'noop', 'tags', 'status', 'logs', 'cancel', 'environment=*', 'environment=test_1'],
     ['run', 'environment', 'environment=', 'environment=a b', "logs\ntrigger"]
   ],
   'Twitch::Token' => [
