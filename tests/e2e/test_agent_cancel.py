@@ -118,6 +118,7 @@ def test_run_is_cancelled_in_its_first_seconds(node: Machine, deploy: tuple[str,
         node.wait(lambda run=run: not stub.unit_of(node, run))  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("agent", ["node13"], indirect=True)
 def test_run_of_the_daemon_is_cancelled_by_force_and_the_daemon_stays(
     node: Machine, deploy: tuple[str, str]
 ) -> None:
@@ -136,6 +137,7 @@ def test_run_of_the_daemon_is_cancelled_by_force_and_the_daemon_stays(
     assert cancel(node, "current", "?force=true", *deploy).status == 404
 
 
+@pytest.mark.parametrize("agent", ["node13"], indirect=True)
 def test_run_by_hand_is_cancelled_by_force_unless_it_is_the_daemon(
     node: Machine, deploy: tuple[str, str]
 ) -> None:

@@ -17,7 +17,7 @@ from twitch.errors import RootUnavailable
 from twitch.listener import root_client
 from twitch.listener.pause import Pause
 from twitch.listener.root_client import UNAVAILABLE, Kept, RootClient
-from twitch.messages import ANSWERS, Answer, Metrics, Question, Run, Status
+from twitch.messages import ANSWERS, Answer, Cancel, Metrics, Question, Run, Status
 from twitch.records import Options, Record
 
 TARGETS = ("/puppet/twitch", "/puppet/status")
@@ -303,6 +303,7 @@ async def test_full_queue_is_not_remembered_if_the_run_has_already_begun(
 
 ANONYMOUS = Run("anonymous", "192.0.2.7")
 NAMED = Run("token:a", "192.0.2.7", named=True)
+CANCEL = Cancel(RUN, "token:a", "192.0.2.7")
 WAITING = Record(RUN, "queued", 0.0, options=Options(tags=("a",)))
 TAGS_A, TAGS_B = ANONYMOUS._replace(tags=("a",)), ANONYMOUS._replace(tags=("b",))
 
@@ -324,6 +325,9 @@ COVERED: dict[str, tuple[list[str], Question, Question, bool]] = {
     "metrics-for-status": (["metrics", UNAVAILABLE, "cannot"], Metrics(), Status(), False),
     "status-for-metrics": (["status", UNAVAILABLE, "cannot"], Status(), Metrics(), False),
     "run-for-status": (EVERY, ANONYMOUS, Status(), False),
+    # Nothing covers a cancel.
+    "run-for-cancel": (EVERY, ANONYMOUS, CANCEL, False),
+    "status-for-cancel": (["status", UNAVAILABLE, "cannot"], Status(), CANCEL, False),
     # The answer to an anonymous caller never covers a named one; the other way round it does.
     "anonymous-for-named": (EVERY, ANONYMOUS, NAMED, False),
     "anonymous-for-named-queue": (EVERY, queue(ANONYMOUS), queue(NAMED), False),

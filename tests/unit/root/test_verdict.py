@@ -17,6 +17,8 @@ def all_counts(**counts: int) -> dict[str, int]:
     return {**dict.fromkeys(COUNTS, 0), **counts}
 
 
+BY = "cancelled by token:deploy"
+
 REPORT = Report(
     job_id="0123456789abcdef0123456789abcdef",
     status=UNCHANGED,
@@ -368,6 +370,7 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
         locked=st.booleans(),
         error_logged=st.booleans(),
         error_sources=st.sampled_from([(), ("/Stage[main]/Main/Genfail[x]",)]),
+        cancelled=st.sampled_from([None, BY]),
     )
 )
 def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -> None:
@@ -391,4 +394,49 @@ def facts(exit_status: str = "0", **fields: Any) -> Facts:
         "other_run": False,
         "disabled": None,
     }
-    return Facts(**{**defaults, "exit_status": exit_status, **fields})
+    return Facts(**{**defaults, "exit_status": exit_status, **fields})  # ---- runs that were cancelled
+
+
+INCOMPLETE = reported(FAILED, completed=False)
+
+CANCELLED: dict[str, tuple[dict[str, Any], str, Optional[str]]] = {
+    "stopped": ({"report": INCOMPLETE}, INTERRUPTED, BY),
+    # Without a cancel, Puppet gave up.
+    "stopped-with-status-1": ({"report": INCOMPLETE, "exit_status": "1"}, INTERRUPTED, BY),
+    "killed-after-its-time": ({"exit_code": "killed", "exit_status": "KILL", "begun": True}, INTERRUPTED, BY),
+    "killed-before-it-began": (
+        {"exit_code": "killed", "exit_status": "TERM", "begun": False},
+        NOT_ATTEMPTED,
+        BY,
+    ),
+    # Ruby has made an error of the signal.
+    "ruby-loads-code": ({"exit_status": "1", "error_logged": True}, NOT_ATTEMPTED, BY),
+    "ruby-loads-code-under-the-lock": (
+        {"exit_status": "1", "error_logged": True, "locked": True},
+        INTERRUPTED,
+        BY,
+    ),
+    "puppet-apply-loads-code": (
+        {"exit_status": "1", "error_logged": True, "masterless": True},
+        INTERRUPTED,
+        BY,
+    ),
+    "end-not-seen": ({"exit_code": "", "exit_status": ""}, INTERRUPTED, BY),
+    "no-reports-kept": ({"summary": STOPPED, "exit_status": "1"}, INTERRUPTED, BY),
+    # It was complete before the signal arrived.
+    "complete": ({"report": reported(CHANGED), "exit_status": "2"}, CHANGED, None),
+    "complete-and-failed": (
+        {"report": reported(FAILED, failed_resources=("Exec[a]",)), "exit_status": "4"},
+        FAILED,
+        "Exec[a]",
+    ),
+    # It would not have begun all the same.
+    "disabled": ({"exit_status": "1", "disabled": "x"}, NOT_ATTEMPTED, "Puppet disabled: x"),
+    "another-was-faster": ({"exit_status": "1", "other_run": True}, BUSY, "another Puppet run was faster"),
+}
+
+
+@pytest.mark.parametrize(("fields", "word", "reason"), CANCELLED.values(), ids=CANCELLED)
+def test_verdict_on_a_cancelled_run(fields: dict[str, Any], word: str, reason: Optional[str]) -> None:
+    judged = judge(facts(**{"cancelled": BY, **fields}))
+    assert (judged.word, judged.reason) == (word, reason)
