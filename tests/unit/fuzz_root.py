@@ -49,6 +49,9 @@ def packet(data: bytes, path: Path) -> bool:
     except PacketError as error:
         assert "\n" not in str(error)
         return False
+    if isinstance(question, messages.Cancel):
+        assert question.run == "current" or RUN_ID.fullmatch(question.run)
+        assert messages.decode_question(messages.encode(question)) == question
     if isinstance(question, messages.Run):
         for word in (*question.tags, *filter(None, [question.environment])):
             assert word.isascii()
@@ -294,7 +297,11 @@ CLAIMS = {
 }
 
 PARSERS = {
-    "packets": Parser(packet, (*JSON, b'"ask": "run"', b'"tags"', b"--server")),
+    "packets": Parser(
+        packet,
+        (*JSON, b'"ask": "run"', b'"tags"', b"--server", b'"force"'),
+        made={"cancel": messages.encode(messages.Cancel(RUN, "token:deploy", "192.0.2.7", force=True))},
+    ),
     "reports": Parser(
         last_report,
         (*YAML, *REPORT),

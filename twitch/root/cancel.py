@@ -82,7 +82,8 @@ def _claim(store: Store, question: Cancel, run: str) -> Optional[Claim]:
         record = store.read(run)
         claims = (store.running(), store.queued())
         claim = next((claim for claim in claims if claim and claim.run == run), None)
-        if claim is None or record is None or record.state == FINISHED:
+        # A run whose record has vanished goes on, and is stopped as well.
+        if claim is None or (record and record.state == FINISHED):
             return None
         try:
             store.keep_cancel(run, Cancelled(question.caller, time.time()))
@@ -90,7 +91,8 @@ def _claim(store: Store, question: Cancel, run: str) -> Optional[Claim]:
             print(f"<4>the record of run {run} will not say who has cancelled it: {error}", file=sys.stderr)
         waits = store.queue_claim()
         if waits and waits.run == run:
-            store.leave_queue()  # at once, for the next request; the process finds out in turn.wait
+            with contextlib.suppress(OSError):  # at once, for the next request
+                store.leave_queue()
         return claim
 
 

@@ -131,6 +131,15 @@ def test_cancel_waits_while_the_run_is_concluded(
     assert (answers, stopped) == ([(Answer(ENDED, run=RUN), None)], [])
 
 
+def test_run_whose_record_has_vanished_is_stopped(
+    root_node: Node, tmp_path: Path, stopped: list[list[str]]
+) -> None:
+    with live(tmp_path, "puppet-x") as pid:
+        root_node.store.claim_current(claim(pid))
+        assert cancel.cancel(root_node.store, CURRENT) == (Answer(CANCELLED, run=RUN), None)
+    assert len(stopped) == 1
+
+
 def test_cancel_without_room_for_who_it_was_stops_the_run(
     root_node: Node,
     tmp_path: Path,
