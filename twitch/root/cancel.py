@@ -44,6 +44,7 @@ class Foreign(NamedTuple):
 
     pid: int
     descriptor: int  # a pidfd: the process cannot be mistaken for a later one with its pid
+    lock: int  # held until its end (Store.take_ending)
     below: tuple[tuple[int, int], ...]  # start and pid of the processes that it has started
 
 
@@ -145,7 +146,12 @@ def _foreign(node: Node, *, force: bool) -> tuple[Answer, Optional[Foreign]]:
     if again is None or again.pid != holder.pid or _has_ended(descriptor, 0):
         os.close(descriptor)
         return Answer(NO_RUN), None
-    foreign = Foreign(holder.pid, descriptor, _below(holder.pid))
+    lock = node.store.take_ending()
+    if lock is None:
+        # A second signal would break off the report that Puppet sends after the first one.
+        os.close(descriptor)
+        return Answer(CANCELLED, status=status), None
+    foreign = Foreign(holder.pid, descriptor, lock, _below(holder.pid))
     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
     return Answer(CANCELLED, status=status), foreign
 
@@ -171,6 +177,7 @@ def end(foreign: Foreign, question: Cancel) -> None:
             how = f"did not end within {TERM_S} s, and was killed"
             _has_ended(foreign.descriptor, TERM_S)
     finally:
+        os.close(foreign.lock)
         os.close(foreign.descriptor)
     left = tuple(_left(foreign.below))
     running = f"; {still_running(left)}" if left else ""

@@ -5,6 +5,7 @@ In `/run/puppet-twitch/`, which is memory and empty after a boot:
     lock                held (flock) while current.json or queued.json are read and written
     concluding          held (flock) while a verdict is worked out and written
     disabling           held (flock) while Puppet's lock that disables the agent is read and written
+    ending              held (flock) while a run that is not ours is ended
     current.json        the claim of the run that is under way, or was the last one of ours
     queued.json         the claim of the run that waits in the queue
     runs/ID.json        the record of a run that has not ended, or whose record cannot be moved yet
@@ -73,7 +74,10 @@ ROOM_BYTES = 8192
 BEGUN_BYTES = 8192
 
 # The files below ROOT that root reads or writes by name.
-OWN_FILES = ("", "runs", "lock", "concluding", "disabling", "current.json", "queued.json", "settings.json")
+OWN_FILES = (
+    *("", "runs", "lock", "concluding", "disabling", "ending"),
+    *("current.json", "queued.json", "settings.json"),
+)
 
 
 class NotOurs(TwitchError):
@@ -408,6 +412,20 @@ class Store(Records):
     def disabling(self) -> contextlib.AbstractContextManager[None]:
         """Hold the lock on what disables Puppet; a process that holds `locked` may take this one as well."""
         return _flock(self._path("disabling"))
+
+    def take_ending(self) -> Optional[int]:
+        """Take the lock on the end of a run that is not ours, without waiting.
+
+        Return its descriptor, or None if another process ends such a run. Raises `OSError`.
+        """
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._path("ending"), flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
 
     def current(self) -> Optional[Claim]:
         """Return the claim of the run that is under way, or was the last of ours."""

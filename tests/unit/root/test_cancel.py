@@ -265,6 +265,29 @@ def test_foreign_run_that_does_not_end_is_killed(
     assert events[0]["message"].endswith("did not end within 0.2 s, and was killed")
 
 
+def test_second_cancel_of_a_foreign_run_sends_no_second_signal(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
+) -> None:
+    count = "trap 'echo told' TERM; READY; while ! read line; do :; done"
+    with foreign(puppet, tmp_path, count) as process:
+        first, target = cancel.cancel(root_node.store, FORCED)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"told\n"
+        assert target is not None
+        second, other = cancel.cancel(root_node.store, FORCED)
+        assert (second.kind, other) == (CANCELLED, None)
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        process.stdin = None
+        assert process.stdout.read() == b""
+        cancel.end(target, FORCED)
+    assert first.kind == CANCELLED
+    lock = root_node.store.take_ending()
+    assert lock is not None
+    os.close(lock)
+
+
 def test_daemon_itself_is_never_ended(root_node: Node, puppet: FakePuppet, tmp_path: Path) -> None:
     root_node.settings = root_node.settings._replace(pidfile=os.fspath(tmp_path / "agent.pid"))
     puppet.set_settings(pidfile=os.fspath(tmp_path / "agent.pid"))
