@@ -31,7 +31,7 @@ def measure(node: Machine, scale: float) -> Iterator[Row]:
     """Yield the rows about triggers; `scale` shrinks the numbers of samples."""
     warm_n, cold_n, each_n = (max(3, int(scale * count)) for count in (WARM, COLD, EACH))
     peers = [_peer(node) for _ in range(warm_n)]
-    direct = [direct(node) for _ in range(warm_n)]
+    by_hand = [direct(node) for _ in range(warm_n)]
     client.ask(node.address, nodes.PORT, "/version")
     warm = [_ours(node) for _ in range(warm_n)]
     note = "webhook answers before it has started anything, has no `busy`, and always runs"
@@ -46,7 +46,7 @@ def measure(node: Machine, scale: float) -> Iterator[Row]:
     executed = [one.executed for one in peers]
     yield Row("request to execve, warm", "ms", [one.executed for one in warm], peer=executed)
     yield Row("request to execve, cold", "ms", [one.executed for one in cold], peer=executed)
-    floor = sorted(one.cpu for one in direct)[len(direct) // 2]
+    floor = sorted(one.cpu for one in by_hand)[len(by_hand) // 2]
     note = f"the whole machine's, systemd and journald included, less the stub's own {floor:.1f}"
     cost, theirs = [one.cpu - floor for one in warm], [one.cpu - floor for one in peers]
     yield Row("CPU of a warm trigger beyond Puppet", "ms", cost, Goal(50), theirs, note)
