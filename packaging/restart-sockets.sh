@@ -5,6 +5,8 @@
 # While a socket restarts, any user of the node can bind the port, which is not a privileged one, and keep it.
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || true
+    # A new place of Puppet's locks takes effect; nothing happens where the unit is not enabled.
+    systemctl --quiet try-restart puppet-twitch-watch.path 2>/dev/null || true
     # A version without puppet-twitch-log.socket had none to restart: the next listener starts it (Wants=).
     for socket in puppet-twitch-run.socket puppet-twitch-log.socket puppet-twitch.socket; do
         if ! grep "/$socket\$" /run/puppet-twitch.sha256 2>/dev/null | sha256sum --check --status 2>/dev/null; then
