@@ -16,7 +16,7 @@ class Following:
     """A curl that follows a log; `lines` has what it has printed so far, each with the time."""
 
     def __init__(self, machine: Machine, target: str, *options: str, port: int = 2023) -> None:
-        url = f"http://localhost:{port}{target}"
+        url = f"http://127.0.0.1:{port}{target}"
         self._curl = machine.popen("curl", "-sSN", *options, url)
         self.lines: list[tuple[float, str]] = []
         self._came = threading.Condition()
@@ -26,6 +26,8 @@ class Following:
     def _read(self) -> None:
         assert self._curl.stdout
         for line in self._curl.stdout:
+            if line.startswith("curl: "):  # its own error, in the same pipe
+                continue
             with self._came:
                 self.lines.append((time.time(), line.rstrip("\n")))
                 self._came.notify_all()

@@ -59,7 +59,7 @@ def test_first_run_sets_up_and_second_changes_nothing(node: Machine) -> None:
     assert site.apply(node)
     assert node.curl("/version").body.strip() == VERSION
     assert node.run("id", "--name", "--groups", "twitch").stdout.split() == ["twitch"]
-    for socket in ("puppet-twitch.socket", "puppet-twitch-run.socket"):
+    for socket in ("puppet-twitch.socket", "puppet-twitch-run.socket", "puppet-twitch-log.socket"):
         assert node.run("systemctl", "is-enabled", socket).stdout.strip() == "enabled"
     before = sockets(node)
     assert not site.apply(node)

@@ -24,10 +24,11 @@ HOLD = f"""
     }}
     -> file {{ '{END}': ensure => file }}
 """
+SOCKETS = "puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket"
 # An operator's own resource, which restarts our units by name.
 RESTART = f"""
     exec {{ 'restart':
-      command  => "systemctl restart puppet-twitch.socket puppet-twitch-run.socket %s",
+      command  => "systemctl restart {SOCKETS} %s",
       provider => shell,
       path     => '/usr/bin',
     }}

@@ -101,7 +101,7 @@ def test_port_that_was_closed_stays_closed_when_the_user_changes(shell: Shell) -
 
 def test_run_socket_changes_its_group_while_the_port_is_closed(shell: Shell) -> None:
     assert shell.run("change_run_group", TWITCH_GROUP="grp") == 0
-    restart = "systemctl restart puppet-twitch-run.socket"
+    restart = "systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
     # chgrp follows where the node has records of runs: not on the machine that runs this test.
     calls = [call for call in shell.calls if not call.startswith("chgrp ")]
     assert calls == ["systemctl daemon-reload", CLOSE, restart, OPEN]

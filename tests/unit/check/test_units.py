@@ -90,6 +90,7 @@ def test_units_without_faults(fake: FakeUnits) -> None:
     assert list(units.check(ACCOUNT)) == [
         Finding(GOOD, "puppet-twitch.socket is listening: [::]:2023 (Stream)"),
         Finding(GOOD, "puppet-twitch-run.socket is listening: /run/x (SequentialPacket)"),
+        Finding(GOOD, "puppet-twitch-log.socket is listening: /run/y (SequentialPacket)"),
     ]
 
 

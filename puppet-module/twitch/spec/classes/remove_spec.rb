@@ -7,7 +7,7 @@ describe 'twitch' do
     it { is_expected.to compile.with_all_deps }
 
     it 'removes sockets, listeners, package, user and group in this order' do
-      %w[puppet-twitch.socket puppet-twitch-run.socket].each do |socket|
+      %w[puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket].each do |socket|
         is_expected.to contain_service(socket)
           .with(ensure: 'stopped', enable: false)
           .that_comes_before('Exec[twitch: stop the listeners]')

@@ -23,15 +23,16 @@ describe 'twitch' do
     end
 
     it 'manages the sockets and no service' do
-      is_expected.to have_service_resource_count(2)
-      %w[puppet-twitch.socket puppet-twitch-run.socket].each do |socket|
+      is_expected.to have_service_resource_count(3)
+      %w[puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket].each do |socket|
         is_expected.to contain_service(socket).with(ensure: 'running', enable: true)
       end
     end
 
     it 'writes no drop-in' do
       %w[puppet-twitch.socket puppet-twitch.service puppet-twitch@.service
-         puppet-twitch-run.socket puppet-twitch-run@.service].each do |unit|
+         puppet-twitch-run.socket puppet-twitch-run@.service
+         puppet-twitch-log.socket puppet-twitch-log@.service].each do |unit|
         is_expected.to contain_file("/etc/systemd/system/#{unit}.d/50-puppet.conf").with_ensure('absent')
         is_expected.not_to contain_file("/etc/systemd/system/#{unit}.d")
       end

@@ -124,11 +124,15 @@ describe 'twitch' do
     it 'runs the listener as that user, and gives the run socket to the group' do
       is_expected.to contain_file(drop_in('puppet-twitch.service'))
         .with_content(settings('Service', 'User=svc', 'Group=services'))
-      is_expected.to contain_file(drop_in('puppet-twitch-run.socket'))
-        .with_content(settings('Socket', 'SocketGroup=services'))
+      %w[puppet-twitch-run.socket puppet-twitch-log.socket].each do |socket|
+        is_expected.to contain_file(drop_in(socket)).with_content(settings('Socket', 'SocketGroup=services'))
+      end
+      is_expected.to contain_file(drop_in('puppet-twitch-log@.service')).with_content(
+        settings('Service', 'Environment=PUPPET_TWITCH_USER=svc PUPPET_TWITCH_GROUP=services')
+      )
       is_expected.to contain_exec('twitch: give the run socket to its group').with(
         command: script('change_run_group'), environment: ['TWITCH_GROUP=services'], provider: 'shell',
-        onlyif: 'stat --format=%G /run/puppet-twitch/run.sock | grep -qvx services'
+        onlyif: 'stat --format=%G /run/puppet-twitch/run.sock /run/puppet-twitch/log.sock | grep -qvx services'
       )
     end
   end
