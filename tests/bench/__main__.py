@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench import client, crowds, fairness, loads, triggers, waits
+from tests.bench import client, crowds, fairness, followers, loads, triggers, waits
 from tests.bench import node as nodes
 from tests.bench.table import MISSED, Goal, Row, table, write
 from tests.lab.errors import LabError
@@ -29,7 +29,10 @@ from tests.lab.machine import Machine
 QUICK = 0.2
 # Six minutes on a quiet machine. SIGALRM ends a bench that waits for ever.
 TIMEOUT_S = 3600
-PARTS = ("rest", "triggers", "waits", "tls", "loads", "crowds", "fairness", "real", "systems")
+PARTS = (
+    *("rest", "triggers", "waits", "tls", "loads", "crowds"),
+    *("fairness", "followers", "real", "systems"),
+)
 
 
 def main() -> int:
@@ -58,6 +61,7 @@ def main() -> int:
             "loads": lambda: loads.measure(node, crowd, scale, script.name),
             "crowds": lambda: crowds.measure(node, crowd, scale),
             "fairness": lambda: fairness.measure(node, crowd, scale),
+            "followers": lambda: followers.measure(node, crowd, scale),
             "real": lambda: triggers.measure_real(node, scale),
             "systems": lambda: waits.measure_systems(lab, scale),
         }

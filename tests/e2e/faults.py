@@ -320,12 +320,18 @@ FAULTS: dict[str, Fault] = {
         "Environment=PUPPET_TWITCH_USER=twitch",
     ),
     "journal-stores-nothing": Fault(
-        "journal.check/1",
+        "journal._stored/1",
         "mkdir -p /etc/systemd/journald.conf.d;"
         " printf '[Journal]\\nStorage=none\\n' >/etc/systemd/journald.conf.d/site.conf;"
         " systemctl restart systemd-journald",
         "journald stores nothing (Storage=none in journald.conf)",
         "echo Storage=auto",
+    ),
+    "journal-of-root-alone": Fault(
+        "journal._readable/1",
+        "chgrp root /var/log/journal/*/system.journal",
+        "system.journal cannot be read by group systemd-journal",
+        "systemd-tmpfiles --create --prefix=/var/log/journal",
     ),
     "root-expects-another-listener": Fault(
         "units._expected_listener/1",

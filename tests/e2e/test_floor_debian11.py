@@ -61,7 +61,7 @@ def test_units_are_valid(node11: Machine) -> None:
 @pytest.fixture(params=["one listener", "per connection"])
 def node(node11: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
     stub.clear(node11)
-    stub.stub_puppet(node11)
+    stub.stub_puppet(node11, access=stub.WITH_REASONS)
     if request.param == "per connection":
         stub.per_connection(node11)
     yield node11
@@ -77,6 +77,9 @@ def test_trigger_and_queue(node: Machine) -> None:
     stub.end_of(node, queued)
     assert stub.stub_log(node) == stub.in_order(run, queued)
     assert node.curl(f"/puppet/runs/{run}").status == 200
+    request, *_, verdict = str(node.curl(f"/puppet/runs/{run}/log?follow=true").body).splitlines()
+    assert request.startswith("# anonymous at ")
+    assert verdict.startswith("# unchanged")
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 

@@ -7,7 +7,8 @@ from subprocess import Popen
 
 import pytest
 
-from tests.e2e import site, systems
+from tests.e2e import site, stub, systems
+from tests.e2e.log_client import Following
 from tests.e2e.site import NEXT_VERSION, VERSION, Site
 from tests.e2e.systems import every_image
 from tests.lab import curl
@@ -109,14 +110,23 @@ def test_triggered_run_upgrades_puppet_twitch(
 
 def test_upgrade_by_hand_during_a_run(node: Machine, caller: Machine, managed: Site) -> None:
     managed.server.manifest("module", HOLD)
+    node.write(stub.CONFIG, "[access]\nanonymous = trigger status logs\n")
     asked = ask(caller, node)
     node.wait(f"test -e {HELD}")
+    follower = Following(node, "/puppet/runs/current/log?follow=true")
+    follower.until("asked for a run")
     package = f"/root/{site.build_deb(NEXT_VERSION).name}"
     node.copy(site.build_deb(NEXT_VERSION), package)
     node.sh(f"dpkg --install {package} && rm {package}")
     assert node.curl("/version").body.strip() == NEXT_VERSION
     assert node.curl("/puppet/twitch").status == 409
+    assert follower.end() == 18  # cut, and not ended
+    rest = follower.texts[-1].replace("# goes on: ", "")
+    follower = Following(node, f"/puppet/runs/current/log{rest}", "-i")
+    follower.until("HTTP/1.1 200 ")
     node.run("touch", GO)
+    assert follower.end() == 0
+    assert follower.texts[-1] == "# changed"
     _, ended = verdict(caller, node, asked)
     assert ended == "changed"
     assert node.exists(END)

@@ -48,6 +48,7 @@ class FakeJournal:
     def __init__(self, *entries: Entry) -> None:
         self.entries = list(entries)
         self.exists = True
+        self.denied = False
         self._position = -1
         self._matches: list[list[str]] = [[]]
         self._woken, self._wake = os.pipe()

@@ -10,6 +10,8 @@ its oldest entries first, a log whose first line is there is complete, and its l
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from typing import Optional
 
@@ -23,6 +25,9 @@ ASKED = "1d1c14c6b1f24ed5a0ea5d7d7d43ba6c"
 ENDED = "5f0f1b6fd9ff4d7b8a1ea58b7f3bd0a4"
 
 UNIT = re.compile(r"puppet-twitch-run@[^/]*\.service")
+
+# Where journald writes (journald.conf(5)).
+TOPS = ("/run/log/journal", "/var/log/journal")
 
 # Of each message. Puppet logs diffs line by line; the longest lines are errors that quote a command.
 MAX_MESSAGE_BYTES = 8192
@@ -51,6 +56,24 @@ class Journal(journal.Reader):  # type: ignore[misc]  # python-systemd has no ty
     def time(self) -> float:
         """Return when the present entry was received, in epoch seconds."""
         return float(self._get_realtime()) / 1e6
+
+    @property
+    def denied(self) -> bool:
+        """Whether a file that journald writes to cannot be opened.
+
+        systemd gives the files of a journal to the group systemd-journal at boot (tmpfiles.d); those of a
+        journal that began later belong to root alone.
+        """
+        for top in TOPS:
+            try:
+                for machine in os.listdir(top):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.close(os.open(f"{top}/{machine}/system.journal", os.O_RDONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return True
+        return False
 
     @property
     def exists(self) -> bool:

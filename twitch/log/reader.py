@@ -35,6 +35,7 @@ SETTLE_S = 0.3
 
 NO_CONNECTION = "standard input is not a connection of puppet-twitch-log.socket"
 NO_JOURNAL = "the journal of the node has no files (Storage= in journald.conf)"
+DENIED = "the journal of the node cannot be read; puppet-twitch check has the fix"
 
 
 def main() -> None:
@@ -87,6 +88,9 @@ class Session:
         if not self._entries.begin() or self._entries.next() is None:
             if not self._reader.exists:
                 self._event(UNREADABLE, why=NO_JOURNAL)
+                return
+            if self._reader.denied:
+                self._event(UNREADABLE, why=DENIED)
                 return
             if self._question.after:
                 self._event(LOST)

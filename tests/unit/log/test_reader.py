@@ -178,6 +178,14 @@ def test_missing_journal_is_reported() -> None:
     assert "Storage=" in event.why
 
 
+def test_journal_that_cannot_be_read_is_reported() -> None:
+    journal = FakeJournal(entry("of another run", run=OTHER))
+    journal.denied = True
+    (event,) = Caller(journal, Read(RUN)).rest()
+    assert isinstance(event, Event)
+    assert (event.name, event.why) == ("unreadable", reader.DENIED)
+
+
 def test_follower_gets_lines_until_the_verdict() -> None:
     caller = Caller(FakeJournal(*LINES[:2]), Read(RUN, follow=True))
     assert names(caller.packet()) == ["log"]
