@@ -13,7 +13,9 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any, Callable, NamedTuple, Optional
 
-from twitch import durations, log_lines, wording
+from twitch import durations, log_lines, views, wording
+from twitch.callers import Caller
+from twitch.errors import TwitchError
 from twitch.listener.api.call import Call
 from twitch.listener.api.ending import run_headers
 from twitch.listener.api.reply import TEXT, Reply
@@ -21,6 +23,8 @@ from twitch.listener.exchange import HTTPError, Unfinished
 from twitch.listener.log_source import TOO_MANY, Shown, Source, Unreadable, beyond
 from twitch.log_lines import LEVELS
 from twitch.log_packets import MAX_AFTER, MAX_TAIL, Read
+from twitch.messages import Status
+from twitch.node_status import NodeStatus
 from twitch.records import FINISHED, QUEUED, RUNNING, Record
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
@@ -29,6 +33,10 @@ JSON_LINES = ("application/jsonl", "application/x-ndjson")
 # ones (nginx after 60 s, HAProxy often after 30), finds clients that have left, and answers a question.
 FIRST_SILENCE_S = 10
 SILENCE_S = 30
+
+# What is known of a run may be as old as this, so that many followers do not wake root for each.
+STATUS_S = 10
+PROGRESS = ("phase", "resources", "usual_s", "doing")
 
 # Of what a follower is sent at once. The rest waits until its client has taken it.
 PART_BYTES = 32 * 1024
@@ -158,7 +166,7 @@ class Follower:
         if source.blind:
             yield self._ours("no-log", f"no log: {source.blind}", reason=str(source.blind))
         if self._record.state == QUEUED and self._wanted.follow:
-            yield self._state(source)
+            yield await self._state(source)
         while True:
             source = self._here()
             if self._number < source.first:
@@ -176,7 +184,7 @@ class Follower:
                 yield self._end(source)
                 return
             if source.live and not self._wanted.follow:
-                yield self._so_far(source)
+                yield await self._so_far(source)
                 return
             if source.broken or (source.live and await self._move(source)):
                 if source.broken:
@@ -184,7 +192,7 @@ class Follower:
                 continue
             silent_s = self._clock() - since
             if silent_s >= silence_s:
-                yield self._state(source)
+                yield await self._state(source)
                 since, silence_s = self._clock(), SILENCE_S
             elif await self._call.patience.pause(silence_s - silent_s, source.more()):
                 break
@@ -237,16 +245,25 @@ class Follower:
         line = log_lines.event(event, **fields) if self._json else log_lines.note(text)
         return f"{line}\n".encode("utf-8", "replace")
 
-    def _state(self, source: Source) -> bytes:
-        """Return what is known of a run that says nothing."""
-        text, fields = state(source.record or self._record)
+    async def _known(self, source: Source) -> tuple[str, dict[str, object]]:
+        """Return what is known of a run that has not ended, as text and as fields."""
+        record, root = source.record or self._record, self._call.root
+        if record.state == RUNNING and self._clock() > root.status_at + STATUS_S:
+            with contextlib.suppress(TwitchError):
+                await root.ask(Status(), self._call.patience.place)
+        status = root.status if root.status and root.status.run == record.run else None
+        return state(record, status, self._call.caller)
+
+    async def _state(self, source: Source) -> bytes:
+        """Return the line about a run that says nothing."""
+        text, fields = await self._known(source)
         return self._ours("state", text, **fields)
 
-    def _so_far(self, source: Source) -> bytes:
+    async def _so_far(self, source: Source) -> bytes:
         """Return the last line for a caller that does not follow a run that goes on."""
         if self._wanted.tail is not None and source.complete:
             self._at = source.position
-        text, fields = state(source.record or self._record)
+        text, fields = await self._known(source)
         return self._ours("state", f"{text}; goes on: {self._rest()}", **fields, after=self._at)
 
     def _goes_on(self) -> bytes:
@@ -276,12 +293,17 @@ class Follower:
         )
 
 
-def state(record: Record) -> tuple[str, dict[str, object]]:
-    """Return what is known of a run that has not ended, as text and as fields."""
+def state(record: Record, status: Optional[NodeStatus], caller: Caller) -> tuple[str, dict[str, object]]:
+    """Return what this caller may see of a run that has not ended, as text and as fields."""
     elapsed_s = max(0, int(time.time() - (record.started or record.asked)))
     fields: dict[str, object] = {"state": record.state, "elapsed_s": elapsed_s}
-    what = "queued, because another run is under way" if record.state == QUEUED else record.state
-    return f"{durations.shown(elapsed_s)}: {what}", fields
+    if record.state == QUEUED:
+        return f"{durations.shown(elapsed_s)}: queued, because another run is under way", fields
+    known = wording.progress(status, caller) if status else []
+    if status:
+        shown = views.status_fields(status, caller)
+        fields.update({name: shown[name] for name in PROGRESS if name in shown})
+    return f"{durations.shown(elapsed_s)}: {'; '.join(known) or record.state}", fields
 
 
 class Parts(AsyncGenerator[bytes, None]):

@@ -23,6 +23,7 @@ from twitch.errors import PacketError
 from twitch.listener import log_source
 from twitch.listener.api import log
 from twitch.log import reader
+from twitch.node_status import Doing
 
 LINES = [asked(), entry("one"), entry("two", PRIORITY="4"), entry("three")]
 LOG = f"/puppet/runs/{RUN}/log"
@@ -314,13 +315,23 @@ async def test_silence_is_filled_with_what_is_known(
 ) -> None:
     monkeypatch.setattr(log, "FIRST_SILENCE_S", 0.05)
     monkeypatch.setattr(log, "SILENCE_S", 0.05)
-    api.root_answers("status", status=node_status("running"))
+    api.allow("token:ci = status logs", "plaintext_tokens = yes")
+    far = {"phase": "applying", "resources": 574, "usual_s": 35, "doing": Doing("apt-get", 45)}
+    api.root_answers("status", status=node_status("running", run=RUN, **far))
     api.record(pid=PID)
+    token = api.token("ci")
     async with visit(api.service) as client:
         stream = Stream(client)
-        await stream.begin(f"{LOG}?follow=true", "Accept: application/jsonl")
+        await stream.begin(f"{LOG}?follow=true", "Accept: application/jsonl", token)
         for _ in range(3):
             await stream.until('{"event": "state", "state": "running", "elapsed_s": ')
+            rest = json.loads(b"{" + (await stream.until("}}")).partition(b", ")[2])
+            assert rest == {**far, "doing": {"name": "apt-get", "age_s": 45}}
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true", token)
+        await stream.until(": applying 574 resources; apt-get for 45s; usually 35s\n")
+    assert len(api.root.asked) == 1  # not for each line
 
 
 async def test_queued_run_is_answered_at_once(api: ApiUnderTest, journald: Journald) -> None:
