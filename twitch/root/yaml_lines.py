@@ -49,4 +49,4 @@ class Scalars:
         if self._left < 0:
             return None
         # The key is at column 0, so that its value is indented further, however deep it stood.
-        return values.text(values.mapping(plain_yaml.load(f"x:{written}")).get("x"))
+        return values.text(values.mapping(plain_yaml.load(f"x: {written}")).get("x"))

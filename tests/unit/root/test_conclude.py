@@ -310,6 +310,7 @@ def test_event_of_a_failed_run_is_one_warning(root_node: Node, puppet: FakePuppe
         "changed": 3,
         "failed": 1,
         "would_change": None,
+        "label": None,
     }
 
 
