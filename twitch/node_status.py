@@ -57,6 +57,8 @@ class NodeStatus(NamedTuple):
     last: Optional[LastRun] = None
     # The last whole run of ours, where `last` is one of ours with noop or tags, which cures no failure.
     last_whole: Optional[LastRun] = None
+    # Where the last whole run of ours has not succeeded: the end of the last one that has.
+    failing_since: Optional[float] = None
     unrecorded: Optional[str] = None  # the run that has ended and whose verdict cannot be written
     unrecorded_why: Optional[str] = None  # the error of the writing, which may name a path
     disabled: Optional[Disabled] = None  # by whom and until when
@@ -100,6 +102,7 @@ def from_json(fields: Fields) -> NodeStatus:
         age_s=fields.optional_integer("age_s"),
         last=_last(last) if last else None,
         last_whole=_last(whole) if whole else None,
+        failing_since=fields.optional_number("failing_since"),
         unrecorded=fields.optional_text("unrecorded"),
         unrecorded_why=fields.optional_text("unrecorded_why"),
         phase=phase,

@@ -80,6 +80,7 @@ STATUS = {
     "last": NAMED,  # all fields of LastRun
     "last_whole": NAMED,
     "age_s": NAMED,
+    "failing_since": NAMED,
     "unrecorded": NAMED,
     "unrecorded_why": NAMED,
     "phase": EVERYONE,
@@ -204,7 +205,7 @@ def when(epoch_s: Optional[float], caller: Caller) -> str:
     return f"{shown} ({durations.ago(time.time() - epoch_s)})"
 
 
-TIMES = ("asked", "started", "ended", "since", "until")
+TIMES = ("asked", "started", "ended", "since", "until", "failing_since")
 
 
 def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: Caller) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def status_text(status: NodeStatus, caller: Caller) -> str:
         lines += _last(status.last, "last run", caller)
         if status.last_whole:
             lines += _last(status.last_whole, "last run without noop and tags", caller)
+        if status.failing_since:
+            lines.append(f"no success since {when(status.failing_since, caller)}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,10 @@ server's report.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,8 @@ from tests.lab.curl import Reply
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+CONSOLE = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
 CONFIG = "/etc/puppet-twitch/puppet-twitch.conf"
 # All options, Puppet's messages in answers, and no cooldown between runs.
 GENEROUS = "[access]\nanonymous = trigger noop tags environment=* status logs\ncooldown = 0\n"
@@ -262,3 +267,52 @@ def test_run_stopped_by_a_reboot_sends_its_report(node: Machine, server: PuppetS
     server.manifest("production", "")
     assert run(node).headers["Puppet-Verdict"] == "unchanged"
     node.run("systemctl", "disable", "puppet-twitch.socket")
+
+
+# -- what happened to the resources -------------------------------------------------------------
+
+BRANCH = "/root/branch"
+
+
+@every_agent
+def test_details_of_a_run_and_noop_of_a_branch(node: Machine, server: PuppetServer) -> None:
+    """Run a branch, change what it has made, and ask what it would change: README's example."""
+    node.sh(f"rm -f {BRANCH}")
+    file = f"file {{ '{BRANCH}': content => 'x' }}\n"
+    server.manifest("feature_x", f"{file}exec {{ '/bin/false': }}\n-> notify {{ 'after': }}\n")
+    reply = run(node, "&environment=feature_x&label=CHG-123")
+    found = record(node, reply)
+    resources: list[dict[str, Any]] = found["resources"]  # type: ignore[assignment]
+    assert [(one["resource"], one["outcome"], one["line"]) for one in resources] == [
+        ("Exec[/bin/false]", "failed", 2),
+        (f"File[{BRANCH}]", "changed", 1),
+        ("Notify[after]", "skipped", 3),
+    ]
+    assert "returned 1" in resources[0]["events"][0]["message"]
+    assert resources[1]["file"].endswith("/feature_x/manifests/site.pp")
+    report = server.reports(node.name)[-1]
+    for name in ("transaction_uuid", "puppet_version", "server_used", "corrective_change"):
+        assert found[name] == report[name]
+    assert (found["server_used"], found["label"]) == ("puppet:8140", "CHG-123")
+    assert found["configuration_version"] == str(report["configuration_version"])
+    assert found["events"] == {"success": 1, "failure": 1, "noop": 0}
+    assert {"plugin_sync", "fact_generation", "config_retrieval"} <= set(found["phases_s"])  # type: ignore[call-overload]
+    labels = {line.get("TWITCH_LABEL") for line in node.journal(f"TWITCH_RUN={found['run']}", "_UID=0")}
+    assert labels == {"CHG-123"}
+
+    node.write(BRANCH, "y")
+    server.manifest("feature_x", file)
+    (block,) = (text for text in CONSOLE if "/puppet/runs/last" in text)
+    trigger, last = re.findall(r"^\$ (curl .*)$", block, re.MULTILINE)
+    answers = [node.sh(f"{command} 2>&1", timeout_s=120).stdout for command in (trigger, last)]
+    assert answers[0] == "Puppet run complete"
+    assert normal(answers[1]) == normal(block.partition(f"{last}\n")[2])
+
+
+def normal(text: str) -> str:
+    """Return an answer without what differs from run to run, and from Puppet to Puppet."""
+    text = re.sub(r"\{sha256\}[0-9a-f]+…?", "HASH", text)
+    text = re.sub(r"content changed 'HASH' to|current_value 'HASH', should be", "CHANGED", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "ID", text)
+    text = re.sub(r"/etc/puppet(labs)?/code", "CODE", text)
+    return re.sub(r"\d+m? ?\d*s\b|\d{4}-\S+Z|\d+(?= as they)", "TIME", text)

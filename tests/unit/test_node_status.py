@@ -119,6 +119,7 @@ statuses = st.builds(
     reason=st.none() | texts,
     pid=st.none() | whole_numbers,
     age_s=st.none() | whole_numbers,
+    failing_since=st.none() | numbers,
     last=st.none() | last_runs,
     last_whole=st.none() | last_runs,
     phase=st.none() | st.sampled_from(PHASES),

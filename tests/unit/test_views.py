@@ -173,6 +173,7 @@ FULL_STATUS = NodeStatus(
     last_whole=FULL_LAST._replace(
         environment="word-whole", counts={}, cached_catalog_status="x", reason="word-whole"
     ),
+    failing_since=1100000000.0,
     unrecorded="word-unrecorded",
     unrecorded_why="word-why",
     phase="applying",
@@ -195,7 +196,7 @@ RUN_WORDS = {
 }
 STATUS_WORDS = {
     **{name: f"word-{name}" for name in ("run", "queued", "reason", "unit", "last")},
-    **{"since": "2001-09-09", "pid": "471147", "age_s": "123456"},
+    **{"failing_since": "2004-11-09", "since": "2001-09-09", "pid": "471147", "age_s": "123456"},
     **{"last_whole": "word-whole", "unrecorded": "word-unrecorded", "unrecorded_why": "word-why"},
     "doing": "word-doing",
 }
@@ -258,7 +259,7 @@ def test_fields_of_a_status(grants: tuple[str, ...], named: bool, audiences: set
     assert fields_in(STATUS_WORDS, json.dumps(fields)) == set(fields) & set(STATUS_WORDS)
 
 
-ALWAYS_IN_TEXT = {"queued", "last", "last_whole", "unrecorded", "unrecorded_why"}
+ALWAYS_IN_TEXT = {"queued", "failing_since", "last", "last_whole", "unrecorded", "unrecorded_why"}
 IN_TEXT = {
     "idle": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
     "running": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,

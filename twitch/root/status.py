@@ -6,7 +6,7 @@ import time
 from typing import Optional
 
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
-from twitch.records import BUSY, FAILED, FINISHED, Record
+from twitch.records import BUSY, FAILED, FINISHED, GOOD, Record
 from twitch.root import locks, progress, report, unit
 from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
@@ -29,7 +29,8 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     # The age of a run is that of its lock; `puppet apply` takes no lock, so its record has to do.
     age_s = holder.age_s if holder else max(0, int(time.time() - since)) if since else None
     ended = [record for record in node.store.newest() if record.state == FINISHED and record.started]
-    last, last_whole = _last(node, ended)
+    recorded = [record for record in ended if record.verdict != BUSY]
+    last, last_whole = _last(node, recorded)
     stuck = age_s is not None and locks.is_stuck(age_s, node.settings.runtimeout_s)
     # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
     # next trigger would be answered.
@@ -51,6 +52,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
         age_s=age_s if stuck else None,
         last=last,
         last_whole=last_whole,
+        failing_since=_failing_since(recorded) if _failing(last, last_whole) else None,
         unrecorded=unrecorded.run if unrecorded else None,
         unrecorded_why=str(unrecorded) if unrecorded else None,
         disabled=lock.disabled if lock else None,
@@ -58,13 +60,29 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     )
 
 
-def _last(node: Node, ended: list[Record]) -> tuple[Optional[LastRun], Optional[LastRun]]:
+def _failing(last: Optional[LastRun], last_whole: Optional[LastRun]) -> bool:
+    """Return whether the last whole run, ours or not, has not succeeded."""
+    whole = last_whole or last
+    return whole is not None and whole.verdict not in GOOD
+
+
+def _failing_since(ours: list[Record]) -> Optional[float]:
+    """Return when the last whole run that succeeded has ended, if later ones did not; else None.
+
+    Only runs with a record are known.
+    """
+    whole = [record for record in ours if not record.options.partial]
+    if not whole or whole[0].good:
+        return None
+    return next((record.ended for record in whole if record.good), None)
+
+
+def _last(node: Node, ours: list[Record]) -> tuple[Optional[LastRun], Optional[LastRun]]:
     """Return the last run, ours or not; and if it is a partial one of ours, our last whole run.
 
     A run of ours is shown by its record, which says more than Puppet's report.
     """
     by_puppet = _by_puppet(node)
-    ours = [record for record in ended if record.verdict != BUSY]
     if not ours or (by_puppet and (by_puppet.ended or 0) > (ours[0].ended or 0)):
         return _shortened(by_puppet), None
     whole = _whole_before(ours)

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import dead, live
-from tests.unit.records import OTHER, RUN, finished, record
+from tests.unit.records import OTHER, RUN, STARTED, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
 from twitch.messages import CANNOT, MAX_ANSWER_BYTES, STATUS, Answer, Status, encode
 from twitch.node_status import (
@@ -197,6 +197,24 @@ def test_partial_run_after_a_run_of_puppets_own_says_nothing_of_an_older_one(roo
     third = "3" * 32
     root_node.store.write(finished("unchanged", third, asked=BEGAN + 7200, ended=BEGAN + 7201, **again))
     assert status.look(root_node).last_whole is None
+
+
+def test_node_is_failing_since_the_end_of_its_last_success(root_node: Node) -> None:
+    def ended(number: int, verdict: str, **fields: Any) -> None:
+        moment = STARTED + 100 * number
+        run = finished(verdict, f"{number:032x}", asked=moment, started=moment, ended=moment + 5, **fields)
+        root_node.store.write(run)
+
+    ended(1, "changed")
+    ended(2, "unchanged")
+    assert status.look(root_node).failing_since is None
+    ended(3, "failed")
+    ended(4, "interrupted")
+    ended(5, "unchanged", options=Options(noop=True))  # which cures no failure
+    ended(6, "busy")
+    assert status.look(root_node).failing_since == STARTED + 205
+    ended(7, "changed")
+    assert status.look(root_node).failing_since is None
 
 
 def test_last_run_with_noop_has_the_number_of_pending_changes(root_node: Node, puppet: FakePuppet) -> None:
