@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable
 from typing import Optional
@@ -22,11 +21,12 @@ def look(node: Node) -> Figures:
     kept = counts.read(node.store)
     last_success = max(filter(None, (kept.last_success, *_successes(found, ended))), default=None)
     counts.note_success(node.store, last_success)
-    disabled = node.disabled() is not None
+    disabled = found.disabled
     return Figures(
         state=found.state,
-        enabled=not disabled,
-        disabled_since=_written(node.settings.agent_disabled_lockfile) if disabled else None,
+        enabled=disabled is None,
+        disabled_since=disabled.since if disabled else None,
+        disabled_until=disabled.until if disabled else None,
         run_started=found.since,
         last=_last(found.last, report.read_summary(node.settings.lastrunfile)),
         last_success=last_success,
@@ -84,9 +84,3 @@ def _last(run: Optional[LastRun], summary: Optional[Summary]) -> Optional[Last]:
     if abs((summary.last_run or 0) - (run.ended or 0)) > status.REPORT_SLACK_S:
         return last
     return last._replace(events=summary.events, phases_s=summary.phases_s)
-
-
-def _written(path: str) -> Optional[float]:
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime
-    return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,22 @@ def test_disabled_agent(prepared: Node, puppet: FakePuppet) -> None:
     puppet.disabled.write_text('{"disabled_message": "maintenance"}')
     os.utime(puppet.disabled, (STARTED, STARTED))
     assert figures.look(prepared) == Figures("disabled", enabled=False, disabled_since=STARTED)
+
+
+def test_agent_that_is_disabled_until_a_time(prepared: Node, puppet: FakePuppet) -> None:
+    hold = {"caller": "user:root", "client": "local", "reason": "kernel", "since": STARTED}
+    until = time.time() + 3600
+    holds = [
+        {**hold, "until": until},
+        {**hold, "caller": "token:a", "since": STARTED + 5, "until": until + 1},
+    ]
+    lock = {"disabled_message": "kernel", "puppet_twitch": {"holds": holds}}
+    puppet.disabled.write_text(json.dumps(lock))
+    found = figures.look(prepared)
+    assert (found.enabled, found.disabled_since, found.disabled_until) == (False, STARTED, until + 1)
+    holds[0].pop("until")
+    puppet.disabled.write_text(json.dumps(lock))
+    assert figures.look(prepared).disabled_until is None
 
 
 # ---- the last run
