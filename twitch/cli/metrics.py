@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Optional
 
 from twitch import metrics, textfile
 from twitch.arguments import Parser
+from twitch.cli import terminal
 from twitch.cli.asking import ask
-from twitch.errors import EX_NOPERM, ConfigError, RootUnavailable, TwitchError
+from twitch.cli.person import person
+from twitch.errors import ConfigError, RootUnavailable, TwitchError
 from twitch.messages import Metrics
 
 DESCRIPTION = """\
@@ -23,19 +24,13 @@ cannot be reached; 77: not root; 78: invalid configuration. If Puppet cannot be 
 puppet_agent_collect_success 0."""
 
 
-class NotRoot(TwitchError):
-    """The command asks root's side, whose socket only root may use."""
-
-    exit_code = EX_NOPERM
-
-
 def main(arguments: Sequence[str]) -> int:
     """Print or write the metrics and return 0; raises `TwitchError` if Puppet cannot be read."""
     parser = Parser("metrics", DESCRIPTION, EXIT_STATUS)
     parser.add_argument("--output", metavar="FILE", help="replace this file; node_exporter reads *.prom only")
     options = parser.parse_args(arguments)
-    if os.geteuid() != 0:
-        raise NotRoot("metrics needs root: sudo puppet-twitch metrics")
+    terminal.prepare()
+    person("metrics")  # root only
     text, error = _metrics()
     if options.output:
         textfile.write(options.output, metrics.for_textfile(text))
