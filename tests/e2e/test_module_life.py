@@ -167,8 +167,12 @@ def test_allowed_addresses_refuse_others(node: Machine, neighbour: Machine, mana
 
 def test_sockets_are_not_restarted_without_need(node: Machine, managed: Site) -> None:
     before = sockets(node)
-    managed.hiera(node, run_timeout="2h", puppet_path="/usr/bin/puppet")
+    textfile = "/srv/textfiles/puppet-twitch.prom"
+    node.run("mkdir", "-p", "/srv/textfiles")
+    managed.hiera(node, run_timeout="2h", puppet_path="/usr/bin/puppet", watch=True, watch_textfile=textfile)
     assert site.apply(node)
+    node.wait(f"grep -q '^puppet_agent_last_run_success 1' {textfile}")
+    assert node.run("systemctl", "is-enabled", "puppet-twitch-watch.path").stdout.strip() == "enabled"
     result = node.run("systemctl", "show", "--property=RuntimeMaxUSec", "puppet-twitch-run@x.service")
     assert result.stdout.strip() == "RuntimeMaxUSec=2h"
     assert sockets(node) == before
@@ -268,7 +272,7 @@ time.sleep(99)
 
 
 def test_ensure_absent_leaves_nothing(node: Machine, managed: Site) -> None:
-    managed.hiera(node, per_connection=True)
+    managed.hiera(node, per_connection=True, watch=True)
     assert site.apply(node)
     # The sockets are stopped, and a listener is still running, until it is stopped as well.
     client = node.popen("python3", "-c", CLIENT)
