@@ -237,7 +237,7 @@ FAULTS = {
         "No space left on device: '/root/state/lock'",
     ),
     "read-only": (f"{TMPFS}; mount -o remount,ro {PLACE}", "Read-only file system: '/root/state/lock'"),
-    "missing": (f"rmdir {PLACE}", "No such file or directory: '/root/state'"),
+    "missing": (f"rmdir {PLACE}", "/root/state does not exist, because Puppet has never run"),
 }
 
 

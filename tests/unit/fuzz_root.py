@@ -19,9 +19,10 @@ from tests.unit.reports import BEGAN
 from tests.unit.root.test_verdict import facts
 from twitch import messages
 from twitch.errors import PacketError, PuppetError
-from twitch.node_status import IDLE, LastRun, NodeStatus
+from twitch.holds import UNKNOWN
+from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
 from twitch.records import RUN_ID, Options
-from twitch.root import locks, progress, puppet, report, settings, store, verdict
+from twitch.root import disabling, locks, progress, puppet, report, settings, store, verdict
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
 
@@ -51,6 +52,9 @@ def packet(data: bytes, path: Path) -> bool:
         return False
     if isinstance(question, messages.Cancel):
         assert question.run == "current" or RUN_ID.fullmatch(question.run)
+        assert messages.decode_question(messages.encode(question)) == question
+    if isinstance(question, messages.Disable):
+        assert "\n" not in question.reason and len(question.reason) <= 200
         assert messages.decode_question(messages.encode(question)) == question
     if isinstance(question, messages.Run):
         for word in (*question.tags, *filter(None, [question.environment])):
@@ -136,6 +140,18 @@ def disabled_lock(data: bytes, path: Path) -> bool:
     sent = messages.encode(answer)
     assert len(sent) <= messages.MAX_PACKET_BYTES
     assert messages.decode_answer(sent) == answer
+    lock = disabling.parse(data, BEGAN)
+    assert lock.message == reason
+    for hold in lock.holds:
+        assert hold.caller == UNKNOWN or messages.REASON.fullmatch(hold.reason)
+    status = NodeStatus(DISABLED, reason=reason, disabled=lock.disabled)
+    sent = messages.encode(messages.Answer(messages.STATUS, status=status))
+    assert len(sent) <= messages.MAX_ANSWER_BYTES
+    show_status(status)
+    # What is written back is the same lock.
+    again = disabling.parse(disabling.content_of(lock), BEGAN)
+    assert (again.message, again.others) == (lock.message, lock.others)
+    assert lock.foreign or again.holds == lock.holds
     return bool(reason)
 
 
@@ -300,7 +316,11 @@ PARSERS = {
     "packets": Parser(
         packet,
         (*JSON, b'"ask": "run"', b'"tags"', b"--server", b'"force"'),
-        made={"cancel": messages.encode(messages.Cancel(RUN, "token:deploy", "192.0.2.7", force=True))},
+        made={
+            "cancel": messages.encode(messages.Cancel(RUN, "token:deploy", "192.0.2.7", force=True)),
+            "disable": messages.encode(messages.Disable("token:deploy", "192.0.2.7", "CHG-1", 1795657185)),
+            "enable": messages.encode(messages.Enable("token:deploy", "192.0.2.7", force=True)),
+        },
     ),
     "reports": Parser(
         last_report,
@@ -311,7 +331,9 @@ PARSERS = {
     "summaries": Parser(last_summary, YAML, made={"changed": reports.SUMMARY.encode()}),
     "run-locks": Parser(run_lock, (b"1", b" ", b"\n", b"-", b"\xd9\xa1"), ("pid", "newline", "zeros")),
     "disabled-locks": Parser(
-        disabled_lock, (*JSON, b"disabled_message"), ("reason", "long", "surrogates", "utf8")
+        disabled_lock,
+        (*JSON, b"disabled_message", b"puppet_twitch", b"holds", b"until"),
+        ("reason", "long", "surrogates", "utf8", "holds", "holds-without-a-caller"),
     ),
     "settings-printed": Parser(
         printed, (b" = ", b"\n", b"runtimeout = ", b"1h", b"/", b"Warning: "), made={"all": PRINTED.encode()}

@@ -52,6 +52,7 @@ MAY_LOAD = {
     | {"urllib"},
     "root": EVERYWHERE
     | {"datetime", "errno", "fcntl", "grp", "pwd", "resource", "select", "shlex", "shutil", "signal"}
+    | {"itertools"}
     | {"ctypes"}  # for renameat2(2), which Python does not have
     | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},

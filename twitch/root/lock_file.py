@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ KINDS = {
     stat.S_IFCHR: "is a device",
     stat.S_IFBLK: "is a device",
 }
+# Puppet has about ten files beside the lock; user puppet may have made any number.
+MAX_ENTRIES = 1000
 # renameat2(2): exchange the two files. Of Linux 3.15 and glibc 2.28.
 RENAME_EXCHANGE = 2
 
@@ -164,12 +167,14 @@ class LockFile:
         with contextlib.suppress(OSError):
             descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
             try:
-                strays = [name for name in os.listdir(descriptor) if name.startswith(self._stray_prefix)]
+                with os.scandir(descriptor) as entries:
+                    names = [entry.name for entry in itertools.islice(entries, MAX_ENTRIES)]
             finally:
                 os.close(descriptor)
-            for name in strays:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=self._directory)
+            for name in names:
+                if name.startswith(self._stray_prefix):
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=self._directory)
 
     def _link(self, source: str, target: str) -> None:
         directory = self._directory
@@ -194,11 +199,14 @@ class LockFile:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[LockFile]:
-    """Yield the lock file of this path; raises `OSError` if its directory cannot be reached."""
+    """Yield the lock file of this path; raises `OSError` or `TwitchError` without its directory."""
     try:
         with contextlib.ExitStack() as held:
             directory = held.enter_context(files.open_directory(os.path.dirname(path), for_writing=True))
             held = held.pop_all()
+    except FileNotFoundError as error:
+        missing = f"{os.path.dirname(path)} does not exist, because Puppet has never run on this node"
+        raise TwitchError(f"{missing}; puppet agent --disable makes it, and disables Puppet") from error
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.path.dirname(path)) from error
     with held:
