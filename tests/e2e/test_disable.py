@@ -186,6 +186,9 @@ def test_hold_ends_by_itself(clean_node: Machine) -> None:
     clean_node.wait(f"! test -e {stub.STUB_DISABLED}")
     clean_node.wait(f"! test -e {stub.HISTORY}/disabled.json")
     assert len(events(clean_node, "EXPIRED")) == before + 1
+    explained = clean_node.sh(f"journalctl -x -o short MESSAGE_ID={journal.EXPIRED}").stdout
+    assert "A time in which Puppet was disabled has ended" in explained
+    assert "The reason: short" in explained
     assert clean_node.sh("systemctl --failed --no-legend").stdout == ""
 
 

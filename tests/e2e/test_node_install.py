@@ -46,11 +46,15 @@ def test_install_enables_and_starts_nothing(bare: Machine) -> None:
 def test_uninstall_leaves_nothing(bare: Machine) -> None:
     files, accounts = set(bare.sh(FILES).stdout.splitlines()), bare.sh(ACCOUNTS).stdout
     bare.sh(f"{MAKE} install && systemctl enable --now puppet-twitch.socket")
-    stub.stub_puppet(bare)
+    stub.stub_puppet(bare, access="anonymous = trigger status disable")
     stub.end_of(bare, stub.started(bare))
+    assert bare.curl("/puppet/disable?reason=x", "-X", "POST").status == 200
     stub.per_connection(bare)
     assert bare.curl("/version").status == 200
-    bare.sh(f"{MAKE} uninstall")
+    removed = bare.sh(f"{MAKE} uninstall")
+    # Its timer is gone as well, and Puppet stays as somebody has asked for.
+    assert "Puppet stays disabled on this node; to enable it: puppet agent --enable" in removed.stderr
+    assert bare.exists(stub.STUB_DISABLED)
     assert set(bare.sh(FILES).stdout.splitlines()) ^ files == set()
     assert bare.sh(ACCOUNTS).stdout == accounts
     assert bare.sh(UNITS).stdout == ""
