@@ -15,8 +15,8 @@ WAIT_S = 60
 class Following:
     """A curl that follows a log; `lines` has what it has printed so far, each with the time."""
 
-    def __init__(self, machine: Machine, target: str, *options: str, port: int = 2023) -> None:
-        url = f"http://127.0.0.1:{port}{target}"
+    def __init__(self, machine: Machine, target: str, *options: str, server: str = "127.0.0.1:2023") -> None:
+        url = f"http://{server}{target}"
         self._curl = machine.popen("curl", "-sSN", *options, url)
         self.lines: list[tuple[float, str]] = []
         self._came = threading.Condition()

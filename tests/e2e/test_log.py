@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import stub
 from tests.e2e.log_client import Following
 from tests.e2e.systems import every_node
+from tests.lab.lab import Lab
 from tests.lab.machine import Machine
+from tests.lab.network import Netns
 
 ACCESS = "anonymous = trigger status logs"
 # Three resources before the run is held, and one after it.
@@ -147,6 +150,66 @@ def test_log_is_resumed_after_every_cut(site12: Machine) -> None:
     whole = log_of(site12, run, "", *accept)
     assert [json.loads(line) for line in whole][:-1] == [*seen, *lines]
     assert [line["at"] for line in [*seen, *lines]] == list(range(1, len(seen) + len(lines) + 1))
+
+
+NGINX = """\
+daemon off; worker_processes 1; user root; pid DIR/pid; error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path DIR/1; proxy_temp_path DIR/2; fastcgi_temp_path DIR/3;
+    uwsgi_temp_path DIR/4; scgi_temp_path DIR/5;
+    server {
+        listen PROXY;
+        location / { proxy_pass http://NODE:2023; proxy_http_version 1.1; }
+    }
+}
+"""
+HAPROXY = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen node
+    bind PROXY
+    server node NODE:2023
+"""
+PROXIES = {"nginx": (NGINX, "/usr/sbin/nginx", "-c"), "haproxy": (HAPROXY, "/usr/sbin/haproxy", "-f")}
+
+
+@pytest.fixture(scope="session")
+def between(lab: Lab) -> Netns:
+    """Return the place of a reverse proxy."""
+    return lab.client("10.77.0.83")
+
+
+@pytest.mark.parametrize(("text", "program", "option"), PROXIES.values(), ids=PROXIES)
+def test_reverse_proxy_passes_lines_on_and_a_cut(
+    site12: Machine, between: Netns, tmp_path: Path, text: str, program: str, option: str
+) -> None:
+    server = f"{between.addresses[0]}:8080"
+    for name, value in (("DIR", str(tmp_path)), ("PROXY", server), ("NODE", site12.address)):
+        text = text.replace(name, value)
+    (tmp_path / "conf").write_text(text)
+    proxy = between.popen(program, option, str(tmp_path / "conf"))
+    try:
+        site12.wait(f"curl -sf http://{server}/version")
+        run = stub.hold(site12)
+        target = f"/puppet/runs/{run}/log?follow=true"
+        follower = Following(site12, target, server=server)
+        follower.until("two")  # while the run is held: nothing is buffered
+        site12.run("systemctl", "restart", "puppet-twitch.service")
+        assert follower.end() == 18
+        rest = follower.texts[-1].replace("# goes on: ", "")
+        follower = Following(site12, f"/puppet/runs/{run}/log{rest}", "-i", server=server)
+        follower.until("HTTP/1.1 200 ")
+        stub.release(site12)
+        assert follower.end() == 0
+        assert follower.texts[-1] == "# changed"
+    finally:
+        proxy.terminate()
+        proxy.wait(60)
 
 
 def test_journal_that_loses_lines_or_has_none(site12: Machine) -> None:

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,7 +317,8 @@ async def test_silence_is_filled_with_what_is_known(
     monkeypatch.setattr(log, "FIRST_SILENCE_S", 0.05)
     monkeypatch.setattr(log, "SILENCE_S", 0.05)
     api.allow("token:ci = status logs", "plaintext_tokens = yes")
-    far = {"phase": "applying", "resources": 574, "usual_s": 35, "doing": Doing("apt-get", 45)}
+    far: dict[str, Any] = {"phase": "applying", "resources": 574, "usual_s": 35}
+    far["doing"] = Doing("apt-get", 45)
     api.root_answers("status", status=node_status("running", run=RUN, **far))
     api.record(pid=PID)
     token = api.token("ci")
