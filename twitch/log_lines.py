@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
-from twitch.fields import Fields
+from twitch.fields import FieldError, Fields
 from twitch.texts import escape
 
 # Puppet's levels, by the number that syslog(3) has for each (lib/puppet/util/log/destinations.rb).
@@ -28,6 +28,9 @@ PUPPET, STDERR, OURS = "Puppet", "stderr", "puppet-twitch"
 # is a resource, or one of its properties: /Stage[main]/Main/Exec[x]/returns. Its title can hold anything, so
 # it ends at the first bracket that could be its last one.
 SOURCE = re.compile(r"\((/.*?\](?:/\w+)?|[^()/]+)\) (.*)\Z", re.DOTALL)
+
+# The year 9999, the last one that a date can have.
+MAX_TIME_S = 253_402_300_800
 
 
 class Line(NamedTuple):
@@ -98,6 +101,8 @@ def decode(value: Mapping[str, object]) -> Line:
     """Return the line in a packet of the log reader; raises `FieldError`."""
     fields = Fields(value)
     level = fields.text("level")
+    if not 0 <= fields.number("time") < MAX_TIME_S:
+        raise FieldError("'time' is not a time")
     return Line(
         at=fields.optional_integer("at"),
         time=fields.number("time"),

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from tests.unit.fuzzing import Parser
 from tests.unit.records import RUN, finished
 from tests.unit.records import record as started
-from twitch import config, messages, run_wording, views, wording
+from twitch import config, log_lines, log_packets, messages, run_wording, views, wording
 from twitch.callers import Caller
 from twitch.config import Config
 from twitch.errors import ConfigError, PacketError
@@ -21,6 +21,7 @@ from twitch.listener.api import ending, parameters, reply, routes
 from twitch.listener.api.routes import TRIGGER
 from twitch.listener.exchange import Exchange, HTTPError, Request
 from twitch.listener.tokens import Token
+from twitch.log_lines import Line
 from twitch.messages import BUSY, COOLDOWN, DISABLED, STATUS, Answer
 from twitch.node_status import IDLE, RUNNING, STUCK, Doing, LastRun, NodeStatus
 from twitch.records import RUN_ID, Options, Record, Records
@@ -211,6 +212,28 @@ def answer(data: bytes, path: Path) -> bool:
     return True
 
 
+def log_question(data: bytes, path: Path) -> bool:
+    try:
+        question = log_packets.decode_question(data)
+    except PacketError:
+        return False
+    assert RUN_ID.fullmatch(question.run)
+    assert log_packets.decode_question(log_packets.encode_question(question)) == question
+    return True
+
+
+def log_packet(data: bytes, path: Path) -> bool:
+    try:
+        found = list(log_packets.decode(data))
+    except PacketError:
+        return False
+    for one in found:
+        if isinstance(one, Line):
+            assert all(line.startswith("  ") for line in one.text().split("\n")[1:])
+            assert "\n" not in one.json()
+    return True
+
+
 def show_status(status: NodeStatus) -> None:
     for caller in CALLERS:
         show(wording.status_text(status, caller), views.status_fields(status, caller))
@@ -356,6 +379,19 @@ PARSERS = {
         ("continued", "star-alone", "utf8-space"),
     ),
     "answers": Parser(answer, JSON, made={name: messages.encode(one) for name, one in ANSWERS.items()}),
+    "log-questions": Parser(
+        log_question,
+        (*JSON, b'"run": "', b'"after": ', b'"level": "err"', b'"follow": true', b"0" * 32),
+        made={"all": log_packets.encode_question(log_packets.Read("1" * 32, 3, 4, "err", True, 5))},
+    ),
+    "log-packets": Parser(
+        log_packet,
+        (*JSON, b"\n", b'"event": "end"', b'"at": ', b'"time": ', b'"message": "', b"\\n", b"\\u001b"),
+        made={
+            "line": log_lines.encode(Line(3, 1769072699.25, "err", "/Stage[main]/File[a]", "b\nc")),
+            "event": log_packets.encode_event("end", lines=7),
+        },
+    ),
     "records": Parser(
         record, JSON, made={name: json.dumps(one.to_json()).encode() for name, one in RECORDS.items()}
     ),
