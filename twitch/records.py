@@ -142,7 +142,7 @@ class Record(NamedTuple):
     configuration_version: Optional[str] = None
     transaction_uuid: Optional[str] = None  # of the report in PuppetDB
     puppet_version: Optional[str] = None
-    server_used: Optional[str] = None  # with its port
+    server_used: Optional[str] = None  # with its port; only where the site has a `server_list`
     corrective_change: Optional[bool] = None  # Puppet has corrected what something else had changed
     events: Optional[Mapping[str, int]] = None  # by status: success, failure, noop
     phases_s: Optional[Mapping[str, float]] = None  # what the run has spent its time on

@@ -24,7 +24,8 @@ from twitch.listener.tokens import Token
 from twitch.log_lines import Line
 from twitch.messages import BUSY, COOLDOWN, DISABLED, STATUS, Answer
 from twitch.node_status import IDLE, RUNNING, STUCK, Doing, LastRun, NodeStatus
-from twitch.records import RUN_ID, Options, Record, Records
+from twitch.records import RUN_ID, Options, Record, Records, encode
+from twitch.resources import Event, Resource
 
 SECRET = Token("deploy", "0" * 64, None)  # no known token has this digest
 CALLERS = (
@@ -319,6 +320,9 @@ FINISHED = finished(
     environment="production",
     settings={"logdest": ""},
     options=Options(True, ("a", "b"), "staging"),
+    label="CHG-123",
+    resources=(Resource("Exec[\x1b]", "failed", True, "/a\n", 7, (Event("a\u202e", None, "\ud800"),)),),
+    resources_left_out=3,
 )
 RECORDS = {"running": started(), "finished": FINISHED, "years": FINISHED._replace(ended=9e14, started=-9e14)}
 
@@ -392,7 +396,5 @@ PARSERS = {
             "event": log_packets.encode_event("end", lines=7),
         },
     ),
-    "records": Parser(
-        record, JSON, made={name: json.dumps(one.to_json()).encode() for name, one in RECORDS.items()}
-    ),
+    "records": Parser(record, JSON, made={name: encode(one) for name, one in RECORDS.items()}),
 }

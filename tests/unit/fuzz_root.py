@@ -21,8 +21,8 @@ from twitch import messages
 from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
 from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
-from twitch.records import RUN_ID, Options
-from twitch.root import disabling, locks, progress, puppet, report, settings, store, verdict
+from twitch.records import MAX_RECORD_CHARS, RUN_ID, Options, encode, from_json
+from twitch.root import details, disabling, locks, progress, puppet, report, settings, store, verdict
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
 
@@ -82,6 +82,12 @@ def last_report(data: bytes, path: Path) -> bool:
         assert "\n" not in name
     check_counts(found.counts)
     check_verdicts(report=found)
+    record = details.with_report(finished("failed"), found)
+    written = encode(record)
+    assert len(written) < MAX_RECORD_CHARS
+    assert from_json(json.loads(written)) == record
+    show_record(record)
+    details.of_puppet(found)
     return True
 
 
@@ -297,9 +303,20 @@ REPORT = (
         b"- level: err\n",
         b"  message: ",
         b"  source: ",
+        b"    changed: true\n",
+        b"    out_of_sync: true\n",
+        b"    skipped: true\n",
+        b"- level: warning\n",
+        b"    events:\n    - ",
+        b"      message: ",
+        b"    containment_path:\n    - ",
+        b'"changed":true',
+        b'"events":[',
     ),
 )
+REAL = Path(__file__).parent / "reports_of_puppet"
 REPORTS = {
+    **{name: (REAL / name).read_text() for name in ("puppet8-details.yaml", "puppet8-details.json")},
     "changed": reports.report(),
     "failed": reports.report(status="failed", failed=tuple(reports.TITLES)),
     "odd": reports.report(job_id="123e4567123e4567123e4567123e4567", version="0x_"),
