@@ -15,7 +15,7 @@ _puppet_twitch() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="status runs run log trigger metrics check token listen --help --version"
+        words="status runs run log trigger disable enable metrics check token listen --help --version"
     else
         case $command in
             status) words="--json --brief --check --max-age" ;;
@@ -23,6 +23,8 @@ _puppet_twitch() {
             run) words="--wait --json" ;;
             log) words="-f --follow --level --tail --json" ;;
             trigger) words="--follow --wait --queue --noop --tags --environment --label" ;;
+            disable) words="--for --wait --force" ;;
+            enable) words="--force" ;;
             metrics) words="--output" ;;
             check) words="--json --quiet --config" ;;
             token) words="--expires" ;;
@@ -41,7 +43,7 @@ _puppet_twitch() {
                 return
                 ;;
             # A value that nobody but the caller knows.
-            -n | --max-age | --tail | --tags | --environment | --label | --expires | --bind | --port | --idle-exit) return ;;
+            -n | --max-age | --tail | --tags | --environment | --label | --for | --expires | --bind | --port | --idle-exit) return ;;
         esac
         case $command in
             run | log) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;

@@ -22,6 +22,9 @@ IN_QUEUE = "Queued puppet run"
 TOO_SOON = "Too soon after the last run"
 CANNOT_START = "Puppet cannot be started"
 CANNOT_ASK = "Puppet cannot be asked"
+CANNOT_DISABLE = "Puppet cannot be disabled"
+CANNOT_ENABLE = "Puppet cannot be enabled"
+ENABLED = "Puppet enabled"
 NO_VERDICT = "Puppet run ended, but its verdict cannot be recorded"
 NO_RUNS = "No runs yet"
 NO_SUCH_RUNS = "No such runs"
@@ -125,6 +128,21 @@ def not_ours(status: Optional[NodeStatus], reason: Optional[str], caller: Caller
 
 
 # ---- the node
+
+
+def held(status: Optional[NodeStatus], reason: Optional[str], caller: Caller) -> str:
+    """Return by whom Puppet is disabled, as far as the caller may see it."""
+    holds = status.disabled.holds if status and status.disabled else ()
+    ours = any(hold.client for hold in holds)
+    text = "Puppet is still disabled by others" if ours else "Puppet was not disabled by puppet-twitch"
+    return f"{text}: {reason or 'no reason given'}" if sees_reasons(caller) else text
+
+
+def disabled_until(until: Optional[float], caller: Caller) -> str:
+    """Return that Puppet is disabled now, and until when."""
+    return (
+        "Puppet disabled without an end" if until is None else f"Puppet disabled until {when(until, caller)}"
+    )
 
 
 def status_text(status: NodeStatus, caller: Caller) -> str:

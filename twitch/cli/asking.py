@@ -27,7 +27,7 @@ def _ask(question: Question, patience_s: float) -> Answer:
             root.connect(messages.RUN_SOCKET)
             # A handler that has ended must not end this process by SIGPIPE, which terminal.py has restored.
             root.send(messages.encode(question), socket.MSG_NOSIGNAL)
-            packet = root.recv(messages.MAX_PACKET_BYTES + 1)
+            packet = root.recv(messages.MAX_ANSWER_BYTES + 1)
         except socket.timeout as error:  # no TimeoutError before Python 3.10
             raise no_answer(TimeoutError(), patience_s) from error
         except OSError as error:

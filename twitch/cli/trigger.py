@@ -120,5 +120,5 @@ def _refusal(answer: Answer, caller: Caller) -> TwitchError:
         text = wording.busy(answer.run, record, answer.status, caller)
         return Refused(f"{text}; to start a run afterwards: --queue" if answer.kind == BUSY else text)
     if answer.kind == DISABLED:
-        return Refused(f"{views.disabled(answer.reason, caller)}; to lift this: puppet agent --enable")
+        return Refused(f"{views.disabled(answer.reason, caller)}; to lift this: puppet-twitch enable")
     return TwitchError(views.why(wording.CANNOT_START, answer.reason, caller))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.unit.processes import LIMIT_S
 from twitch import __main__
 
 SCRIPT = Path(__file__).resolve().parents[3] / "packaging/puppet-twitch.bash"
@@ -76,3 +79,29 @@ def test_bash_finds_the_completion_by_its_command() -> None:
     command = ("bash", "--norc", "-euc", f"source {SCRIPT}; complete -p puppet-twitch")
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     assert done.stdout == "complete -F _puppet_twitch puppet-twitch\n"
+
+
+def test_tab_in_an_interactive_bash_completes_the_command() -> None:
+    leader, follower = os.openpty()
+    bash = ("bash", "--norc", "--noprofile", "-i")
+    environment = {"PATH": os.defpath, "TERM": "dumb", "PS1": "ready> "}
+    with subprocess.Popen(bash, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        read_until(leader, "ready> ")
+        os.write(leader, f"source {SCRIPT}\n".encode())
+        read_until(leader, "ready> ")
+        os.write(leader, b"puppet-twitch trig\t--no\t")
+        shown = read_until(leader, "--noop ")
+        os.write(leader, b"\x15exit\n")  # Ctrl-U removes the line
+        process.wait(LIMIT_S)
+    os.close(leader)
+    assert "puppet-twitch trigger --noop " in shown
+
+
+def read_until(terminal: int, text: str) -> str:
+    """Return what a terminal shows, up to this text."""
+    shown = ""
+    while text not in shown:
+        assert select.select([terminal], [], [], LIMIT_S)[0], shown
+        shown += os.read(terminal, 4096).decode()
+    return shown

@@ -67,7 +67,7 @@ def test_command_needs_root(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert __main__.main([command]) == 77
+    assert __main__.main([command, *(["CHG-123"] if command == "disable" else [])]) == 77
     text = f"puppet-twitch: {command} needs root: sudo puppet-twitch {command}\n"
     assert capsys.readouterr() == ("", text)
 

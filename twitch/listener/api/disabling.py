@@ -10,7 +10,7 @@ import contextlib
 import time
 from typing import Optional
 
-from twitch import views
+from twitch import views, wording
 from twitch.listener.api import browsers
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import Reply
@@ -33,8 +33,8 @@ async def disable(call: Call) -> Reply:
     until = int(time.time()) + hold_s
     answer = await call.ask(Disable(call.caller.name, call.caller.address, reason, until, force))
     if answer.kind != DISABLED or answer.status is None:
-        return _refused(call, answer, "Puppet cannot be disabled", "force=true adds a hold to that")
-    text = f"Puppet disabled until {views.iso(until)}"
+        return _refused(call, answer, wording.CANNOT_DISABLE, "force=true adds a hold to that")
+    text = wording.disabled_until(until, call.caller)
     fields = views.disabled_fields(answer.status, call.caller)
     goes_on = await _end_of_run(call, answer.status, wait_s)
     if goes_on is None:
@@ -51,8 +51,8 @@ async def enable(call: Call) -> Reply:
     question = Enable(call.caller.name, call.caller.address, call.parameters.flag("force"))
     answer = await call.ask(question)
     if answer.kind == ENABLED:
-        return Reply(200, "Puppet enabled")
-    return _refused(call, answer, "Puppet cannot be enabled", "force=true enables it all the same")
+        return Reply(200, wording.ENABLED)
+    return _refused(call, answer, wording.CANNOT_ENABLE, "force=true enables it all the same")
 
 
 async def _end_of_run(call: Call, status: Optional[NodeStatus], wait_s: float) -> Optional[str]:
@@ -75,16 +75,8 @@ async def _end_of_run(call: Call, status: Optional[NodeStatus], wait_s: float) -
 
 def _refused(call: Call, answer: Answer, sentence: str, force: str) -> Reply:
     if answer.kind == HELD:
-        text = f"{_held(answer.status, answer.reason, call)}; {force}"
+        text = f"{wording.held(answer.status, answer.reason, call.caller)}; {force}"
         return Reply(409, text, views.disabled_fields(answer.status, call.caller), refused=True)
     if answer.kind == INVALID:  # root has read another configuration, or has another clock
         return Reply(400, f"{sentence}: {answer.reason}", refused=True)
     return Reply(500, views.why(sentence, answer.reason, call.caller), refused=True)
-
-
-def _held(status: Optional[NodeStatus], reason: Optional[str], call: Call) -> str:
-    """Return by whom Puppet is disabled, as far as the caller may see it."""
-    holds = status.disabled.holds if status and status.disabled else ()
-    ours = any(hold.client for hold in holds)
-    text = "Puppet is still disabled by others" if ours else "Puppet was not disabled by puppet-twitch"
-    return f"{text}: {reason or 'no reason given'}" if views.sees_reasons(call.caller) else text
