@@ -15,7 +15,7 @@ _puppet_twitch() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="status runs run log trigger disable enable metrics check token listen --help --version"
+        words="status runs run log trigger cancel disable enable metrics check token listen --help --version"
     else
         case $command in
             status) words="--json --brief --check --max-age" ;;
@@ -23,6 +23,7 @@ _puppet_twitch() {
             run) words="--wait --json" ;;
             log) words="-f --follow --level --tail --json" ;;
             trigger) words="--follow --wait --queue --noop --tags --environment --label" ;;
+            cancel) words="--wait --force" ;;
             disable) words="--for --wait --force" ;;
             enable) words="--force" ;;
             metrics) words="--output" ;;
@@ -46,7 +47,7 @@ _puppet_twitch() {
             -n | --max-age | --tail | --tags | --environment | --label | --for | --expires | --bind | --port | --idle-exit) return ;;
         esac
         case $command in
-            run | log) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
+            run | log | cancel) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

@@ -20,6 +20,7 @@ As root, on the node:
   run       the last run, or the one whose id follows
   log       its log; -f follows it to the end
   trigger   start a run; --wait waits for its end, --follow shows its log
+  cancel    stop the run under way, or the one whose id follows
   disable   keep Puppet off this node for a while, with a reason
   enable    let Puppet run again
   metrics   print the metrics of this node; --output writes them to a file for node_exporter
@@ -51,7 +52,7 @@ environment, logs each step.
 INTERNAL = ("handle", "conclude", "read-log", "watch", "expire")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
-CLI = ("status", "runs", "run", "log", "trigger", "disable", "enable", "metrics")
+CLI = ("status", "runs", "run", "log", "trigger", "cancel", "disable", "enable", "metrics")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

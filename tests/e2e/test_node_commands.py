@@ -35,7 +35,7 @@ def test_person_starts_a_run_and_reads_it_without_the_port(node: Machine) -> Non
     [asked, *_] = node.journal(f"TWITCH_RUN={run}", "_UID=0")
     assert (asked["TWITCH_CALLER"], asked["TWITCH_CLIENT"]) == ("user:alice", "local")
     assert node.run("puppet-twitch", "runs").stdout.splitlines()[1].startswith(run[:8])
-    assert node.run("puppet-twitch", "run", run[:4]).stdout.splitlines()[1:] == shown[1:]
+    assert node.run("puppet-twitch", "run", run[:4]).stdout.splitlines()[:-1] == shown[:-1]
     fields = json.loads(node.run("puppet-twitch", "run", "--json").stdout)
     # What a caller over HTTP sees that may see everything.
     node.run("systemctl", "start", "puppet-twitch.socket")
@@ -74,6 +74,27 @@ def test_exit_codes_of_a_run_and_of_a_refusal(node: Machine) -> None:
     node.run("puppet-twitch", "run", "current", "--wait", check=False)
 
 
+def test_person_cancels_the_queued_run_and_the_one_under_way(node: Machine) -> None:
+    stub.real_puppet(node, stub.HOLD)
+    stub.hold_runs(node)
+    run, queued = (
+        node.run("puppet-twitch", "trigger", *more).stdout.split()[-1] for more in ((), ("--queue", "--noop"))
+    )
+    node.wait(f"test -e {stub.HELD}")
+    waiting = node.popen("puppet-twitch", "run", queued, "--wait")
+    done = node.run("puppet-twitch", "cancel", queued[:8], "--wait")
+    assert done.stdout.startswith("Puppet run cancelled: not attempted: cancelled by user:")
+    assert waiting.wait(60) == 2
+    waiting = node.popen("puppet-twitch", "log", "-f")
+    done = node.run("puppet-twitch", "cancel", "--wait")
+    assert done.stdout.startswith("Puppet run cancelled: interrupted: cancelled by user:")
+    assert "; still running: " in done.stdout
+    output, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, output.splitlines()[-1][:14]) == (2, "# interrupted:")
+    again = node.run("puppet-twitch", "cancel", run, check=False)
+    assert (again.returncode, "has ended before" in again.stderr) == (3, True)
+
+
 def test_text_of_a_command_without_the_run_socket_is_its_fix(node: Machine) -> None:
     node.run("systemctl", "stop", "puppet-twitch-run.socket")
     done = node.run("puppet-twitch", "status", check=False)
@@ -95,12 +116,13 @@ def test_login_of_root_hears_of_a_disabled_agent_only(node: Machine, profile: st
     node.run("puppet-twitch", "trigger", "--wait")
     login = ("bash", "--login", "-c", "exit 0")
     assert node.run(*login).stdout == ""
-    node.run("puppet", "agent", "--disable", "CHG-123")
+    node.run("puppet-twitch", "disable", "CHG-123", "--for", "2h")
     try:
         assert "CHG-123" in node.run(*login).stdout
         assert node.run("runuser", "-u", "alice", "--", *login).stdout == ""
     finally:
-        node.run("puppet", "agent", "--enable")
+        node.run("puppet-twitch", "enable")
+    assert node.run(*login).stdout == ""
 
 
 @pytest.fixture
@@ -110,14 +132,14 @@ def profile() -> str:
 
 
 def test_colours_on_a_terminal_only(node: Machine) -> None:
-    node.run("puppet", "agent", "--disable", "CHG-123")
+    node.run("puppet-twitch", "disable", "CHG-123")
     on_terminal = "script --quiet --return --command 'puppet-twitch status' /dev/null"
     try:
         assert "\033[31mdisabled\033[0m" in node.sh(f"TERM=xterm {on_terminal}").stdout
         assert "\033" not in node.sh(f"TERM=xterm NO_COLOR=1 {on_terminal}").stdout
         assert "\033" not in node.sh("TERM=xterm puppet-twitch status").stdout
     finally:
-        node.run("puppet", "agent", "--enable")
+        node.run("puppet-twitch", "enable")
 
 
 def test_bash_completes_from_the_installed_file(node: Machine) -> None:

@@ -52,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not REASON.fullmatch(options.reason):
         raise UsageError("REASON must be a text of 1 to 200 characters on one line")
-    until = _until(options.hold)
     terminal.prepare()
     caller = person("disable")
+    until = _until(options.hold)
     answer = ask(Disable(caller.name, caller.address, options.reason, until, options.force))
     if answer.kind != DISABLED:
         raise refusal(answer, caller, wording.CANNOT_DISABLE, "--force adds a hold to that")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twitch.records import BUSY, FAILED, GOOD, INTERRUPTED, NOT_ATTEMPTED, Record
+from twitch.records import BUSY, FAILED, INTERRUPTED, NOT_ATTEMPTED, Record
 
 EX_GOOD = 0
 EX_FAILED = 1
@@ -25,4 +25,8 @@ OF_ERRORS = "64: invalid options; 69: root's side cannot be reached; 77: not roo
 
 def of(record: Record) -> int:
     """Return the exit code for a run that has ended."""
-    return EX_GOOD if record.verdict in GOOD else VERDICTS.get(record.verdict or "", EX_FAILED)
+    if record.good:
+        return EX_GOOD
+    if record.cancelled and record.verdict == NOT_ATTEMPTED:
+        return EX_INTERRUPTED  # while it waited in the queue
+    return VERDICTS.get(record.verdict or "", EX_FAILED)

@@ -77,14 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     answer = ask(_question(options, tags, caller))
     if answer.kind not in ACCEPTED or answer.run is None:
         raise _refusal(answer, caller)
-    print(f"{ACCEPTED[answer.kind]} {answer.run}", flush=True)
     again = f"puppet-twitch log -f {answer.run[:MIN_DIGITS]}"
-    if not (options.wait or options.follow):
-        terminal.hint(f"To follow its log: {again}")
-        return exits.EX_GOOD
     try:
+        print(f"{ACCEPTED[answer.kind]} {answer.run}", flush=True)
         if options.follow:
             return follow(Records(), answer.run, caller, Choice())
+        if not options.wait:
+            terminal.hint(f"To follow its log: {again}")
+            return exits.EX_GOOD
         record = wait(Records(), answer.run)
     except KeyboardInterrupt:
         print(f"The run goes on; to follow its log: {again}", file=sys.stderr)

@@ -77,6 +77,7 @@ def test_run_that_goes_on_is_said_or_waited_for(commands: Commands) -> None:
     commands.node.puppet.release_run()
     done = commands.end(waiting)
     assert (done.code, done.out.count("\n")) == (0, 1)
+    commands.close()  # the run is concluded
     assert [record.verdict for record in commands.node.store.newest()] == ["changed"]
 
 
