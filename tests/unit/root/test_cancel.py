@@ -239,7 +239,9 @@ def test_foreign_run_is_left_alone_without_force(root_node: Node, puppet: FakePu
 def test_foreign_run_is_told_to_stop_by_force(
     root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
 ) -> None:
-    with foreign(puppet, tmp_path, "sleep 60 >/dev/null & READY; wait") as process:
+    # It is ready when its child has become `sleep`, because the child is named below.
+    script = "sleep 60 >/dev/null & until grep -qx sleep /proc/$!/comm; do :; done; READY; wait"
+    with foreign(puppet, tmp_path, script) as process:
         answer, target = cancel.cancel(root_node.store, FORCED)
         assert answer.kind == CANCELLED
         assert target is not None

@@ -22,7 +22,12 @@ from twitch.root.store import Store
 def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
     """Return the commands that are given to systemd; none of them is run."""
     given: list[tuple[str, ...]] = []
-    monkeypatch.setattr(expiry, "_run", lambda *command: given.append(command) or "")
+
+    def run(*command: str) -> str:
+        given.append(command)
+        return ""
+
+    monkeypatch.setattr(expiry, "_run", run)
     monkeypatch.setattr(expiry, "TRANSIENT", os.fspath(tmp_path / "timer"))
     return given
 
