@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Optional
 
 from twitch import durations, wording
 from twitch.callers import Caller
-from twitch.records import FINISHED, Record, marks
+from twitch.node_status import NodeStatus
+from twitch.records import FINISHED, QUEUED, Record, marks
 from twitch.texts import one_line
-from twitch.views import sees_logs, sees_reasons, when
+from twitch.views import sees_logs, sees_reasons, status_fields, when
 
 if TYPE_CHECKING:
     from twitch.resources import Resource
 
 # The width up to which names of resources are aligned.
 MAX_NAME_WIDTH = 50
+# The fields of the status that say how far a run is.
+PROGRESS = ("phase", "resources", "usual_s", "doing")
 
 
 def run_text(record: Record, caller: Caller) -> str:
@@ -32,6 +36,19 @@ def run_text(record: Record, caller: Caller) -> str:
     )
     by = f" by {wording.by(record)}" if caller.named else ""
     return "\n".join([*lines, f"run {record.run}{by}, {began}"])
+
+
+def so_far(record: Record, status: Optional[NodeStatus], caller: Caller) -> tuple[str, dict[str, object]]:
+    """Return what this caller may see of a run that has not ended, as text and as fields."""
+    elapsed_s = max(0, int(time.time() - (record.started or record.asked)))
+    fields: dict[str, object] = {"state": record.state, "elapsed_s": elapsed_s}
+    if record.state == QUEUED:
+        return f"{durations.shown(elapsed_s)}: queued, because another run is under way", fields
+    known = wording.progress(status, caller) if status else []
+    if status:
+        shown = status_fields(status, caller)
+        fields.update({name: shown[name] for name in PROGRESS if name in shown})
+    return f"{durations.shown(elapsed_s)}: {'; '.join(known) or record.state}", fields
 
 
 def headline(record: Record, caller: Caller) -> str:

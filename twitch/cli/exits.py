@@ -18,8 +18,8 @@ VERDICTS = {
 
 # For the help of the commands that wait for a run.
 OF_A_RUN = """\
-Exit status: 0 if the run is complete, 1 if it failed, 2 if it was interrupted or cancelled, 3 if it was not
-attempted. Puppet's own exit status is never passed on."""
+0 if the run is complete, 1 if it failed, 2 if it was interrupted or cancelled, 3 if it was not attempted.
+Puppet's own exit status is never passed on."""
 OF_ERRORS = "64: invalid options; 69: root's side cannot be reached; 77: not root; 78: invalid configuration."
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
-from twitch import log_lines, log_packets, wording
+from twitch import log_lines, log_packets, run_wording, wording
 from twitch.callers import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
@@ -18,7 +18,7 @@ from twitch.errors import PacketError, RootUnavailable, TwitchError
 from twitch.log_lines import LEVELS, Line
 from twitch.log_packets import EMPTY, END, INVALID, LOG_SOCKET, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, PUPPET, QUEUED, Records
+from twitch.records import FINISHED, PUPPET, Records
 
 OPEN_TIMEOUT_S = 30.0
 # As over HTTP: silence is interrupted by what is known of the run.
@@ -48,7 +48,7 @@ def follow(records: Records, run: str, caller: Caller, choice: Choice) -> int:
     """
     try:
         for line in _lines(records, run, choice, follow=True):
-            _say(line, choice) if line else _say_state(caller, choice)
+            _say(line, choice) if line else _say_state(records, run, caller, choice)
     except (NoLog, RootUnavailable) as error:
         _note(choice, "no-log", f"no log: {error}", reason=str(error))
     record = wait(records, run)
@@ -135,14 +135,15 @@ def _say(line: Line, choice: Choice) -> None:
         terminal.say_line(line.text(), line.level)
 
 
-def _say_state(caller: Caller, choice: Choice) -> None:
+def _say_state(records: Records, run: str, caller: Caller, choice: Choice) -> None:
     """Print what is known of a run that says nothing."""
     status = None
     with contextlib.suppress(TwitchError):
         status = ask(Status()).status
-    if status:
-        state = wording.state(status, caller)
-        _note(choice, "state", state, state=QUEUED if status.state == QUEUED else status.state)
+    record = records.read(run, resources=False)
+    if record and record.state != FINISHED:
+        text, fields = run_wording.so_far(record, status if status and status.run == run else None, caller)
+        _note(choice, "state", text, **fields)
 
 
 def _note(choice: Choice, event: str, text: str, **fields: object) -> None:

@@ -7,15 +7,25 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.command import Commands, on_terminal, run_id
 from tests.unit.processes import LIMIT_S
 from twitch import log_lines, log_packets
+from twitch.callers import Caller
+from twitch.cli import following
+from twitch.cli.following import Choice
+from twitch.config import GRANTS
 from twitch.log_lines import Line
 from twitch.log_packets import END, LIVE, LOG, Read, encode_event
+from twitch.messages import STATUS, Answer
+from twitch.node_status import NodeStatus
+from twitch.records import RUNNING, Record
+from twitch.root.store import Store
 
 WHEN = 1769072700.0
 LINES = (
@@ -186,3 +196,26 @@ def test_log_that_is_cut_is_no_end(ended: Commands) -> None:
 def test_invalid_options_of_log_are_named(ended: Commands, option: str) -> None:
     done = ended.run("log", option)
     assert (done.code, done.out) == (64, "")
+
+
+def test_silence_is_interrupted_by_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(os.fspath(tmp_path))
+    os.mkdir(store.directory)
+    store.write(Record(run_id(1), RUNNING, time.time() - 60.4, started=time.time() - 60.4))
+    known = NodeStatus("running", run=run_id(1), phase="applying", resources=574, usual_s=35)
+    monkeypatch.setattr(following, "ask", lambda question: Answer(STATUS, status=known))
+    monkeypatch.setattr(following, "LOG_SOCKET", os.fspath(tmp_path / "log.sock"))
+    monkeypatch.setattr(following, "FIRST_SILENCE_S", 0)
+    caller = Caller("user:alice", "local", frozenset(GRANTS), named=True)
+    thread = Reader(following.LOG_SOCKET, [encode_event(LOG, complete=True), encode_event(LIVE)])
+    silence = following._lines(store, run_id(1), Choice(), follow=True)
+    assert next(silence) is None
+    following._say_state(store, run_id(1), caller, Choice())
+    following._say_state(store, run_id(1), caller, Choice(json=True))
+    silence.close()  # type: ignore[attr-defined]
+    thread.close()
+    text, in_json = capsys.readouterr().out.splitlines()
+    assert text == "# 1m: applying 574 resources; usually 35s"
+    assert json.loads(in_json)["phase"] == "applying"

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator
 from typing import Any, Callable, NamedTuple, Optional
 
-from twitch import durations, log_lines, views, wording
-from twitch.callers import Caller
+from twitch import log_lines, run_wording, wording
 from twitch.errors import TwitchError
 from twitch.listener.api.call import Call
 from twitch.listener.api.ending import run_headers
@@ -24,7 +22,6 @@ from twitch.listener.log_source import TOO_MANY, Shown, Source, Unreadable, beyo
 from twitch.log_lines import LEVELS
 from twitch.log_packets import MAX_AFTER, MAX_TAIL, Read
 from twitch.messages import Status
-from twitch.node_status import NodeStatus
 from twitch.records import FINISHED, QUEUED, RUNNING, Record
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
@@ -36,8 +33,6 @@ SILENCE_S = 30
 
 # What is known of a run may be as old as this, so that many followers do not wake root for each.
 STATUS_S = 10
-PROGRESS = ("phase", "resources", "usual_s", "doing")
-
 # Of what a follower is sent at once. The rest waits until its client has taken it.
 PART_BYTES = 32 * 1024
 
@@ -252,7 +247,7 @@ class Follower:
             with contextlib.suppress(TwitchError):
                 await root.ask(Status(), self._call.patience.place)
         status = root.status if root.status and root.status.run == record.run else None
-        return state(record, status, self._call.caller)
+        return run_wording.so_far(record, status, self._call.caller)
 
     async def _state(self, source: Source) -> bytes:
         """Return the line about a run that says nothing."""
@@ -291,19 +286,6 @@ class Follower:
             error=record.error,
             duration_s=record.duration_s,
         )
-
-
-def state(record: Record, status: Optional[NodeStatus], caller: Caller) -> tuple[str, dict[str, object]]:
-    """Return what this caller may see of a run that has not ended, as text and as fields."""
-    elapsed_s = max(0, int(time.time() - (record.started or record.asked)))
-    fields: dict[str, object] = {"state": record.state, "elapsed_s": elapsed_s}
-    if record.state == QUEUED:
-        return f"{durations.shown(elapsed_s)}: queued, because another run is under way", fields
-    known = wording.progress(status, caller) if status else []
-    if status:
-        shown = views.status_fields(status, caller)
-        fields.update({name: shown[name] for name in PROGRESS if name in shown})
-    return f"{durations.shown(elapsed_s)}: {'; '.join(known) or record.state}", fields
 
 
 class Parts(AsyncGenerator[bytes, None]):
