@@ -209,7 +209,7 @@ def test_silence_is_interrupted_by_what_is_known(
     monkeypatch.setattr(following, "LOG_SOCKET", os.fspath(tmp_path / "log.sock"))
     monkeypatch.setattr(following, "FIRST_SILENCE_S", 0)
     caller = Caller("user:alice", "local", frozenset(GRANTS), named=True)
-    thread = Reader(following.LOG_SOCKET, [encode_event(LOG, complete=True), encode_event(LIVE)])
+    thread = Reader(os.fspath(tmp_path / "log.sock"), [encode_event(LOG, complete=True), encode_event(LIVE)])
     silence = following._lines(store, run_id(1), Choice(), follow=True)
     assert next(silence) is None
     following._say_state(store, run_id(1), caller, Choice())
