@@ -28,7 +28,7 @@ COMPLETIONS = $(DESTDIR)/usr/share/bash-completion/completions
 ETC = $(DESTDIR)/etc/puppet-twitch
 NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
 
-.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-all-else test test-agents test-module test-nodes tools images
+.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-unit check-rest test test-agents test-module test-nodes tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -198,16 +198,19 @@ $(VENV)/ready: tests/requirements.txt | tools
 images: | tools
 	@tests/lab/build
 
-# Two at a time, because many tests of the listener wait.
+# Three at a time on two cores, because many tests of the listener wait.
+CHECKS = check-rest check-unit check-listener
 check: $(VENV)/ready
-	$(MAKE) --no-print-directory -j2 --output-sync=target check-listener check-all-else
+	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS)
 
 CHECK = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST)
 LISTENER = tests/unit/listener
 check-listener:
 	$(CHECK) $(LISTENER)
-check-all-else:
-	$(CHECK) --ignore=$(LISTENER) tests/lint tests/units tests/unit tests/module
+check-unit:
+	$(CHECK) --ignore=$(LISTENER) tests/unit
+check-rest:
+	$(CHECK) tests/lint tests/units tests/module
 
 # Three at a time, each in a lab of its own, on two cores: most of the time a test waits for one Puppet, which uses
 # one core, and some wait for times of puppet-twitch. The files are divided by CPU time; the first two labs have a
@@ -217,7 +220,7 @@ AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% 
     site_by_hand.py),$(E2E))
 MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py),$(E2E))
 test: $(VENV)/ready
-	$(MAKE) --no-print-directory -j2 --output-sync=target check-all-else check-listener images
+	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
 	$(MAKE) --no-print-directory -j3 --output-sync=target test-agents test-module test-nodes
 	@tests/lab/build --not-built
 
