@@ -98,6 +98,7 @@ endif
 	rm -f $(UNITS)/puppet-twitch-log@.service
 	rm -f $(UNITS)/puppet-twitch-expiry.service $(UNITS)/multi-user.target.wants/puppet-twitch-expiry.service
 ifeq ($(DESTDIR),)
+	rm -f /var/lib/prometheus/node-exporter/puppet-twitch.prom
 	rm -rf /run/puppet-twitch /var/lib/puppet-twitch /etc/systemd/system/puppet-twitch*.d
 	systemctl daemon-reload
 	journalctl --update-catalog

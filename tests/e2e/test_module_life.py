@@ -279,7 +279,7 @@ def test_ensure_absent_leaves_nothing(node: Machine, managed: Site) -> None:
     node.wait("systemctl is-active 'puppet-twitch@*'")
     node.run("systemctl", "kill", "--signal=STOP", "puppet-twitch@*")
     node.run("systemctl", "stop", "puppet-twitch.socket", "puppet-twitch-run.socket")
-    managed.hiera(node, ensure="absent", port=8023)
+    managed.hiera(node, ensure="absent", port=8023, watch_textfile="/srv/textfiles/puppet-twitch.prom")
     assert site.apply(node)
     client.kill()
     assert site.leftovers(node) == ""

@@ -37,6 +37,13 @@ class twitch::remove {
     onlyif  => "systemctl list-units --no-legend 'puppet-twitch-expiry.*' | grep -q .",
   }
 
+  # The default of the package, whose scripts know only that file.
+  $textfile = $twitch::watch_textfile.lest || { '/var/lib/prometheus/node-exporter/puppet-twitch.prom' }
+  file { $textfile:
+    ensure  => absent,
+    require => Service['puppet-twitch-watch.path'],
+  }
+
   # The units that are not templates: systemd can be asked whether it has to read their files again.
   $loaded_units = $sockets + ['puppet-twitch.service']
 

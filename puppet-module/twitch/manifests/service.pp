@@ -44,9 +44,9 @@ class twitch::service {
       subscribe => Twitch::Drop_in['puppet-twitch-watch.path'],
     }
   } else {
-    # Not a service resource, because an older package has no such unit.
+    # node_exporter would go on reading the file. Not a service resource, because an older package has no such unit.
     exec { 'twitch: stop the watch':
-      command => 'systemctl disable --now puppet-twitch-watch.path',
+      command => "systemctl disable --now puppet-twitch-watch.path; rm -f ${twitch::units::textfile_path}",
       path    => ['/usr/bin', '/bin'],
       onlyif  => 'systemctl is-enabled puppet-twitch-watch.path || systemctl is-active puppet-twitch-watch.path',
     }

@@ -82,6 +82,7 @@ class twitch::units {
       "PathChanged=${directory}/${lock}.lock"
     }
   }.flatten
+  $textfile_path = $twitch::watch_textfile.lest || { '/var/lib/prometheus/node-exporter/puppet-twitch.prom' }
   $textfile = $twitch::watch_textfile ? {
     undef   => [],
     default => [
