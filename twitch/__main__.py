@@ -61,7 +61,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return _command(words)
     except TwitchError as error:
-        print(f"puppet-twitch: {error}", file=sys.stderr)
+        from twitch.texts import escape
+
+        # It may quote what another user of the node has written, such as Puppet's lock file.
+        print(f"puppet-twitch: {escape(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
