@@ -128,7 +128,7 @@ def test_current_run_is_waited_for(commands: Commands) -> None:
     commands.node.puppet.hold_runs()
     commands.run("trigger")
     code, out, _ = commands.run("run", "current")
-    waiting = commands.start("run", "current", "--wait")
+    waiting = commands.start("run", run_id(1), "--wait")
     commands.node.puppet.release_run()
     done = commands.end(waiting)
     assert (code, out.splitlines()[0]) == (0, "running")
