@@ -34,7 +34,19 @@ EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "ti
 MAY_LOAD = {
     TOP: EVERYWHERE | {"argparse", "configparser", "ipaddress"},
     "listener": EVERYWHERE
-    | {"argparse", "asyncio", "binascii", "calendar", "errno", "fcntl", "functools", "h11", "hashlib", "hmac"}
+    | {
+        "argparse",
+        "asyncio",
+        "binascii",
+        "calendar",
+        "errno",
+        "fcntl",
+        "functools",
+        "gc",
+        "h11",
+        "hashlib",
+        "hmac",
+    }
     | {
         "datetime",
         "http",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         tls.leave_out()
     from twitch.listener import activation, server
 
+    gc.enable()  # `__main__` has disabled it
     _start_log(debug=options.debug or os.environ.get("PUPPET_TWITCH_DEBUG") == "1")
     if options.bind is None and options.port is None:
         sockets = activation.inherited()
