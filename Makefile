@@ -213,7 +213,7 @@ check-unit:
 check-rest:
 	$(CHECK) tests/lint tests/units tests/module
 
-# Three at a time, each in a lab of its own, on two cores: most of the time a test waits for one Puppet, which uses
+# Three at a time, each in a lab of its own, on two cores: mostly a test waits for one Puppet, which uses
 # one core, and some wait for times of puppet-twitch. The files are divided by CPU time; the first two labs have a
 # puppetserver.
 E2E = $(sort $(wildcard tests/e2e/test_*.py))

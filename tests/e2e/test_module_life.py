@@ -107,7 +107,8 @@ def change(neighbour: Machine, base: str, after: str, asking: Curl = (), followi
     def verdict() -> str | None:
         # A listener that has to end answers waiting callers before the run has ended, perhaps repeatedly.
         reply = neighbour.curl(url, *following, *site.PATIENT, timeout_s=120)
-        assert reply.status in (200, 202), reply
+        # curl retries after a 503 as well, during a change of the user (seen once), but prints that one, too.
+        assert reply.status in (200, 202, 503), reply
         return reply.headers["puppet-verdict"]
 
     assert neighbour.wait(verdict) == "changed"
@@ -161,8 +162,6 @@ def test_allowed_addresses_refuse_others(node: Machine, neighbour: Machine, mana
     assert site.apply(node)
     assert neighbour.curl(f"http://{node.name}:2023/version").status == 200
     assert neighbour.curl(f"http://{node.name}:2023/puppet/twitch").status in (401, 403)
-    managed.hiera(node)
-    assert site.apply(node)
 
 
 def test_sockets_are_not_restarted_without_need(node: Machine, managed: Site) -> None:

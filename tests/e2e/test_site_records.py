@@ -161,6 +161,7 @@ def test_a_place_that_becomes_read_only_during_a_run_costs_no_verdict(small: Mac
     assert records(small, stub.RUNTIME) == []
 
 
+@pytest.mark.parametrize("node", ["node12"], indirect=True)
 def test_a_caller_hears_that_a_verdict_cannot_be_recorded(small: Machine) -> None:
     stub.real_puppet(small, stub.HOLD, access="anonymous = trigger status")
     client = waiting_client(small)
