@@ -27,8 +27,9 @@ ENVIRONMENT = (
     "HOME=/root",
 )
 
-# Between two looks at a condition: entering a machine takes a few milliseconds.
-POLL_S = 0.05
+# Between two looks at a condition; later a tenth of the time that has passed, because the processes of a look
+# compete with the run that a test waits for.
+POLL_S, LONGEST_POLL_S = 0.05, 0.25
 
 Completed = subprocess.CompletedProcess[str]
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class Machine:
         Return the command's output or that value. LabError after `timeout_s`, with the output of the
         shell command `show`.
         """
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         while True:
             if callable(condition):
                 value = condition()
@@ -171,10 +172,11 @@ class Machine:
                 if done.returncode == 0:
                     return done.stdout
                 last = f"exited {done.returncode}\n{done.stdout}{done.stderr}"
-            if time.monotonic() > deadline:
+            waited_s = time.monotonic() - began
+            if waited_s > timeout_s:
                 state = self.sh(show, check=False).stdout
                 raise LabError(f"{self.name}: not within {timeout_s:g} s: {condition}: {last}\n{state}")
-            time.sleep(POLL_S)
+            time.sleep(min(max(POLL_S, waited_s / 10), LONGEST_POLL_S))
 
     # -- files ----------------------------------------------------------------------------------
 
