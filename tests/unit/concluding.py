@@ -9,8 +9,9 @@ from tests.unit.processes import dead
 from tests.unit.records import RUN
 from twitch.records import RUNNING, Record
 from twitch.root import conclude
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, Store
+from twitch.root.store import Store
 
 
 def begun(root_node: Node, run: str = RUN, state: str = RUNNING, **fields: Any) -> Record:

@@ -22,7 +22,8 @@ from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
 from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
 from twitch.records import MAX_RECORD_CHARS, RUN_ID, Options, encode, from_json
-from twitch.root import details, disabling, locks, progress, puppet, report, settings, store, verdict
+from twitch.root import claims, details, disabling, locks, progress, puppet, report, settings, verdict
+from twitch.root import process as process_module
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
 
@@ -220,13 +221,13 @@ def options(data: bytes, path: Path) -> bool:
 
 def claim(data: bytes, path: Path) -> bool:
     path.write_bytes(data)
-    found = store._claim(os.fspath(path))
+    found = claims.read(os.fspath(path))
     if found is None:
         return False
     assert RUN_ID.fullmatch(found.run)
     assert found.alive in (True, False)
     path.write_text(json.dumps(found.to_json()))
-    assert store._claim(os.fspath(path)) == found
+    assert claims.read(os.fspath(path)) == found
     return True
 
 
@@ -246,8 +247,8 @@ def process_times(data: bytes, path: Path) -> bool:
     state, name = data[:1], data[2:17]
     rest = ["1", "2", "3", *["0"] * 15, "777", *["0"] * 30]
     line = f"{PID} (".encode() + name + b") " + (state if state.isalpha() else b"S")
-    with proc(path, store, {"stat": line + f" {' '.join(rest)}\n".encode()}):
-        start = store.start_time(PID)
+    with proc(path, process_module, {"stat": line + f" {' '.join(rest)}\n".encode()}):
+        start = process_module.start_time(PID)
     assert start in (None, 777)
     return start is not None
 
@@ -325,8 +326,8 @@ REPORTS = {
     ),
 }
 CLAIMS = {
-    "current": store.Claim(RUN, os.getpid(), 5, Options(True, ("a",), "staging")),
-    "ended": store.Claim(RUN, 10**14, -1, ended=1769072702.75, named=False),
+    "current": claims.Claim(RUN, os.getpid(), 5, Options(True, ("a",), "staging")),
+    "ended": claims.Claim(RUN, 10**14, -1, ended=1769072702.75, named=False),
 }
 
 PARSERS = {

@@ -15,7 +15,8 @@ from twitch.root import files as root_files
 from twitch.root import locks, puppet
 from twitch.root.settings import Settings
 from twitch.root.settings import load as load_settings
-from twitch.root.store import NotOurs, Store
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 
 def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:

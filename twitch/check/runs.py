@@ -10,8 +10,9 @@ from twitch import records
 from twitch.check import systemd
 from twitch.check.findings import GOOD, Finding
 from twitch.root import locks
+from twitch.root.claims import Claim
 from twitch.root.settings import Settings
-from twitch.root.store import Claim, Store
+from twitch.root.store import Store
 
 
 def check(settings: Optional[Settings]) -> Iterator[Finding]:

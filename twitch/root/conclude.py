@@ -38,9 +38,12 @@ from twitch.root import (
     verdict,
 )
 from twitch.root import report as reports
+from twitch.root.claims import Claim
+from twitch.root.process import boot_id
 from twitch.root.report import Report
 from twitch.root.settings import SETTINGS, Settings
-from twitch.root.store import Claim, NotOurs, Store, boot_id
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from typing import Callable, NamedTuple, Optional
 from twitch.fields import Fields
 from twitch.records import VERDICTS, Record
 from twitch.root import files
-from twitch.root.store import NotOurs, Store
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 MAX_BYTES = 4096
 

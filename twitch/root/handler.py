@@ -38,8 +38,11 @@ from twitch.messages import (
 )
 from twitch.records import RUN_ID
 from twitch.root import journal, puppet, turn, unit
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, NotOurs, Store, start_time
+from twitch.root.process import start_time
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 # The listener sends its packet right after connecting. A slower peer would occupy one of the socket's
 # sixteen places.

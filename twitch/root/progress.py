@@ -23,11 +23,12 @@ from typing import NamedTuple, Optional
 from twitch.node_status import APPLYING, PREPARING, REPORTING, STARTING, Doing
 from twitch.records import GOOD, Options, Record
 from twitch.root import files, unit
+from twitch.root.claims import Claim
 from twitch.root.locks import Holder
 from twitch.root.node import Node
+from twitch.root.process import start_time
 from twitch.root.report import written_since
 from twitch.root.settings import Settings
-from twitch.root.store import Claim, start_time
 
 # Ten times the longest one: 50,000 resources with names of 100 characters.
 MAX_RESOURCES_BYTES = 50 * 1024 * 1024

@@ -41,12 +41,10 @@ import contextlib
 import fcntl
 import json
 import os
-import stat
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
-from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
 from twitch.records import (
     FINISHED,
@@ -55,16 +53,17 @@ from twitch.records import (
     ROOT,
     RUN_ID,
     Cancelled,
-    Options,
     Record,
     Records,
     cancelled_from_json,
     encode,
     from_json,
     ids,
-    options_from_json,
 )
-from twitch.root import files
+from twitch.root import claims, files, record_file, trust
+from twitch.root.claims import Claim
+from twitch.root.process import boot_id, start_time
+from twitch.root.trust import NotOurs
 
 STRAY_S = 86400  # the age from which a file that belongs to no run is removed
 
@@ -80,40 +79,6 @@ OWN_FILES = (
 )
 
 
-class NotOurs(TwitchError):
-    """Another user can change a directory or a file of ours, so that nothing in it can be trusted."""
-
-    def __init__(self, fault: str, fix: str) -> None:
-        super().__init__(f"{fault}; {fix}")
-        self.fault = fault
-        self.fix = fix
-
-
-class Claim(NamedTuple):
-    """The run that holds `current.json` or `queued.json`, and the process that is or becomes Puppet.
-
-    A pid alone can be recycled; with its start time (clock ticks since boot, field 22 of
-    /proc/PID/stat) it names one process. Both survive execve().
-    """
-
-    run: str
-    pid: int
-    start: int
-    options: Options = Options()
-    ended: Optional[float] = None  # epoch seconds; None until the run is concluded
-    named: bool = True  # the caller has a line in [access]
-    cancelled: bool = False  # the run was cancelled, so the next one need not wait for the cooldown
-
-    @property
-    def alive(self) -> bool:
-        """Return whether the process still runs; another process with its pid is not it."""
-        return start_time(self.pid) == self.start
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the claim as its file holds it."""
-        return {**self._asdict(), "options": self.options.to_json()}
-
-
 class Begun(NamedTuple):
     """The run that became Puppet last, as `begun.json` holds it until its end is in the history."""
 
@@ -126,23 +91,6 @@ class Begun(NamedTuple):
     def alive(self) -> bool:
         """Return whether the process still runs."""
         return self.boot == boot_id() and start_time(self.pid) == self.start
-
-
-def start_time(pid: int) -> Optional[int]:
-    """Return the start of a process in clock ticks since boot; None if it has ended, reaped or not."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            # The name in parentheses may contain anything, so count from the last one (proc(5)).
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def boot_id() -> str:
-    """Return the id of this boot of the node."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
 
 
 class Store(Records):
@@ -167,7 +115,7 @@ class Store(Records):
         """
         for name in OWN_FILES:
             path = os.path.join(self.root, name) if name else self.root
-            fault = _fault(path)
+            fault = trust.fault(path)
             if fault:
                 # Not chown: the links in the directory would stay.
                 fix = f"rm -rf {self.root}; systemctl restart puppet-twitch-run.socket"
@@ -177,7 +125,7 @@ class Store(Records):
         """Raise `NotOurs` unless only root can change what root writes in /var/lib/puppet-twitch."""
         ours = (self._begun_path, self.counts_path, self.disabled_path)
         for path in (self.state, self.history, *ours):
-            fault = _fault(path)
+            fault = trust.fault(path)
             if fault:
                 raise NotOurs(f"{path} {fault}, so no history of runs is kept", f"rm -rf {self.state}")
 
@@ -208,7 +156,7 @@ class Store(Records):
         if record.state != FINISHED:
             taken = self._take_room(record.run)
             try:
-                _write_record(self.path(record.run), record)
+                record_file.write(self.path(record.run), record)
             except BaseException:
                 if taken:  # if not, it is the room of the same run, which waited
                     files.remove(self._room_path(record.run))
@@ -220,7 +168,7 @@ class Store(Records):
             try:
                 self._keep(record)
             except (OSError, NotOurs):
-                for shorter in _shortened(record):
+                for shorter in record_file.shortened(record):
                     with contextlib.suppress(OSError):
                         return self._write_in_room(shorter)
                 raise error from None
@@ -257,7 +205,7 @@ class Store(Records):
             os.rename(room, self.path(record.run))
         except OSError:
             # No room: 1.0.0 has begun the run, or its files vanished, or the verdict is too long for it.
-            _write_record(self.path(record.run), record)
+            record_file.write(self.path(record.run), record)
             files.remove(room)
 
     def note(self, run: str, reason: str) -> None:
@@ -266,7 +214,7 @@ class Store(Records):
         if record:
             noted = record._replace(reason=reason)
             try:
-                _write_record(self.path(run), noted)
+                record_file.write(self.path(run), noted)
             except OSError:
                 self._write_in_room(noted)
 
@@ -321,11 +269,11 @@ class Store(Records):
         self.trust_history()
         path = self.history_path(record.run)
         try:
-            _write_record(path, record, durable=True)
+            record_file.write(path, record, durable=True)
         except OSError as error:
-            for shorter in _shortened(record):
+            for shorter in record_file.shortened(record):
                 with contextlib.suppress(OSError):
-                    _write_record(path, shorter, durable=True)
+                    record_file.write(path, shorter, durable=True)
                     break
             else:
                 raise error from None
@@ -429,7 +377,7 @@ class Store(Records):
 
     def current(self) -> Optional[Claim]:
         """Return the claim of the run that is under way, or was the last of ours."""
-        return _claim(self._path("current.json"))
+        return claims.read(self._path("current.json"))
 
     def running(self) -> Optional[Claim]:
         """Return the claim of the run that is under way, if it is one of ours."""
@@ -438,7 +386,7 @@ class Store(Records):
 
     def queue_claim(self) -> Optional[Claim]:
         """Return the claim on the place in the queue, whether its process is alive or not."""
-        return _claim(self._path("queued.json"))
+        return claims.read(self._path("queued.json"))
 
     def queued(self) -> Optional[Claim]:
         """Return the claim on the place in the queue, if its process is alive."""
@@ -500,34 +448,6 @@ class Store(Records):
         return self.path(run), self._room_path(run), self._cancel_path(run), log, self.report_path(run)
 
 
-def _shortened(record: Record) -> Iterator[Record]:
-    """Yield the record without its details, for a place that has no room for them.
-
-    First without its resources, then without everything that can be long.
-    """
-    left_out = (record.resources_left_out or 0) + len(record.resources or ())
-    shorter = record._replace(resources=None, resources_left_out=left_out or None)
-    yield shorter
-    yield shorter._replace(failed_resources=None, left_running=None, error=None)
-
-
-def _write_record(path: str, record: Record, *, durable: bool = False) -> None:
-    """Replace the file of a record; if it is to last, return when it is on the disk."""
-    content = encode(record)
-    with files.replacing(path, f"{path}.{os.getpid()}", 0o644) as file:
-        os.fchmod(file.fileno(), 0o644)  # whatever the umask of the site; runs/ decides who reads it
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    if durable:
-        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
 def _make(directory: str, gid: Optional[int] = None) -> None:
     """Make a directory; with a group, for root to write and for that group to read."""
     with contextlib.suppress(FileExistsError):
@@ -537,21 +457,6 @@ def _make(directory: str, gid: Optional[int] = None) -> None:
     if gid is not None:
         os.chown(directory, os.geteuid(), gid)
         os.chmod(directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
-
-
-def _fault(path: str) -> Optional[str]:
-    """Return why a path of ours cannot be trusted; None if it can, or does not exist."""
-    try:
-        info = os.lstat(path)
-    except OSError:
-        return None
-    if stat.S_ISLNK(info.st_mode):
-        return "is a symbolic link"
-    if info.st_uid != os.geteuid():
-        return f"belongs to uid {info.st_uid} instead of root"
-    if info.st_mode & 0o022:
-        return f"has mode {stat.S_IMODE(info.st_mode):o}, so users other than root can change it"
-    return None
 
 
 def _prune_strays(directory: str, in_use: set[str]) -> None:
@@ -575,24 +480,3 @@ def _flock(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _claim(path: str) -> Optional[Claim]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            fields = Fields(json.load(file))
-        run = fields.text("run")
-        if not RUN_ID.fullmatch(run):
-            raise FieldError("'run' is not an id")
-        return Claim(
-            run=run,
-            pid=fields.integer("pid"),
-            start=fields.integer("start"),
-            options=options_from_json(fields.fields("options")),
-            ended=fields.optional_number("ended"),
-            named=fields.optional_flag("named") is not False,
-            cancelled=fields.optional_flag("cancelled") is True,
-        )
-    except (OSError, ValueError, RecursionError):
-        # Missing, invalid, or of another version: if that run is alive, Puppet's own lock shows it.
-        return None

@@ -18,8 +18,10 @@ from twitch.errors import TwitchError
 from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
 from twitch.records import FINISHED, RUNNING, Record
 from twitch.records import QUEUED as IN_QUEUE
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, Store, start_time
+from twitch.root.process import start_time
+from twitch.root.store import Store
 
 if TYPE_CHECKING:
     from twitch.node_status import NodeStatus

@@ -9,7 +9,7 @@ import time
 from typing import Optional
 
 from twitch.records import Left
-from twitch.root.store import start_time
+from twitch.root.process import start_time
 from twitch.texts import one_line
 
 CGROUP = "/proc/{}/cgroup"

@@ -19,7 +19,8 @@ from twitch.records import RUN_ID
 from twitch.root import counts, details, figures, memory, report
 from twitch.root.node import Node
 from twitch.root.report import Report
-from twitch.root.store import NotOurs, Store
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 # Debian's place. A site names another file with PUPPET_TWITCH_TEXTFILE, in a drop-in of the unit.
 TEXTFILE = os.environ.get("PUPPET_TWITCH_TEXTFILE", "/var/lib/prometheus/node-exporter/puppet-twitch.prom")

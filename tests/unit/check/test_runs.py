@@ -12,8 +12,10 @@ from twitch.check import runs, systemd
 from twitch.check.findings import GOOD, Finding
 from twitch.records import QUEUED, RUNNING, Record
 from twitch.root import locks
+from twitch.root.claims import Claim
+from twitch.root.process import start_time
 from twitch.root.settings import Settings
-from twitch.root.store import Claim, Store, start_time
+from twitch.root.store import Store
 
 ONE, OTHER = "a" * 32, "b" * 32
 SETTINGS = Settings(

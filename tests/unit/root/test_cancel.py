@@ -23,8 +23,9 @@ from twitch.errors import TwitchError
 from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, STARTED, Answer, Cancel, Run
 from twitch.records import INTERRUPTED, NOT_ATTEMPTED, QUEUED, Cancelled
 from twitch.root import cancel, conclude, journal, turn, unit
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, start_time
+from twitch.root.process import start_time
 
 Events = list[dict[str, Any]]
 

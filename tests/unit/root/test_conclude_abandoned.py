@@ -19,8 +19,10 @@ from tests.unit.records import OTHER, RUN
 from twitch.records import KEEP_RUNS, QUEUED
 from twitch.root import conclude, turn, verdict
 from twitch.root import store as stores
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, Store, start_time
+from twitch.root.process import boot_id, start_time
+from twitch.root.store import Store
 
 Events = list[dict[str, Any]]
 
@@ -117,7 +119,7 @@ def test_run_whose_record_vanished_is_concluded_from_its_copy(
     root_node: Node, puppet: FakePuppet, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     puppet.report.write_text(reports.report(job_id=RUN))
-    store = power_cut(root_node, stores.boot_id())
+    store = power_cut(root_node, boot_id())
     monkeypatch.setenv("INVOCATION_ID", RUN)
     monkeypatch.setenv("EXIT_CODE", "exited")
     monkeypatch.setenv("EXIT_STATUS", "1")

@@ -18,9 +18,10 @@ from twitch.messages import METRICS, Metrics
 from twitch.metrics import Figures
 from twitch.records import Options
 from twitch.root import counts, figures
+from twitch.root.claims import Claim
 from twitch.root.counts import Counts
 from twitch.root.node import Node
-from twitch.root.store import Claim, start_time
+from twitch.root.process import start_time
 
 ENDED = BEGAN + 2.25  # of the report
 

@@ -17,10 +17,11 @@ from tests.unit.records import OTHER, RUN, STARTED, finished
 from twitch.node_status import APPLYING, PREPARING, REPORTING, STARTING, Doing
 from twitch.records import CHANGED, FAILED, UNCHANGED, Options, Record
 from twitch.root import progress
+from twitch.root.claims import Claim
 from twitch.root.locks import Holder
 from twitch.root.node import Node
+from twitch.root.process import start_time
 from twitch.root.progress import Progress
-from twitch.root.store import Claim, start_time
 
 WHOLE, NOOP, TAGGED = Options(), Options(noop=True), Options(tags=("ntp",))
 

@@ -30,8 +30,9 @@ from twitch.node_status import (
 )
 from twitch.records import FINISHED, Options
 from twitch.root import locks, status, unit
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, start_time
+from twitch.root.process import start_time
 
 IDLE_NODE = NodeStatus(IDLE)
 

@@ -13,9 +13,11 @@ import pytest
 from tests.unit.records import OTHER, RUN, finished, record
 from twitch.records import QUEUED, Record, Records
 from twitch.resources import Resource
-from twitch.root import files
+from twitch.root import files, record_file
 from twitch.root import store as stores
-from twitch.root.store import Claim, NotOurs, Store
+from twitch.root.claims import Claim
+from twitch.root.store import Store
+from twitch.root.trust import NotOurs
 
 CLAIM = Claim(RUN, 1, 1)
 
@@ -186,14 +188,14 @@ def test_disk_without_room_for_details_takes_the_verdict(
 ) -> None:
     store.prepare(os.getgid())
     store.write(finished("changed", resources=MANY))
-    write_record = stores._write_record
+    write_record = record_file.write
 
     def almost_full(path: str, record: Record, *, durable: bool = False) -> None:
         if record.resources:
             raise OSError(28, "No space left on device", path)
         write_record(path, record, durable=durable)
 
-    monkeypatch.setattr(stores, "_write_record", almost_full)
+    monkeypatch.setattr(record_file, "write", almost_full)
     store.move_ended()
     assert os.listdir(store.directory) == []
     assert store.read(RUN) == finished("changed", resources_left_out=200)

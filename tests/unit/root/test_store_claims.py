@@ -14,7 +14,9 @@ import pytest
 from tests.unit.processes import LIMIT_S, dead, live, wait_until, zombie
 from tests.unit.records import RUN
 from twitch.records import Options
-from twitch.root.store import Claim, Store, start_time
+from twitch.root.claims import Claim
+from twitch.root.process import start_time
+from twitch.root.store import Store
 
 OPTIONS = Options(noop=True, tags=("a", "b::c"), environment="staging")
 

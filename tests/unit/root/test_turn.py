@@ -18,8 +18,9 @@ from twitch.messages import BUSY, FULL, QUEUED, STARTED, Answer, Run
 from twitch.records import QUEUED as IN_QUEUE
 from twitch.records import RUNNING
 from twitch.root import conclude, turn
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, start_time
+from twitch.root.process import start_time
 
 FIRST, SECOND, THIRD = "1" * 32, "2" * 32, "3" * 32
 ANONYMOUS = Run("anonymous", "192.0.2.7", queue=True)

@@ -17,8 +17,10 @@ from twitch import metrics
 from twitch.errors import PuppetError
 from twitch.records import FINISHED, PUPPET, Record
 from twitch.root import counts, figures, memory, watch
+from twitch.root.claims import Claim
 from twitch.root.node import Node
-from twitch.root.store import Claim, Store, start_time
+from twitch.root.process import start_time
+from twitch.root.store import Store
 
 UUID = "51308328-235e-43b6-9328-3018b87af00a"  # of the report
 PUPPETS_OWN = UUID.replace("-", "")
