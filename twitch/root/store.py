@@ -258,11 +258,14 @@ class Store(Records):
             if record and record.state == FINISHED:
                 self._keep(record)
 
-    def add(self, record: Record, gid: int) -> None:
-        """Write the record of a run of Puppet's own into the history; raises as `move_ended` does."""
+    def add(self, record: Record, gid: int, keep: int, size: int) -> None:
+        """Write the record of a run of Puppet's own into the history; raises as `move_ended` does.
+
+        `keep` and `size` are those of `prune`.
+        """
         self._prepare_history(gid)
         self._keep(record)
-        self.prune()
+        self.prune(keep, size)
 
     def _keep(self, record: Record) -> None:
         """Write a record to the history, wait for the disk, and remove what /run has of the run."""

@@ -94,7 +94,7 @@ def _record(node: Node) -> None:
     try:
         with node.store.concluding():
             if not node.store.recorded(record.run) and not _is_ours(node.store, found):
-                node.store.add(record, _gid())
+                node.store.add(record, _gid(), node.config.keep_runs, node.config.keep_bytes)
                 counts.note_success(node.store, counts.success(record))
     except (OSError, NotOurs) as error:
         print(f"<4>a run that Puppet has started cannot be put on record: {error}", file=sys.stderr)

@@ -113,6 +113,19 @@ def test_history_that_cannot_be_written_costs_the_record_only(
     assert "cannot be put on record" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("keep", "size"), [(60, 2**30), (3, 2**30), (60, 1)])
+def test_run_of_puppet_keeps_as_many_runs_as_the_configuration_says(
+    watched: Watched, keep: int, size: int
+) -> None:
+    watched.node.config = watched.node.config._replace(keep_runs=keep, keep_bytes=size)
+    for number in range(55):  # more than the defaults keep
+        watched.store.add(finished("changed", f"{number:032x}", asked=float(number)), os.getgid(), 100, 2**30)
+    watched.puppet.report.write_text(report(job_id=""))
+    watched.fire()
+    assert len(watched.recorded()) == (1 if size == 1 else min(keep, 56))
+    assert PUPPETS_OWN in watched.recorded()
+
+
 def test_last_success_is_that_of_puppets_own_run(watched: Watched) -> None:
     watched.puppet.report.write_text(report(job_id=""))
     watched.fire()
