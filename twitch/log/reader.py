@@ -12,6 +12,7 @@ import pwd
 import select
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Optional
@@ -30,7 +31,8 @@ PACKET_BYTES = 32 * 1024
 # Of the lines that `tail` keeps until the last one is known.
 MAX_TAIL_BYTES = 8 * 1024 * 1024
 # journald receives Puppet's lines and the verdict by two sockets, and the verdict may overtake lines: after
-# the verdict, lines are waited for as long as this. journald tells its readers four times a second.
+# the verdict, lines are waited for as long as this, and no longer on a node whose journal is never silent.
+# journald tells its readers four times a second.
 SETTLE_S = 0.3
 
 NO_CONNECTION = "standard input is not a connection of puppet-twitch-log.socket"
@@ -141,7 +143,8 @@ class Session:
         while not (self._over or self._entries.ended):
             self._wait(None)
             self._send(self._wanted())
-        while self._wait(SETTLE_S):
+        until = time.monotonic() + SETTLE_S
+        while (left_s := until - time.monotonic()) > 0 and self._wait(left_s):
             self._send(self._wanted())
         self._send(self._wanted())
 

@@ -203,6 +203,18 @@ def test_follower_of_an_ended_run_is_not_kept() -> None:
     assert names(found) == ["log", "live", "end"]
 
 
+def test_end_comes_on_a_node_whose_journal_is_never_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = FakeJournal(*LINES[:2])
+    monkeypatch.setattr(journal, "process", lambda: None)  # there is always something new
+    caller = Caller(journal, Read(RUN, follow=True))
+    while names(caller.packet()) != ["live"]:
+        pass
+    journal.append(entry("of another program", run=OTHER))
+    journal.append(ended(), LINES[2])
+    rest = caller.rest()
+    assert (lines(rest), names(rest)) == ([(3, "two")], ["end"])
+
+
 def test_follower_of_a_run_without_lines_waits_for_the_first_one() -> None:
     caller = Caller(FakeJournal(), Read(RUN, follow=True))
     assert names(caller.packet()) == ["empty"]
