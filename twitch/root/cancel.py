@@ -39,6 +39,7 @@ TERM_S = 30
 MAX_PROCESSES = 100
 
 DAEMON = "the daemon itself applies the catalog, and is not ended; systemctl stop puppet ends it"
+NOT_ROOTS = "its lock was not written by root and may name any process, so it is not ended"
 
 
 class Foreign(NamedTuple):
@@ -137,6 +138,8 @@ def _foreign(node: Node, *, force: bool) -> tuple[Answer, Optional[Foreign]]:
     status = NodeStatus(RUNNING, pid=holder.pid, since=time.time() - holder.age_s)
     if not force:
         return Answer(FOREIGN, status=status), None
+    if holder.owner != os.geteuid():
+        return Answer(FOREIGN, status=status, reason=NOT_ROOTS), None
     if _is_daemon(node, holder):
         return Answer(FOREIGN, status=status, reason=DAEMON), None
     try:
@@ -145,7 +148,8 @@ def _foreign(node: Node, *, force: bool) -> tuple[Answer, Optional[Foreign]]:
         return Answer(NO_RUN), None
     # Looked at again with the descriptor open: it is still this process that holds the lock, and is a Puppet.
     again = node.lock_holder()
-    if again is None or again.pid != holder.pid or _has_ended(descriptor, 0):
+    same = again and (again.pid, again.owner) == (holder.pid, holder.owner)
+    if not same or _has_ended(descriptor, 0):
         os.close(descriptor)
         return Answer(NO_RUN), None
     lock = node.store.take_ending()

@@ -29,6 +29,7 @@ class Holder(NamedTuple):
 
     pid: int
     age_s: int  # of the lock
+    owner: int = 0  # the uid of the lock: user puppet may own its directory, and can write another one
 
 
 def run_lock_holder(lockfile: str) -> Optional[Holder]:
@@ -36,13 +37,14 @@ def run_lock_holder(lockfile: str) -> Optional[Holder]:
     try:
         with files.open_foreign(lockfile, MAX_LOCK_BYTES) as file:
             content = file.read(32).decode("ascii", "replace").strip()
-            age_s = int(time.time() - os.fstat(file.fileno()).st_mtime)
+            info = os.fstat(file.fileno())
+            age_s = int(time.time() - info.st_mtime)
     except OSError:
         return None
     # Empty, garbage, or a number that no pid can have: Puppet removes such a lock.
     if not re.fullmatch(r"[0-9]{1,10}", content) or not is_puppet(int(content)):
         return None
-    return Holder(int(content), max(age_s, 0))
+    return Holder(int(content), max(age_s, 0), info.st_uid)
 
 
 def is_puppet(pid: int) -> bool:

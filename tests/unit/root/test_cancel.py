@@ -302,6 +302,18 @@ def test_daemon_itself_is_never_ended(root_node: Node, puppet: FakePuppet, tmp_p
         assert process.poll() is None
 
 
+def test_lock_that_root_has_not_written_names_no_process_to_end(
+    root_node: Node, puppet: FakePuppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In Debian user puppet owns the directory, and could name any process that passes for a Puppet: the
+    # daemon, with the pidfile away, or an agent in a container.
+    with foreign(puppet, tmp_path) as process:
+        monkeypatch.setattr(os, "geteuid", lambda: os.stat(puppet.lock).st_uid + 1)
+        answer, target = cancel.cancel(root_node.store, FORCED)
+        assert (answer.kind, answer.reason, target) == (FOREIGN, cancel.NOT_ROOTS, None)
+        assert process.poll() is None
+
+
 @pytest.mark.parametrize("content", [str(dead()), "1", "", "x"])
 def test_stale_lock_names_no_run_to_cancel(root_node: Node, puppet: FakePuppet, content: str) -> None:
     puppet.lock.write_text(content)
