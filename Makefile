@@ -219,7 +219,7 @@ check-rest:
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
 AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_tls.py site_verdicts.py \
     site_by_hand.py),$(E2E))
-MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py),$(E2E))
+OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py),$(E2E))
 test: $(VENV)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
 	$(MAKE) --no-print-directory -j3 --output-sync=target test-agents test-module test-nodes
@@ -228,9 +228,9 @@ test: $(VENV)/ready
 test-agents:
 	tests/lab/enter $(PYTEST) --durations=10 $(AGENTS)
 test-module:
-	tests/lab/enter $(PYTEST) --durations=10 $(MODULE)
+	tests/lab/enter $(PYTEST) --durations=10 $(OF_MODULE)
 test-nodes:
-	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(MODULE),$(E2E))
+	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(OF_MODULE),$(E2E))
 
 # ---- measure
 
