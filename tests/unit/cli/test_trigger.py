@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -51,6 +52,14 @@ def test_wait_shows_the_run_and_exits_as_it_ended(
     assert (done.code, lines[0], done.err) == (end[0], f"Triggered puppet run {run_id(1)}", "")
     assert lines[1].startswith(end[1])
     assert lines[-1].startswith(f"run {run_id(1)} by user:")
+
+
+def test_reason_of_a_refusal_does_not_reach_the_terminal_as_it_is(commands: Commands) -> None:
+    # The lock is in a directory of user puppet, and the terminal is root's.
+    commands.node.puppet.disabled.write_text(json.dumps({"disabled_message": "\x1b]0;x\x07\x9b2J\u202e"}))
+    done = commands.run("trigger")
+    assert (done.code, done.out) == (3, "")
+    assert r"Puppet disabled: \x1b]0;x\x07\x9b2J\u202e; to lift this" in done.err
 
 
 def test_terminal_hears_how_to_wait(commands: Commands) -> None:
