@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import Callable, NamedTuple, Optional
 
 from twitch.fields import Fields
@@ -18,6 +19,8 @@ from twitch.root.store import Store
 from twitch.root.trust import NotOurs
 
 MAX_BYTES = 4096
+# As far as a clock may be set back, and moments of before still hold.
+CLOCK_SLACK_S = 60
 
 
 class Counts(NamedTuple):
@@ -35,7 +38,7 @@ def read(store: Store) -> Counts:
             fields = Fields(json.loads(file.read(MAX_BYTES)))
         runs = fields.counts("runs") or {}
         known = {verdict: runs[verdict] for verdict in VERDICTS if runs.get(verdict, 0) > 0}
-        return Counts(known, fields.optional_number("last_success"))
+        return Counts(known, latest([fields.optional_number("last_success")]))
     except (OSError, ValueError, RecursionError, NotOurs):
         return Counts()
 
@@ -46,15 +49,15 @@ def add(store: Store, record: Record) -> None:
     def counted(before: Counts) -> Counts:
         verdict = record.verdict or ""
         runs = {**before.runs, verdict: before.runs.get(verdict, 0) + 1}
-        return Counts(runs, _later(before.last_success, success(record)))
+        return Counts(runs, latest((before.last_success, success(record))))
 
     _change(store, counted)
 
 
 def note_success(store: Store, ended: Optional[float]) -> None:
     """Keep the end of a good run that somebody else started, before its report is replaced."""
-    if ended is not None and ended > (read(store).last_success or 0):
-        _change(store, lambda before: before._replace(last_success=_later(before.last_success, ended)))
+    if (latest([ended]) or 0) > (read(store).last_success or 0):
+        _change(store, lambda before: before._replace(last_success=latest((before.last_success, ended))))
 
 
 def success(record: Record) -> Optional[float]:
@@ -65,8 +68,14 @@ def success(record: Record) -> Optional[float]:
     return record.ended if record.good and not record.options.partial else None
 
 
-def _later(one: Optional[float], other: Optional[float]) -> Optional[float]:
-    return max(filter(None, (one, other)), default=None)
+def latest(moments: Iterable[Optional[float]]) -> Optional[float]:
+    """Return the latest of these moments that is not in the future; None if there is none.
+
+    A moment in the future would stay the latest for good, and no rule for alerts would ever fire. The clock
+    has been wrong, or user puppet has written the report.
+    """
+    now = time.time() + CLOCK_SLACK_S
+    return max((moment for moment in moments if moment and moment <= now), default=None)
 
 
 def _change(store: Store, change: Callable[[Counts], Counts]) -> None:

@@ -19,7 +19,7 @@ def look(node: Node) -> Figures:
     found = status.look(node)
     ended = [record for record in node.store.newest() if record.state == FINISHED]
     kept = counts.read(node.store)
-    last_success = max(filter(None, (kept.last_success, *_successes(found, ended))), default=None)
+    last_success = counts.latest((kept.last_success, *_successes(found, ended)))
     counts.note_success(node.store, last_success)
     disabled = found.disabled
     return Figures(

@@ -89,7 +89,8 @@ def _record(node: Node) -> None:
     """Put the run of Puppet's last report on record, unless a record has it already."""
     found = report.read(node.settings.lastrunreport)
     record = details.of_puppet(found) if found else None
-    if found is None or record is None:
+    # One from the future would be the last run of the node until it is deleted.
+    if found is None or record is None or not counts.latest([max(record.asked, record.ended or 0)]):
         return
     try:
         with node.store.concluding():

@@ -162,6 +162,20 @@ def test_counts_that_another_user_could_write_are_not_used(prepared: Node) -> No
     assert "1" in Path(prepared.store.counts_path).read_text()
 
 
+def test_success_in_the_future_does_not_hide_later_ones(prepared: Node, puppet: FakePuppet) -> None:
+    # The clock was wrong, or user puppet has written the report: no rule would ever fire again.
+    future = time.time() + 86400
+    counts.add(prepared.store, finished("changed", ended=future))
+    counts.note_success(prepared.store, future)
+    assert counts.read(prepared.store).last_success is None
+    Path(prepared.store.counts_path).write_text(json.dumps({"last_success": future}))
+    puppet.report.write_text(report(job_id="").replace("time: '2026-", "time: '2099-"))
+    assert figures.look(prepared).last_success is None
+    puppet.report.write_text(report(job_id=""))
+    assert figures.look(prepared).last_success == ENDED
+    assert counts.read(prepared.store).last_success == ENDED
+
+
 def test_disk_that_cannot_be_written_costs_counts_only(prepared: Node) -> None:
     os.mkdir(prepared.store.counts_path)
     counts.add(prepared.store, finished("changed"))

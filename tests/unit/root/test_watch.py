@@ -126,6 +126,13 @@ def test_run_of_puppet_keeps_as_many_runs_as_the_configuration_says(
     assert PUPPETS_OWN in watched.recorded()
 
 
+def test_report_from_the_future_is_not_put_on_record(watched: Watched) -> None:
+    # It would be the last run of the node for good.
+    watched.puppet.report.write_text(report(job_id="").replace("time: '2026-", "time: '2099-"))
+    watched.fire()
+    assert watched.recorded() == []
+
+
 def test_last_success_is_that_of_puppets_own_run(watched: Watched) -> None:
     watched.puppet.report.write_text(report(job_id=""))
     watched.fire()
