@@ -13,6 +13,7 @@ from typing import NamedTuple, Optional
 import twitch
 from twitch.node_status import NODE_STATES
 from twitch.records import CHANGED, FAILED, GOOD, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
+from twitch.texts import escape
 
 # https://prometheus.io/docs/instrumenting/exposition_formats/; Prometheus 3 refuses a type that is missing
 # or unknown.
@@ -175,7 +176,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 def _escaped(value: str) -> str:
     """Return the value of a label; a report of Puppet's can contain anything in its environment."""
-    readable = value[:200].encode("utf-8", "replace").decode("utf-8")
+    readable = escape(value[:200]).encode("utf-8", "replace").decode("utf-8")
     return readable.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

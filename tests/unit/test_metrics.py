@@ -146,6 +146,12 @@ def test_textfile_has_everything_but_the_state() -> None:
     assert "puppet_agent_state" not in file
 
 
+def test_value_of_a_label_has_no_control_characters() -> None:
+    # `puppet-twitch metrics` prints it on root's terminal, and user puppet can write the report.
+    text = metrics.text(metrics.Figures("idle", last=LAST._replace(environment="a\x1b]0;x\x07")))
+    assert r'environment="a\\x1b]0;x\\x07"' in text
+
+
 def test_value_of_a_label_is_escaped() -> None:
     last = LAST._replace(environment='a"b\\c\nd')
     text = metrics.text(FULL._replace(last=last))
