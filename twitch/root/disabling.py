@@ -22,7 +22,19 @@ from twitch import durations
 from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
 from twitch.holds import UNKNOWN, Disabled, Hold, hold_from_json, together, utc
-from twitch.messages import CALLER, DISABLED, ENABLED, HELD, INVALID, REASON, Answer, Disable, Enable
+from twitch.messages import (
+    CALLER,
+    CLIENT,
+    DISABLED,
+    ENABLED,
+    HELD,
+    INVALID,
+    MAX_UNTIL,
+    REASON,
+    Answer,
+    Disable,
+    Enable,
+)
 from twitch.node_status import DISABLED as NODE_DISABLED
 from twitch.node_status import NodeStatus
 from twitch.root import expiry, files, journal, lock_file, values
@@ -112,13 +124,20 @@ def _holds(value: object) -> tuple[Hold, ...]:
         holds = tuple(map(hold_from_json, found))
     except FieldError:
         return ()
-    return holds if len(holds) <= MAX_HOLDS and all(map(_is_valid, holds)) else ()
+    callers = {hold.caller for hold in holds}
+    # Else user puppet could write a lock that fits into no packet, and nobody would hear of it.
+    possible = len(callers) == len(holds) <= MAX_HOLDS and all(map(_is_valid, holds))
+    return holds if possible else ()
 
 
 def _is_valid(hold: Hold) -> bool:
+    if not all(0 <= moment <= MAX_UNTIL for moment in (hold.since, hold.until or 0)):
+        return False
     if hold.caller == UNKNOWN:
         return len(hold.reason) <= MAX_REASON_CHARS and hold.until is None and not hold.client
-    return bool(CALLER.fullmatch(hold.caller) and REASON.fullmatch(hold.reason) and len(hold.client) <= 45)
+    return bool(
+        CALLER.fullmatch(hold.caller) and REASON.fullmatch(hold.reason) and CLIENT.fullmatch(hold.client)
+    )
 
 
 def message(holds: tuple[Hold, ...]) -> str:

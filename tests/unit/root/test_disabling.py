@@ -194,6 +194,22 @@ def test_any_other_content_is_the_lock_of_another_tool(text: bytes, message: str
     assert lock.holds == (Hold(UNKNOWN, "", reason, 7.0),)
 
 
+HOLD = {"caller": "token:a", "client": "192.0.2.7", "reason": "CHG-1", "since": 1, "until": 2}
+FORGED = {
+    "two-holds-of-a-caller": [HOLD, HOLD],
+    "many-unknown-ones": [{**HOLD, "caller": UNKNOWN, "client": "", "until": None}] * 32,
+    "address": [{**HOLD, "client": "\x1b[2J"}],
+    "end-that-is-no-time": [{**HOLD, "until": 9e14}],
+    "beginning-that-is-no-time": [{**HOLD, "since": -9e14}],
+}
+
+
+@pytest.mark.parametrize("holds", FORGED.values(), ids=FORGED)
+def test_holds_that_root_cannot_have_written_are_another_tools(holds: list[object]) -> None:
+    lock = parse(json.dumps({"disabled_message": "x", "puppet_twitch": {"holds": holds}}).encode(), 1.0)
+    assert lock.holds == (Hold(UNKNOWN, "", "x", 1.0),)
+
+
 def test_directory_in_the_place_of_the_lock(root_node: Node, puppet: FakePuppet) -> None:
     puppet.disabled.mkdir()
     assert root_node.disabled() == ""
