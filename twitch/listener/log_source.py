@@ -17,6 +17,7 @@ from typing import Optional
 
 from twitch import log_packets
 from twitch.errors import PacketError, TwitchError
+from twitch.listener import access
 from twitch.listener.root_client import RootClient
 from twitch.log_lines import Line
 from twitch.log_packets import BEYOND, EMPTY, END, LIVE, LOG, LOG_SOCKET, LOST, UNREADABLE, Event, Read
@@ -79,9 +80,10 @@ class Source:
     """The lines of one run, from a position on. `number` counts them: it is the position of the last one, but
     of a source that begins at the end of the log (`tail`)."""
 
-    def __init__(self, sources: Sources, record: Record, question: Read) -> None:
+    def __init__(self, sources: Sources, record: Record, question: Read, client: str) -> None:
         self.record: Optional[Record] = record
         self.run = record.run
+        self.client = client  # of the first follower
         self.complete = True  # lines have positions
         self.live = False  # there was no line more, once
         self.number = question.after
@@ -140,6 +142,17 @@ class Source:
         self.followers -= 1
         if self.followers <= 0:
             self.close()
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether the only follower can go on later: it has an answer, and is told where."""
+        return self.followers <= 1 and self._opening.done()
+
+    def cut(self) -> None:
+        """End the source before the end of the log, to make room for another one."""
+        self.broken = True
+        self.close()
+        self._publish()
 
     def close(self) -> None:
         """End the source."""
@@ -280,23 +293,38 @@ class Sources:
         self.root = root
         self.path = path
         self._common: dict[str, Source] = {}
-        self._all: set[Source] = set()
+        self._all: dict[Source, None] = {}  # the oldest first
 
-    def join(self, record: Record, question: Read) -> Source:
-        """Return a source that has, or will have, the lines of a question; raises `Unreadable`."""
+    def join(self, record: Record, question: Read, address: str) -> Source:
+        """Return a source that has, or will have, the lines of a question; raises `Unreadable`.
+
+        `address` is that of the client.
+        """
         common = self._common.get(record.run)
         whole = question.tail is None  # else the reader leaves lines out, so that they cannot be counted
         if common and whole and common.first <= question.after:
             common.followers += 1
             return common
-        if len(self._all) >= MAX_SOURCES:
+        client = access.group(address)
+        if len(self._all) >= MAX_SOURCES and not self._make_room(client):
             raise Unreadable(503, TOO_MANY)
-        source = Source(self, record, question)
+        source = Source(self, record, question, client)
         source.followers = 1
-        self._all.add(source)
+        self._all[source] = None
         if whole and not common:
             self._common[record.run] = source
         return source
+
+    def _make_room(self, client: str) -> bool:
+        """Cut the oldest source of the client with the most, unless this one would then have as many."""
+        clients = [source.client for source in self._all]
+        crowd = max(clients, key=clients.count)
+        if clients.count(crowd) <= clients.count(client) + 1:
+            return False
+        oldest = next((one for one in self._all if one.client == crowd and one.may_be_cut), None)
+        if oldest:
+            oldest.cut()
+        return oldest is not None
 
     def common(self, source: Source) -> Optional[Source]:
         """Return the common source that can go on for this one; this one becomes it, if there is none."""
@@ -308,7 +336,7 @@ class Sources:
 
     def forget(self, source: Source) -> None:
         """Forget a source that has ended."""
-        self._all.discard(source)
+        self._all.pop(source, None)
         if self._common.get(source.run) is source:
             del self._common[source.run]
 

@@ -24,6 +24,7 @@ from twitch.errors import PacketError
 from twitch.listener import log_source
 from twitch.listener.api import log
 from twitch.log import reader
+from twitch.log_packets import Read
 from twitch.node_status import Doing
 
 LINES = [asked(), entry("one"), entry("two", PRIORITY="4"), entry("three")]
@@ -473,3 +474,48 @@ async def test_reset_before_the_answer_leaves_nothing(api: ApiUnderTest, journal
         await client.gone
         while api.service._sources()._all:
             await asyncio.sleep(0)
+
+
+async def test_client_that_reads_many_logs_makes_room_for_another(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_source, "MAX_SOURCES", 4)
+    api.record(pid=PID)
+    found, logs = api.store.read(RUN), api.service._sources()
+    assert found is not None
+    question = Read(RUN, tail=1, follow=True, pid=PID)  # each has a reader of its own
+    crowd = [logs.join(found, question, "192.0.2.7") for _ in range(4)]
+    for source in crowd:
+        await source.opened()
+    with pytest.raises(log_source.Unreadable):
+        logs.join(found, question, "192.0.2.7")
+    others = [logs.join(found, question, f"2001:db8::{number}") for number in range(2)]  # one /64
+    assert [source.broken for source in crowd] == [True, True, False, False]
+    for client in ("192.0.2.7", "2001:db8::3"):
+        with pytest.raises(log_source.Unreadable):
+            logs.join(found, question, client)
+    for source in (*crowd, *others):
+        await source.opened()
+        source.leave()
+    assert not logs._all
+
+
+async def test_follower_that_makes_room_is_told_where_the_log_goes_on(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_source, "MAX_SOURCES", 2)
+    api.record(pid=PID)
+    found, logs = api.store.read(RUN), api.service._sources()
+    assert found is not None
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin(f"{LOG}?follow=true")
+        await stream.until("three")
+        question = Read(RUN, tail=1, follow=True, pid=PID)
+        second = logs.join(found, question, next(iter(logs._all)).client)
+        await second.opened()
+        other = logs.join(found, question, "192.0.2.200")
+        await other.opened()
+        assert (await stream.rest()).endswith(b"# goes on: ?follow=true&after=4\n\r\n")
+    for source in (second, other):
+        source.leave()
