@@ -25,11 +25,13 @@ rm -f {pki.SSL}/crl.pem.old; cp -a /root/crl.pem {pki.SSL}/crl.pem
 cmp -s /root/puppet.conf {PUPPET_CONF} || cp -a /root/puppet.conf {PUPPET_CONF}
 chmod 771 {pki.SSL}; chmod 644 {pki.SSL}/certs/ca.pem
 chmod 755 /etc/puppet-twitch {stub.RUNTIME}
-rm -rf {LXC} {stub.HISTORY} {LOCKS}/agent_*.lock*
+rm -rf /root/prom {LXC} {stub.HISTORY} {LOCKS}/agent_*.lock*
 systemctl stop stuck.service thief.service puppet-twitch-expiry.timer
 test ! -L /etc/systemd/system/puppet-twitch@.service || systemctl unmask -q puppet-twitch@.service
 test ! -L /etc/systemd/system/puppet-twitch-expiry.service || systemctl unmask -q puppet-twitch-expiry.service
 test ! -L /run/systemd/system/puppet-twitch.socket || systemctl unmask -q --runtime puppet-twitch.socket
+watch=puppet-twitch-watch.path
+test ! -L /run/systemd/system/paths.target.wants/$watch || systemctl disable -q --runtime --now $watch
 rm -rf /etc/systemd/system/puppet-twitch*.d
 {stub.RELOAD}
 systemctl restart puppet-twitch-run.socket

@@ -15,6 +15,7 @@ from tests.lab.install import SOURCE
 TLS = "puppet-twitch.service"
 RUN, RUN_SOCKET, SOCKET = "puppet-twitch-run@.service", "puppet-twitch-run.socket", "puppet-twitch.socket"
 LOG, LOG_SOCKET = "puppet-twitch-log@.service", "puppet-twitch-log.socket"
+WATCH, WATCH_SERVICE = "puppet-twitch-watch.path", "puppet-twitch-watch.service"
 
 
 class Fault(NamedTuple):
@@ -444,6 +445,36 @@ FAULTS: dict[str, Fault] = {
         f"(mounted at {LOCKS}) is read-only, so Puppet cannot write",
         f"mount -o remount,rw {LOCKS}",
         f"mount -o remount,bind,rw {LOCKS}",
+    ),
+    # ---- the watch
+    "watch-stopped": Fault(
+        "watch.check/1",
+        f"systemctl enable -q --runtime {WATCH}",
+        f"{WATCH} is enabled and not active (inactive)",
+        f"systemctl restart {WATCH}",
+    ),
+    "watch-fails": Fault(
+        "watch.check/2",
+        f"{drop_in(WATCH_SERVICE, '[Service]', 'ExecStart=', 'ExecStart=/bin/false')};"
+        f" systemctl enable -q --runtime {WATCH}; systemctl start {WATCH}; systemctl start {WATCH_SERVICE}",
+        f"{WATCH_SERVICE} failed (Result=exit-code)",
+        f"journalctl -u {WATCH_SERVICE} has the error",
+        f"rm -r /etc/systemd/system/{WATCH_SERVICE}.d; systemctl daemon-reload;"
+        f" systemctl start {WATCH_SERVICE}",
+    ),
+    "watch-of-another-directory": Fault(
+        "watch._watched/1",
+        f"{drop_in(WATCH, '[Path]', 'PathChanged=', 'PathChanged=/root/state')};"
+        f" systemctl enable -q --runtime {WATCH}; systemctl start {WATCH}",
+        f"{WATCH} does not watch {LOCKS}/agent_catalog_run.lock and {LOCKS}/agent_disabled.lock",
+        f"mkdir -p /etc/systemd/system/{WATCH}.d",
+    ),
+    "no-directory-of-textfiles": Fault(
+        "watch._textfile/1",
+        f"{drop_in(WATCH_SERVICE, '[Service]', 'Environment=PUPPET_TWITCH_TEXTFILE=/root/prom/x.prom')};"
+        f" systemctl enable -q --runtime {WATCH}; systemctl start {WATCH}",
+        "/root/prom does not exist, so no metrics are written",
+        "mkdir -p /root/prom",
     ),
     # ---- the callers
     "options-without-runs": Fault(
