@@ -16,7 +16,7 @@ from twitch.listener.api.parameters import Parameters
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON
-from twitch.listener.root_client import RootClient
+from twitch.listener.root_client import CROWDED, RootClient, Turns
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, RUNNING, Record, Records, newest_first
 
@@ -72,6 +72,7 @@ class Call(NamedTuple):
     root: RootClient
     records: Records
     logs: Callable[[], Sources]
+    lists: Turns  # to read all records
     config: Config
 
     def demand(self, grant: str) -> None:
@@ -101,13 +102,21 @@ class Call(NamedTuple):
         return answer
 
     async def newest(self) -> list[Record]:
-        """Return all records without their resources, as `Records.newest`; others are served meanwhile."""
-        found = []
-        for number, run in enumerate(self.records.runs(), start=1):
-            found.append(self.records.read(run, resources=False))
-            if number % RECORDS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        return newest_first(found)
+        """Return all records without their resources, as `Records.newest`; others are served meanwhile.
+
+        One caller at a time, because a thousand records are 3 MB. Raises `HTTPError` (503).
+        """
+        if not await self.lists.take(self.patience.place):
+            raise HTTPError(503, CROWDED, headers=(("Retry-After", str(RETRY_UNAVAILABLE_S)),))
+        try:
+            found = []
+            for number, run in enumerate(self.records.runs(), start=1):
+                found.append(self.records.read(run, resources=False))
+                if number % RECORDS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            return newest_first(found)
+        finally:
+            self.lists.end()
 
     async def find_run(self) -> str:
         """Return the id of the run that the path names, which may have no record; raises `HTTPError` (404).

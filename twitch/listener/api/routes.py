@@ -28,7 +28,7 @@ from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError, Request, Response
 from twitch.listener.pause import Pause
 from twitch.listener.refusals import MISCONFIGURED_REASON, Refusals, kind, words
-from twitch.listener.root_client import RootClient
+from twitch.listener.root_client import RootClient, Turns
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched
 from twitch.records import Records
@@ -92,6 +92,7 @@ class API:
         self._longest_wait_s = longest_wait_s
         self._last_config: Optional[Config] = None
         self._logs: Optional[Sources] = None
+        self._lists = Turns()
 
     def admit(self, address: str) -> None:
         """Raise `HTTPError` for addresses outside `[access] from`, and while the configuration is invalid."""
@@ -111,7 +112,7 @@ class API:
         pause.named = caller.named
         log.debug("%s %a by %s at %s", request.method, path, caller.name, caller.address)
         patience = Patience(pause, self._longest_wait_s)
-        sources = (self._root, self._records, self._sources)
+        sources = (self._root, self._records, self._sources, self._lists)
         call = Call(request, run, values, caller, patience, *sources, self._configuration())
         try:
             answer = await route.answer(call)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Optional
 
 import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, request
 from tests.unit.wire import ADDRESS
+from twitch.listener.api import call
 from twitch.records import Record
 from twitch.resources import Event, Resource
 
@@ -39,6 +41,30 @@ async def test_last_runs_newest_first(api: ApiUnderTest, named: str) -> None:
     ]
     runs = (await api.json("/puppet/runs", named))["runs"]
     assert [run["run"] for run in runs] == [OTHER, RUN]
+
+
+async def test_lists_are_read_one_at_a_time(api: ApiUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thousand records are 3 MB, and a crowd of callers would take all memory of the listener.
+    monkeypatch.setattr(call, "RECORDS_AT_ONCE", 1)
+    api.finish("changed")
+    api.finish("failed", OTHER)
+    steps: list[str] = []
+    runs, newest_first = api.store.runs, call.newest_first
+
+    def began() -> set[str]:
+        steps.append("began")
+        return runs()
+
+    def ended(found: list[Optional[Record]]) -> list[Record]:
+        steps.append("ended")
+        return newest_first(found)
+
+    monkeypatch.setattr(api.store, "runs", began)
+    monkeypatch.setattr(call, "newest_first", ended)
+    targets = ("/puppet/runs", "/puppet/runs/last", "/puppet/runs")
+    replies = await asyncio.gather(*(api.get(target) for target in targets))
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert steps == ["began", "ended"] * 3
 
 
 async def test_one_run(api: ApiUnderTest, named: str) -> None:
