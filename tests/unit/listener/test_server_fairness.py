@@ -119,6 +119,7 @@ def test_waiting_strangers_behind_a_nat_do_not_keep_a_token_holder_out(crowded: 
             Record(OTHER, "finished", 1.0, started=1.0, ended=2.0, verdict="changed", duration_s=1.0)
         )
         os.chmod(crowded.node.store.path(OTHER), 0o644)
+        crowded.root.end(OTHER)
         assert answered(holder)[0] == 200
     assert stopped(crowded.process)[0] == 0
 
