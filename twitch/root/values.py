@@ -45,4 +45,5 @@ def number(value: object) -> Optional[float]:
         found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
         return None
-    return found if found is not None and abs(found) < 1e15 else None
+    # Sums of these fit into records and packets, which have numbers up to 1e15 (twitch/fields.py).
+    return found if found is not None and abs(found) < 1e12 else None

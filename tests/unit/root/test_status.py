@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import dead, live
 from tests.unit.records import OTHER, RUN, STARTED, finished, record
 from tests.unit.reports import BEGAN, SUMMARY, report
-from twitch.messages import CANNOT, MAX_ANSWER_BYTES, STATUS, Answer, Status, encode
+from twitch.messages import CANNOT, MAX_ANSWER_BYTES, STATUS, Answer, Status, decode_answer, encode
 from twitch.node_status import (
     DISABLED,
     IDLE,
@@ -46,6 +47,15 @@ def claim(pid: int, run: str = RUN) -> Claim:
 
 def test_idle(root_node: Node) -> None:
     assert status.look(root_node) == IDLE_NODE
+
+
+def test_status_fits_into_an_answer_whatever_the_report_says(root_node: Node, puppet: FakePuppet) -> None:
+    # User puppet can replace the report in Debian.
+    longest = re.sub(r"(- - total\n +- Total\n +- )2\.25", r"\g<1>999999999999999.0", report(job_id=""))
+    assert longest != report(job_id="")
+    puppet.report.write_text(longest)
+    found = Answer(STATUS, status=status.look(root_node))
+    assert decode_answer(encode(found)).status == found.status
 
 
 def test_running_with_a_run_of_ours(root_node: Node, tmp_path: Path) -> None:
