@@ -68,7 +68,7 @@ def _lines(records: Records, run: str, choice: Choice, *, follow: bool) -> Itera
     """Yield the lines of a log, and None where the run has been silent for a while."""
     record = records.read(run)
     if record and record.started_by == PUPPET:
-        raise NoLog("No log of this run: Puppet has started it, and logs where puppet.conf says")
+        raise NoLog(wording.NO_LOG_OF_PUPPET)
     question = Read(run, 0, choice.tail, choice.level, follow, record and record.pid)
     silence_s, quiet_until = FIRST_SILENCE_S, time.monotonic() + FIRST_SILENCE_S
     over = record is not None and record.state == FINISHED

@@ -22,7 +22,7 @@ from twitch.listener.log_source import TOO_MANY, Shown, Source, Unreadable, beyo
 from twitch.log_lines import LEVELS
 from twitch.log_packets import MAX_AFTER, MAX_TAIL, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, QUEUED, RUNNING, Record
+from twitch.records import FINISHED, PUPPET, QUEUED, RUNNING, Record
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
 
@@ -90,7 +90,9 @@ async def _record(call: Call) -> Record:
     """Return the record of the run that the path names; raises `HTTPError` (404)."""
     record = call.records.read(await call.find_run(), resources=False)
     if record is None:
-        raise HTTPError(404, "No such run; the last ones are at /puppet/runs")
+        raise HTTPError(404, wording.NO_SUCH_RUN)
+    if record.started_by == PUPPET:
+        raise HTTPError(404, wording.NO_LOG_OF_PUPPET, reason="no log")
     return record
 
 

@@ -20,6 +20,7 @@ import pytest
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status, request
 from tests.unit.fake_journal import PID, Entry, FakeJournal, asked, ended, entry
 from tests.unit.wire import Client, visit
+from twitch import wording
 from twitch.errors import PacketError
 from twitch.listener import log_source
 from twitch.listener.api import log
@@ -231,6 +232,13 @@ async def test_log_that_does_not_exist_is_refused(
     reply = await api.get(f"{target}{'&' if '?' in target else '?'}{follow}" if follow else target)
     assert reply.status == status
     assert text in reply.text
+
+
+async def test_run_of_puppets_own_has_no_log_here(api: ApiUnderTest, journald: Journald) -> None:
+    api.finish("changed", started_by="puppet", caller="", client="")
+    reply = await api.get(LOG)
+    assert (reply.status, reply.text) == (404, f"{wording.NO_LOG_OF_PUPPET}\n")
+    assert journald.readers == 0
 
 
 async def test_log_needs_the_grant_logs(api: ApiUnderTest, journald: Journald) -> None:
