@@ -37,7 +37,8 @@ LABEL_FORM = "1 to 40 letters, digits and ._:-"
 # root alone, so that the listener cannot pose as a person (root/handler.py).
 USER = "user:"
 LOCAL = "local"
-CALLER = re.compile(r"[!-~]{1,256}( [!-~]{1,256}){0,7}")
+# Not that of holds.UNKNOWN: a hold with this name would be the lock of another tool, which has no end.
+CALLER = re.compile(r"(?!unknown\Z)[!-~]{1,256}( [!-~]{1,256}){0,7}")
 # A caller's own name for a run, such as the number of a ticket. For the journal, the record and answers only.
 LABEL = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 CLIENT = re.compile(rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}")

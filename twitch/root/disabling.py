@@ -103,6 +103,7 @@ def look(store: Store, path: str) -> Optional[Lock]:
 
 def parse(content: bytes, written: float) -> Lock:
     """Return what the content of a lock means; `written` is the time of the file."""
+    written = min(max(written, 0.0), float(MAX_UNTIL))  # user puppet may have chosen it
     text = content.decode("utf-8", "replace")
     document = values.from_json(text)
     value = values.mapping(document)
@@ -153,7 +154,11 @@ def content_of(lock: Lock) -> bytes:
     if not lock.foreign:
         fields[OURS] = {"holds": [hold.to_json() for hold in lock.holds]}
     # ASCII, because a tool may run without a locale.
-    content = json.dumps(fields, separators=(",", ":")).encode("ascii")
+    try:
+        content = json.dumps(fields, separators=(",", ":")).encode("ascii")
+    except RecursionError as error:
+        text = "the lock that is there is nested too deep; puppet-twitch enable --force removes it"
+        raise TwitchError(text) from error
     if len(content) > MAX_LOCK_BYTES:
         raise TwitchError("there are too many holds; puppet-twitch enable lifts them")
     return content

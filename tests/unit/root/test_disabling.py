@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import pytest
 
+from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import live
 from twitch.errors import TwitchError
@@ -230,6 +231,33 @@ def test_end_is_bounded_for_the_listener_and_not_for_root(root_node: Node, puppe
     assert disable(root_node, "token:a", hold_s=30 * DAY).kind == DISABLED
     assert disable(root_node, "user:a", hold_s=None, uid=0).kind == DISABLED
     assert content(puppet)["disabled_message"].endswith("CHG-1 (user:a at 192.0.2.7, without an end)")
+
+
+def test_listener_cannot_disable_in_the_name_of_another_tool(node: FakeNode) -> None:
+    # The lock of another tool has no end, whatever the request says.
+    until = int(time.time()) + HOUR
+    for question in (Disable(UNKNOWN, "192.0.2.7", "CHG-1", until), Enable(UNKNOWN, "192.0.2.7")):
+        asked = Question(node, question, run=new_run(1))
+        assert asked.answer().kind == INVALID
+        asked.end()
+    assert not node.puppet.disabled.exists()
+
+
+def test_hold_beside_the_lock_of_another_tool_keeps_its_end(root_node: Node, puppet: FakePuppet) -> None:
+    puppet.disabled.write_text(BY_HAND)
+    os.utime(puppet.disabled, (-5, -5))
+    assert disable(root_node, "token:a", force=True).kind == DISABLED
+    lock = parse(puppet.disabled.read_bytes(), 1.0)
+    assert [(hold.caller, hold.until is None) for hold in lock.holds] == [(UNKNOWN, True), ("token:a", False)]
+
+
+def test_lock_that_is_nested_too_deep_is_an_error_of_its_own(puppet: FakePuppet) -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    lock = disabling.Lock("x", (Hold("token:a", "::1", "x", 1, 2),), {"other": nested})
+    with pytest.raises(TwitchError, match="nested"):
+        disabling.content_of(lock)
 
 
 def test_hold_that_has_ended_is_lifted_at_sight(
