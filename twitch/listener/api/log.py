@@ -38,6 +38,8 @@ PART_BYTES = 32 * 1024
 
 RETRY_S = 2
 
+ANOTHER_CALLER = "another caller asked for this run"
+
 
 class Wanted(NamedTuple):
     """What a caller asks for."""
@@ -108,6 +110,8 @@ class Follower:
         self._media_type = next((one for one in JSON_LINES if one in accept), TEXT)
         self._json = self._media_type != TEXT
         self._worst = LEVELS.index(wanted.level)
+        known = (record.caller, record.client) == (call.caller.name, call.caller.address)
+        self._sees_caller = call.caller.named or known
         self._number = wanted.after  # of the last line that was taken from the source
         self._at: Optional[int] = wanted.after  # the position to go on from; None if lines have none
         self._source: Optional[Source] = None
@@ -204,8 +208,14 @@ class Follower:
         """Return lines in the form of this follower, those that have the level, and go behind them."""
         self._number += len(lines)
         self._at = lines[-1].line.at
-        wanted = (shown for shown in lines if shown.line.priority <= self._worst)
+        wanted = (self._seen(shown) for shown in lines if shown.line.priority <= self._worst)
         return b"".join(shown.json() if self._json else shown.text() for shown in wanted)
+
+    def _seen(self, shown: Shown) -> Shown:
+        """Return a line as this caller may see it: the first one names the caller of the run (views.RUN)."""
+        if self._sees_caller or not shown.line.ours:
+            return shown
+        return Shown(shown.line._replace(message=ANOTHER_CALLER))
 
     async def _catch_up(self, source: Source) -> bool:
         """Go to a source of lines that are no longer in memory; return False if there is none."""

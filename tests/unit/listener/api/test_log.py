@@ -19,7 +19,7 @@ import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status, request
 from tests.unit.fake_journal import PID, Entry, FakeJournal, asked, ended, entry
-from tests.unit.wire import Client, visit
+from tests.unit.wire import ADDRESS, Client, visit
 from twitch import wording
 from twitch.errors import PacketError
 from twitch.listener import log_source
@@ -158,7 +158,7 @@ async def test_log_of_an_ended_run_ends_with_the_verdict(api: ApiUnderTest, jour
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert (reply.headers["puppet-run"], reply.headers["puppet-verdict"]) == (RUN, "failed")
     assert texts(reply.body) == [
-        f"# {LINES[0]['MESSAGE']}",
+        "# another caller asked for this run",
         "one",
         "two",
         "three",
@@ -232,6 +232,21 @@ async def test_log_that_does_not_exist_is_refused(
     reply = await api.get(f"{target}{'&' if '?' in target else '?'}{follow}" if follow else target)
     assert reply.status == status
     assert text in reply.text
+
+
+async def test_caller_of_a_run_is_shown_to_named_callers_and_to_itself(
+    api: ApiUnderTest, journald: Journald
+) -> None:
+    # As in the answer about the run (views.py): its caller, client, label and options.
+    api.allow("anonymous = logs", "token:ci = logs", "plaintext_tokens = yes")
+    whole = f"# {LINES[0]['MESSAGE']}"
+    api.finish("changed", pid=PID)
+    assert texts((await api.get(LOG)).body)[0] == "# another caller asked for this run"
+    first = (await api.get(LOG, "Accept: application/jsonl")).body.splitlines()[0]
+    assert (b"192.0.2.7" in first, json.loads(first)["at"]) == (False, 1)
+    assert texts((await api.get(LOG, api.token("ci"))).body)[0] == whole
+    api.finish("changed", pid=PID, caller="anonymous", client=ADDRESS)
+    assert texts((await api.get(LOG)).body)[0] == whole
 
 
 async def test_run_of_puppets_own_has_no_log_here(api: ApiUnderTest, journald: Journald) -> None:
