@@ -17,7 +17,7 @@ from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import LIMIT_S
 from tests.unit.records import OTHER, RUN
 from twitch.records import KEEP_RUNS, QUEUED
-from twitch.root import conclude, turn, verdict
+from twitch.root import conclude, memory, turn, verdict
 from twitch.root import store as stores
 from twitch.root.claims import Claim
 from twitch.root.node import Node
@@ -124,6 +124,7 @@ def test_run_whose_record_vanished_is_concluded_from_its_copy(
     monkeypatch.setenv("EXIT_CODE", "exited")
     monkeypatch.setenv("EXIT_STATUS", "1")
     monkeypatch.setattr(conclude, "Store", lambda: store)
+    monkeypatch.setattr(memory, "limit", lambda: None)  # all tests after this one would have it
     conclude.main()
     record = read(store)
     assert (record.verdict, record.reason) == ("failed", "Puppet exited with 1 after its catalog was applied")
