@@ -18,7 +18,7 @@ from twitch.errors import PacketError, RootUnavailable, TwitchError
 from twitch.log_lines import LEVELS, Line
 from twitch.log_packets import EMPTY, END, INVALID, LOG_SOCKET, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, PUPPET, Records
+from twitch.records import FINISHED, PUPPET, Record, Records
 
 OPEN_TIMEOUT_S = 30.0
 # As over HTTP: silence is interrupted by what is known of the run.
@@ -52,16 +52,20 @@ def follow(records: Records, run: str, caller: Caller, choice: Choice) -> int:
     except (NoLog, RootUnavailable) as error:
         _note(choice, "no-log", f"no log: {error}", reason=str(error))
     record = wait(records, run)
-    ending = {"run": run, "verdict": record.verdict, "reason": record.reason, "error": record.error}
-    _note(choice, "end", wording.end(record), **ending)
+    _say_end(record, choice)
     return exits.of(record)
 
 
-def show(records: Records, run: str, choice: Choice) -> None:
-    """Print the log of a run as it is now; raises `NoLog`."""
+def show(records: Records, run: str, caller: Caller, choice: Choice) -> None:
+    """Print the log of a run as it is now, and then its verdict, or how far it is; raises `NoLog`."""
     for line in _lines(records, run, choice, follow=False):
         if line:
             _say(line, choice)
+    record = records.read(run)
+    if record and record.state == FINISHED:
+        _say_end(record, choice)
+    else:
+        _say_state(records, run, caller, choice)
 
 
 def _lines(records: Records, run: str, choice: Choice, *, follow: bool) -> Iterator[Optional[Line]]:
@@ -135,8 +139,13 @@ def _say(line: Line, choice: Choice) -> None:
         terminal.say_line(line.text(), line.level)
 
 
+def _say_end(record: Record, choice: Choice) -> None:
+    ending = {"run": record.run, "verdict": record.verdict, "reason": record.reason, "error": record.error}
+    _note(choice, "end", wording.end(record), **ending)
+
+
 def _say_state(records: Records, run: str, caller: Caller, choice: Choice) -> None:
-    """Print what is known of a run that says nothing."""
+    """Print what is known of a run that has not ended."""
     status = None
     with contextlib.suppress(TwitchError):
         status = ask(Status()).status

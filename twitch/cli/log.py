@@ -16,7 +16,7 @@ from twitch.records import Records
 
 DESCRIPTION = """\
 Show what Puppet has logged in a run, in the format of Puppet's own log file. Lines that begin with `# ` are
-puppet-twitch's; the last one with -f is the verdict.
+puppet-twitch's; the last one is the verdict, or without -f says how far the run is.
 """
 EXIT_STATUS = f"""\
 Exit status: 0, or 1 if there is no such run or log. With -f, that of the run:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     run = finding.find(records, options.run).run
     if options.follow:
         return following.follow(records, run, caller, choice)
-    following.show(records, run, choice)
+    following.show(records, run, caller, choice)
     return exits.EX_GOOD
 
 

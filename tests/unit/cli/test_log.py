@@ -38,6 +38,8 @@ TEXT = [
     "2026-01-22 09:05:01 +0000 Puppet (notice): Compiled catalog\\x1b[2J",
     "2026-01-22 09:05:02 +0000 /Stage[main]/Main/Exec[x]/returns (err): change failed",
 ]
+# There is no report in these tests.
+VERDICT = "# changed; unreported: its report is missing or not whole"
 
 
 class Reader(threading.Thread):
@@ -101,7 +103,7 @@ WHOLE = (encode_event(LOG, complete=True), lines(*LINES), encode_event(END, line
 def test_log_has_the_form_of_puppets_own(ended: Commands) -> None:
     with reader(ended, *WHOLE) as asked:
         done = ended.run("log")
-    assert (done.code, done.out.splitlines(), done.err) == (0, TEXT, "")
+    assert (done.code, done.out.splitlines(), done.err) == (0, [*TEXT, VERDICT], "")
     [question] = asked.asked
     assert (question.run, question.follow, question.tail, question.level) == (run_id(1), False, None, "debug")
 
@@ -216,6 +218,12 @@ def test_silence_is_interrupted_by_what_is_known(
     following._say_state(store, run_id(1), caller, Choice(json=True))
     silence.close()  # type: ignore[attr-defined]
     thread.close()
-    text, in_json = capsys.readouterr().out.splitlines()
+    os.unlink(tmp_path / "log.sock")
+    # Without -f, that is the last line.
+    thread = Reader(os.fspath(tmp_path / "log.sock"), [*WHOLE])
+    following.show(store, run_id(1), caller, Choice())
+    thread.close()
+    text, in_json, *lines, last = capsys.readouterr().out.splitlines()
+    assert (len(lines), last) == (len(LINES), text)
     assert text == "# 1m: applying 574 resources; usually 35s"
     assert json.loads(in_json)["phase"] == "applying"
