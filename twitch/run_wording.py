@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 from twitch import durations, wording
 from twitch.callers import Caller
 from twitch.node_status import NodeStatus
-from twitch.records import FINISHED, QUEUED, Record, marks
+from twitch.records import FINISHED, INTERRUPTED, QUEUED, Record, marks
 from twitch.texts import one_line
 from twitch.views import sees_logs, sees_reasons, status_fields, when
 
@@ -73,7 +73,11 @@ def headline(record: Record, caller: Caller) -> str:
 
 
 def _counted(record: Record) -> str:
-    """Return the numbers of resources: `1 resource failed, 3 changed, 570 as they should be`."""
+    """Return the numbers of resources: `1 resource failed, 3 changed, 570 as they should be`.
+
+    The report of an interrupted run has only the resources that Puppet has reached, and counts the one that
+    it was at among those without a change.
+    """
     counts = record.counts or {}
     total, to_restart = counts.get("total", 0), counts.get("failed_to_restart", 0)
     numbers = {
@@ -85,10 +89,11 @@ def _counted(record: Record) -> str:
     fine = max(0, total - sum(numbers.values()))
     if not total:
         return ""
+    interrupted = record.verdict == INTERRUPTED
     if fine == total:
-        return f"{_resources_of(total)}, all as they should be"
+        return f"{_resources_of(total)}{' reached' if interrupted else ', all as they should be'}"
     parts = [(number, what) for what, number in numbers.items() if number]
-    parts += [(fine, "as they should be")] if fine else []
+    parts += [(fine, "more reached" if interrupted else "as they should be")] if fine else []
     first, *more = parts
     return ", ".join(
         (f"{_resources_of(first[0])} {first[1]}", *(f"{number} {what}" for number, what in more))

@@ -263,6 +263,20 @@ async def test_text_of_a_run_counts_its_resources(
     assert (await api.get(f"/puppet/runs/{RUN}")).text.startswith(f"changed: {text}; 2s\n")
 
 
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"total": 2}, "2 resources reached"),
+        ({"total": 3, "changed": 1}, "1 resource changed, 2 more reached"),
+    ],
+)
+async def test_resources_of_an_interrupted_run_are_not_called_fine(
+    api: ApiUnderTest, counts: dict[str, int], text: str
+) -> None:
+    api.finish("interrupted", counts=counts)
+    assert (await api.get(f"/puppet/runs/{RUN}")).text.startswith(f"interrupted: {text}; 2s\n")
+
+
 # ---- last and current
 
 
