@@ -104,7 +104,9 @@ def _whole_before(ours: list[Record]) -> Optional[Record]:
 
 
 def _shortened(last: Optional[LastRun]) -> Optional[LastRun]:
-    return last._replace(reason=last.reason[:MAX_REASON_CHARS]) if last and last.reason else last
+    if last is None or last.reason is None or len(last.reason) <= MAX_REASON_CHARS:
+        return last
+    return last._replace(reason=f"{last.reason[: MAX_REASON_CHARS - 1]}…")
 
 
 def _by_record(record: Record) -> LastRun:

@@ -176,6 +176,14 @@ def test_status_with_long_reasons_fits_into_a_packet(root_node: Node, puppet: Fa
     assert len(encode(answer)) < MAX_ANSWER_BYTES
 
 
+def test_long_reason_ends_with_an_ellipsis(root_node: Node) -> None:
+    for length, ending in ((120, "xxx"), (121, "xx…")):
+        root_node.store.write(finished("failed", asked=BEGAN, ended=BEGAN + 1, reason="x" * length))
+        reason = last_run(root_node).reason
+        assert reason is not None
+        assert (len(reason), reason[-3:]) == (120, ending)
+
+
 PARTIAL: dict[str, tuple[Options, str]] = {
     "noop": (Options(noop=True), "failed"),
     "tags": (Options(tags=("ntp",)), "failed"),
