@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if answer.kind != CANCELLED:
         raise _refusal(answer, caller, records)
     if not options.wait:
-        terminal.say(f"{wording.CANCELLING} {answer.run}" if answer.run else wording.CANCELLING)
+        terminal.say(f"{wording.CANCELLING}: {answer.run}" if answer.run else wording.CANCELLING)
     elif answer.run:
         terminal.say(wording.cancelled(wait(records, answer.run), caller))
     else:
