@@ -93,7 +93,7 @@ def test_missing_run_directory_gets_503_with_the_fix(node: Machine) -> None:
     reply = stub.trigger(node)
     assert reply.status == 503
     assert reply.headers["Retry-After"]
-    assert node.curl("/puppet/runs").body == "No runs yet\n"
+    assert node.curl("/puppet/runs").body == "No runs on record yet\n"
     command = reply.body.strip().partition("; ")[2]
     assert command == "systemctl restart puppet-twitch-run.socket"
     node.sh(command)

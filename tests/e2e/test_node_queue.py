@@ -264,7 +264,7 @@ def test_disabled_agent_gets_423_until_it_is_enabled(node: Machine) -> None:
     reply = stub.trigger(node)
     assert (reply.status, reply.body) == (423, "Puppet disabled\n")  # an anonymous caller
     assert node.curl("/puppet/status").body == "disabled\n"
-    assert node.curl("/puppet/runs").body == "No runs yet\n"
+    assert node.curl("/puppet/runs").body == "No runs on record yet\n"
     node.run("puppet", "agent", "--enable")
     node.wait(lambda: stub.trigger(node).status == 202)
 

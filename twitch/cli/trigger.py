@@ -120,5 +120,8 @@ def _refusal(answer: Answer, caller: Caller) -> TwitchError:
         text = wording.busy(answer.run, record, answer.status, caller)
         return Refused(f"{text}; to start a run afterwards: --queue" if answer.kind == BUSY else text)
     if answer.kind == DISABLED:
-        return Refused(f"{views.disabled(answer.reason, caller)}; to lift this: puppet-twitch enable")
+        disabled = answer.status.disabled if answer.status else None
+        own = disabled is not None and all(hold.caller == caller.name for hold in disabled.holds)
+        enable = f"puppet-twitch enable{'' if own else ' --force'}"
+        return Refused(f"{views.disabled(answer.reason, caller)}; to lift this: {enable}")
     return TwitchError(views.why(wording.CANNOT_START, answer.reason, caller))

@@ -102,9 +102,9 @@ def test_word_that_names_no_run(three: Commands, word: str, code: int, text: str
 
 
 def test_node_without_a_run_says_so(commands: Commands) -> None:
-    assert commands.run("runs") == (0, "No runs yet\n", "")
+    assert commands.run("runs") == (0, "No runs on record yet\n", "")
     assert commands.run("runs", "--failed") == (0, "No such runs\n", "")
-    assert commands.run("run") == (1, "", "puppet-twitch: No runs yet\n")
+    assert commands.run("run") == (1, "", "puppet-twitch: No runs on record yet\n")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])

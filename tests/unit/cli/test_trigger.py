@@ -98,7 +98,7 @@ def test_run_that_puppet_has_started_is_busy(commands: Commands) -> None:
 
 def test_disabled_node_says_why_and_how_to_enable_it(commands: Commands) -> None:
     commands.node.puppet.disabled.write_text('{"disabled_message": "CHG-123 \\u001b[2J"}')
-    text = "Puppet disabled: CHG-123 \\x1b[2J; to lift this: puppet-twitch enable"
+    text = "Puppet disabled: CHG-123 \\x1b[2J; to lift this: puppet-twitch enable --force"
     assert commands.run("trigger") == (3, "", f"puppet-twitch: {text}\n")
 
 

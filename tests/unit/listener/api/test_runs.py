@@ -23,8 +23,8 @@ def named(api: ApiUnderTest) -> str:
 
 
 async def test_no_runs_yet(api: ApiUnderTest) -> None:
-    assert (await api.get("/puppet/runs")).text == "No runs yet\n"
-    assert await api.json("/puppet/runs") == {"http": 200, "message": "No runs yet", "runs": []}
+    assert (await api.get("/puppet/runs")).text == "No runs on record yet\n"
+    assert await api.json("/puppet/runs") == {"http": 200, "message": "No runs on record yet", "runs": []}
 
 
 async def test_last_runs_newest_first(api: ApiUnderTest, named: str) -> None:
