@@ -60,11 +60,9 @@ def _textfile() -> Iterator[Finding]:
     path = environment.get("PUPPET_TWITCH_TEXTFILE", TEXTFILE)
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
+        text = f"{directory} does not exist, so no metrics are written"
         # Without node_exporter, the history is what the watch is for.
-        if path != TEXTFILE:
-            yield Finding(
-                FAULT, f"{directory} does not exist, so no metrics are written", f"mkdir -p {directory}"
-            )
+        yield Finding(GOOD, text) if path == TEXTFILE else Finding(FAULT, text, f"mkdir -p {directory}")
         return
     if os.path.exists(path):
         yield Finding(GOOD, f"metrics for node_exporter are in {path}")
