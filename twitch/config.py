@@ -35,7 +35,7 @@ GRANTS = {
     "tags": "choose tags",
     "environment": "choose the environments",
     "status": "read status and runs",
-    "logs": "read Puppet's error texts",
+    "logs": "read the logs of runs and Puppet's error texts",
     "cancel": "cancel runs",
     "metrics": "read metrics",
     "disable": "disable and enable Puppet",

@@ -484,13 +484,6 @@ FAULTS: dict[str, Fault] = {
         "add trigger or noop to the line token:deploy in [access], or remove tags environment=* from it",
         f"sed -i '/^token:deploy/s/$/ trigger/' {CONF}",
     ),
-    "logs-alone": Fault(
-        "callers._without_effect/2",
-        config("[access]\nanonymous =\ntoken:deploy = logs"),
-        "logs can have no effect without trigger, noop or status",
-        "add trigger, noop or status to the line token:deploy in [access], or remove logs from it",
-        f"sed -i '/^token:deploy/s/ logs//' {CONF}",
-    ),
     "certificates-without-tls": Fault(
         "callers.check/1",
         config("[access]\ncert:*.example.com = trigger"),

@@ -41,9 +41,9 @@ def test_a_healthy_node_is_reported_without_faults(node: Machine) -> None:
         f"ok    the CRL {pki.SSL}/crl.pem was fetched ",
         "ok    requests are accepted from 0.0.0.0/0 ::/0 ([access] from)",
         "ok    anonymous may read status and runs",
-        "ok    token:deploy may trigger runs, choose tags, read status and runs, read Puppet's error texts,"
-        " choose the environments feature_* (anyone who can write to one can run code as root on this node,"
-        " even with noop)",
+        "ok    token:deploy may trigger runs, choose tags, read status and runs,"
+        " read the logs of runs and Puppet's error texts, choose the environments feature_*"
+        " (anyone who can write to one can run code as root on this node, even with noop)",
         f"ok    the listener holds {pki.SSL}/private_keys/node12.pem: an attacker who takes over the listener"
         " can impersonate this node and fetch its catalog",
         "ok    cert:node13 may trigger noop runs",

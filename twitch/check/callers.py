@@ -64,10 +64,6 @@ def _without_effect(config: Config, caller: str) -> Iterator[Finding]:
         text = f"{caller}: {options} can have no effect without trigger or noop"
         fix = f"add trigger or noop to the line {caller} in [access], or remove {options} from it"
         yield Finding(FAULT, text, fix, by_hand=True)
-    if "logs" in own and not effective & {"trigger", "noop", "status"}:
-        text = f"{caller}: logs can have no effect without trigger, noop or status"
-        fix = f"add trigger, noop or status to the line {caller} in [access], or remove logs from it"
-        yield Finding(FAULT, text, fix, by_hand=True)
 
 
 def _token_line(config: Config, tokens: tuple[Token, ...], caller: str) -> Iterator[Finding]:
