@@ -25,6 +25,7 @@ ELSEWHERE = (
     *("editor ", "cp ", "mv "),
     *("curl -H @FILE", "curl -X POST -H @FILE"),  # test_agent_progress, test_agent_cancel
     "curl -X POST",  # test_disable
+    "puppet-twitch cancel",  # test_node_commands
 )
 # The examples of README.md, and what they are on this node.
 EXAMPLES = {"token:deploy": "anonymous", "192.0.2.7": "127.0.0.1"}
