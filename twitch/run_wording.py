@@ -24,7 +24,7 @@ PROGRESS = ("phase", "resources", "usual_s", "doing")
 def run_text(record: Record, caller: Caller) -> str:
     """Return a run as this caller may see it: first what became of it, last which run it is."""
     why = wording.why(record, caller)
-    lines = [headline(record, caller), *([f"  {why}"] if why else [])]
+    lines = [headline(record, caller), *([f"  {why}"] if why and not _says_why(record, caller) else [])]
     if sees_reasons(caller):
         lines += _resources(record.resources or (), messages=sees_logs(caller))
         if record.resources_left_out:
@@ -97,6 +97,15 @@ def _counted(record: Record) -> str:
     first, *more = parts
     return ", ".join(
         (f"{_resources_of(first[0])} {first[1]}", *(f"{number} {what}" for number, what in more))
+    )
+
+
+def _says_why(record: Record, caller: Caller) -> bool:
+    """Return whether the lines of the resources say all that the reason and the error do."""
+    return sees_logs(caller) and any(
+        resource.resource == record.reason and event.message == record.error
+        for resource in record.resources or ()
+        for event in resource.events
     )
 
 

@@ -204,6 +204,21 @@ def finish_noop(api: ApiUnderTest) -> None:
     )
 
 
+async def test_error_that_a_resource_has_is_said_once(api: ApiUnderTest) -> None:
+    api.allow("token:ci = status", "token:logs = status logs", "plaintext_tokens = yes")
+    event = Event("returns", "failure", "it broke")
+    failed = Resource("Exec[x]", "failed", corrective=False, file=None, line=None, events=(event,))
+    lines = ["failed; 2s", "  failed  Exec[x]  returns"]
+    target = f"/puppet/runs/{RUN}"
+    for reason, caller, expected in (
+        ("Exec[x]", "logs", [*lines, "      it broke"]),
+        ("Exec[x]", "ci", [lines[0], "  Exec[x]", lines[1]]),
+        ("Exec[w] Exec[x]", "logs", [lines[0], "  Exec[w] Exec[x]: it broke", lines[1], "      it broke"]),
+    ):
+        api.finish("failed", reason=reason, error="it broke", resources=(failed,))
+        assert (await api.get(target, api.token(caller))).text.splitlines()[:-1] == expected
+
+
 async def test_text_of_a_run_begins_with_what_became_of_it(api: ApiUnderTest) -> None:
     api.allow("token:ci = status", "token:logs = status logs", "plaintext_tokens = yes")
     finish_noop(api)
