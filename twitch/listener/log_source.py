@@ -80,7 +80,14 @@ class Source:
     """The lines of one run, from a position on. `number` counts them: it is the position of the last one, but
     of a source that begins at the end of the log (`tail`)."""
 
-    def __init__(self, sources: Sources, record: Record, question: Read, client: str) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        record: Record,
+        question: Read,
+        client: str,
+        refusal: Optional[Unreadable] = None,
+    ) -> None:
         self.record: Optional[Record] = record
         self.run = record.run
         self.client = client  # of the first follower
@@ -93,6 +100,7 @@ class Source:
         self.broken = False  # the reader ended too early
         self.unrecorded: Optional[str] = None  # why the verdict cannot be written
         self.ended = False  # there are no more lines
+        self._refusal = refusal  # why there is no reader for it
         self._sources = sources
         self._question = question
         self._kept: deque[Shown] = deque()
@@ -180,6 +188,8 @@ class Source:
         self._publish()
 
     async def _connect(self) -> None:
+        if self._refusal:
+            raise self._refusal
         reader = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = reader
         reader.setblocking(False)
@@ -295,10 +305,10 @@ class Sources:
         self._common: dict[str, Source] = {}
         self._all: dict[Source, None] = {}  # the oldest first
 
-    def join(self, record: Record, question: Read, address: str) -> Source:
+    def join(self, record: Record, question: Read, address: str, *, lenient: bool = False) -> Source:
         """Return a source that has, or will have, the lines of a question; raises `Unreadable`.
 
-        `address` is that of the client.
+        `address` is that of the client. If it is lenient, it gets a source without lines instead of an error.
         """
         common = self._common.get(record.run)
         whole = question.tail is None  # else the reader leaves lines out, so that they cannot be counted
@@ -307,7 +317,12 @@ class Sources:
             return common
         client = access.group(address)
         if len(self._all) >= MAX_SOURCES and not self._make_room(client):
-            raise Unreadable(503, TOO_MANY)
+            refusal = Unreadable(503, TOO_MANY)
+            if not lenient:
+                raise refusal
+            source = Source(self, record, question, client, refusal)
+            source.followers = 1
+            return source
         source = Source(self, record, question, client)
         source.followers = 1
         self._all[source] = None

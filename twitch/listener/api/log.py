@@ -139,7 +139,8 @@ class Follower:
         level = LEVELS[-1] if tail is None else self._wanted.level
         question = Read(self._record.run, after, tail, level, follow, self._record.pid)
         try:
-            source = self._call.logs().join(self._record, question, self._call.request.address)
+            address, lenient = self._call.request.address, self._lenient
+            source = self._call.logs().join(self._record, question, address, lenient=lenient)
         except Unreadable as error:
             raise _refusal(error) from error
         self._source = source

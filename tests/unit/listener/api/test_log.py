@@ -478,6 +478,25 @@ async def test_trigger_without_a_journal_ends_with_the_verdict(api: ApiUnderTest
         await stream.until("# changed\n\r\n0\r\n\r\n")
 
 
+async def test_trigger_that_finds_all_readers_taken_is_answered_202(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_source, "MAX_SOURCES", 1)
+    other = api.record(OTHER, pid=PID + 5)
+    taken = api.service._sources().join(other, Read(OTHER, follow=True), ADDRESS)
+    await taken.opened()
+    api.record(pid=PID)
+    api.root_answers("started", run=RUN)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        head = await stream.begin("/puppet/twitch?follow=true", method="POST")
+        assert head.startswith(b"HTTP/1.1 202 ")
+        await stream.until(f"# no log: {log_source.TOO_MANY}")
+        api.finish("changed")
+        await stream.until("# changed")
+    taken.leave()
+
+
 @pytest.mark.parametrize("more", ["async=false", "wait=5"])
 async def test_trigger_cannot_follow_and_wait(api: ApiUnderTest, journald: Journald, more: str) -> None:
     reply = await api.ask("POST", f"/puppet/twitch?follow=true&{more}")
