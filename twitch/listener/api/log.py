@@ -110,8 +110,8 @@ class Follower:
         self._media_type = next((one for one in JSON_LINES if one in accept), TEXT)
         self._json = self._media_type != TEXT
         self._worst = LEVELS.index(wanted.level)
-        known = (record.caller, record.client) == (call.caller.name, call.caller.address)
-        self._sees_caller = call.caller.named or known
+        its_own = record.caller == call.caller.name and same_client(record.client, call.caller.address)
+        self._sees_caller = call.caller.named or its_own
         self._number = wanted.after  # of the last line that was taken from the source
         self._at: Optional[int] = wanted.after  # the position to go on from; None if lines have none
         self._source: Optional[Source] = None
@@ -322,6 +322,11 @@ class Parts(AsyncGenerator[bytes, None]):
             await self._parts.aclose()
         finally:
             self._closed()
+
+
+def same_client(one: str, other: str) -> bool:
+    """Return whether two addresses are those of one client: a client on this machine has several."""
+    return one == other or all(address == "::1" or address.startswith("127.") for address in (one, other))
 
 
 def _refusal(error: Unreadable) -> HTTPError:

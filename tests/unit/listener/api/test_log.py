@@ -245,8 +245,17 @@ async def test_caller_of_a_run_is_shown_to_named_callers_and_to_itself(
     first = (await api.get(LOG, "Accept: application/jsonl")).body.splitlines()[0]
     assert (b"192.0.2.7" in first, json.loads(first)["at"]) == (False, 1)
     assert texts((await api.get(LOG, api.token("ci"))).body)[0] == whole
-    api.finish("changed", pid=PID, caller="anonymous", client=ADDRESS)
-    assert texts((await api.get(LOG)).body)[0] == whole
+    for client in (ADDRESS, "192.0.2.200"):
+        api.finish("changed", pid=PID, caller="anonymous", client=client)
+        assert (texts((await api.get(LOG)).body)[0] == whole) == (client == ADDRESS)
+
+
+def test_client_on_this_machine_has_two_addresses() -> None:
+    # curl takes ::1 or 127.0.0.1 for localhost.
+    assert log.same_client("127.0.0.1", "::1")
+    assert not log.same_client("127.0.0.1", "192.0.2.7")
+    assert not log.same_client("192.0.2.7", "192.0.2.8")
+    assert not log.same_client("", "::1")
 
 
 async def test_run_of_puppets_own_has_no_log_here(api: ApiUnderTest, journald: Journald) -> None:
