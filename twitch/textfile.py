@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Optional
 
 from twitch.errors import TwitchError
 
 
-def write(path: str, text: str) -> None:
+def write(path: str, text: str, at: Optional[int] = None) -> None:
     """Replace a file, so that a reader finds the whole of the old one or of the new one.
 
     Everybody may read it, because node_exporter has a user of its own. That user may own the directory, so
-    all steps go through one descriptor of it, and no link in it is followed. Raises `TwitchError`.
+    all steps go through one descriptor of it, and no link in it is followed. `at` is a descriptor
+    of it, if the path to it is not to be trusted either. Raises `TwitchError`.
     """
     directory, name = os.path.split(os.path.abspath(path))
     # node_exporter reads *.prom. With the pid, because another process may write at the same time.
     temporary = f"{name}.{os.getpid()}"
     try:
+        if at is not None:
+            _replace(at, name, temporary, text.encode())
+            return
         at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _replace(at, name, temporary, text.encode())

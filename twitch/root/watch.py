@@ -16,7 +16,7 @@ from twitch import metrics, textfile
 from twitch.errors import ConfigError, PuppetError, TwitchError
 from twitch.identity import GROUP
 from twitch.records import RUN_ID
-from twitch.root import counts, details, figures, memory, report
+from twitch.root import counts, details, figures, files, memory, report
 from twitch.root.node import Node
 from twitch.root.report import Report
 from twitch.root.store import Store
@@ -122,9 +122,14 @@ def _gid() -> int:
 
 
 def _write(text: str) -> None:
-    if not os.path.isdir(os.path.dirname(TEXTFILE)):
+    directory = os.path.dirname(TEXTFILE)
+    if not os.path.isdir(directory):
         return  # node_exporter is not installed, or has its textfiles elsewhere
     try:
-        textfile.write(TEXTFILE, metrics.for_textfile(text))
+        # User prometheus may own the directory above, and could put a link in the place of this one.
+        with files.open_directory(directory, for_writing=True) as at:
+            textfile.write(TEXTFILE, metrics.for_textfile(text), at)
     except TwitchError as error:
         print(f"<4>{error}", file=sys.stderr)
+    except OSError as error:
+        print(f"<4>{TEXTFILE} cannot be written: {error.strerror}", file=sys.stderr)

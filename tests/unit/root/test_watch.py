@@ -163,6 +163,21 @@ def test_textfile_that_cannot_be_written_is_no_failure(
     assert "cannot be written: Is a directory" in capsys.readouterr().err
 
 
+def test_link_of_another_user_does_not_lead_the_textfile_elsewhere(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # User prometheus owns the directory above in Debian.
+    theirs, elsewhere = tmp_path / "prometheus", tmp_path / "elsewhere"
+    theirs.mkdir()
+    elsewhere.mkdir()
+    theirs.chmod(0o777)
+    (theirs / "node-exporter").symlink_to(elsewhere)
+    monkeypatch.setattr(watch, "TEXTFILE", os.fspath(theirs / "node-exporter" / "puppet-twitch.prom"))
+    watch.main()
+    assert os.listdir(elsewhere) == []
+    assert "node-exporter/puppet-twitch.prom cannot be written: " in capsys.readouterr().err
+
+
 def test_textfile_says_that_puppet_cannot_be_read(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
