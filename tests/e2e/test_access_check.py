@@ -78,8 +78,10 @@ def test_a_site_may_use_other_names_for_user_and_group(node: Machine) -> None:
         drop_in("puppet-twitch@.service", *identity),
         drop_in("puppet-twitch-run.socket", "[Socket]", "SocketGroup=other"),
         drop_in("puppet-twitch-run@.service", *expected),
+        drop_in("puppet-twitch-log.socket", "[Socket]", "SocketGroup=other"),
+        drop_in("puppet-twitch-log@.service", *expected),
         f"chgrp other {access.TOKENS}",
-        "systemctl restart puppet-twitch-run.socket",
+        "systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket",
     )
     try:
         node.sh("; ".join(commands))
@@ -91,5 +93,5 @@ def test_a_site_may_use_other_names_for_user_and_group(node: Machine) -> None:
     finally:
         node.sh(
             "rm -f /etc/systemd/system/puppet-twitch*.d/check.conf; systemctl daemon-reload;"
-            " systemctl restart puppet-twitch-run.socket; userdel other"
+            " systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket; userdel other"
         )
