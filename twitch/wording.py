@@ -170,9 +170,9 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
         details.append(status.reason or "no reason given")
     if not caller.named:
         return details
-    running = _running(status, caller) if status.state != DISABLED else []
+    running = _running(status, caller)
     waits = [f"run {status.queued} waits"] if status.queued else []
-    if status.state == QUEUED and running:  # the state is about the run in the queue
+    if status.state in (QUEUED, DISABLED) and running:  # the state is not about the run under way
         details += [*waits, f"Puppet is running: {running[0]}", *running[1:]]
     else:
         details += [*running, *waits]
@@ -183,7 +183,8 @@ def _details(status: NodeStatus, caller: Caller) -> list[str]:
 
 def progress(status: NodeStatus, caller: Caller) -> list[str]:
     """Return how far the run under way is: `applying 574 resources`, `apt-get for 45s`, `usually 35s`."""
-    phase = f"{status.phase} {status.resources} resources" if status.resources else status.phase
+    resources = f"{status.resources} resource{'' if status.resources == 1 else 's'}"
+    phase = f"{status.phase} {resources}" if status.resources else status.phase
     doing = f"{status.doing.name} for {durations.shown(status.doing.age_s)}" if status.doing else None
     usual = f"usually {durations.shown(status.usual_s)}" if status.usual_s is not None else None
     return [text for text in (phase, doing if caller.named else None, usual) if text]

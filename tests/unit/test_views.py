@@ -264,7 +264,7 @@ IN_TEXT = {
     "idle": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
     "running": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
     "queued": {"run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
-    "disabled": {"reason"} | ALWAYS_IN_TEXT,
+    "disabled": {"reason", "run", "pid", "since", "doing"} | ALWAYS_IN_TEXT,
     "stuck": {"run", "pid", "since", "doing", "unit"} | ALWAYS_IN_TEXT,
 }
 
@@ -291,13 +291,14 @@ def test_pid_of_a_foreign_run_in_the_text_of_a_status(
         ({}, []),
         ({"phase": "starting", "elapsed_s": 3}, ["starting"]),
         ({"phase": "applying", "resources": 0}, ["applying"]),
+        ({"phase": "applying", "resources": 1}, ["applying 1 resource"]),
         (
             {"phase": "applying", "resources": 574, "doing": Doing("apt-get", 45), "usual_s": 35},
             ["applying 574 resources", "apt-get for 45s", "usually 35s"],
         ),
         ({"doing": Doing("sleep", 125)}, ["sleep for 2m 5s"]),
     ],
-    ids=["nothing-known", "phase", "no-resources", "everything", "puppet-apply"],
+    ids=["nothing-known", "phase", "no-resources", "one-resource", "everything", "puppet-apply"],
 )
 def test_progress_in_words(fields: dict[str, Any], texts: list[str]) -> None:
     status = NodeStatus(RUNNING, **fields)

@@ -54,6 +54,11 @@ STATES: dict[str, tuple[NodeStatus, str]] = {
         f"queued: run {OTHER} waits, Puppet is running: run {RUN}, pid 1",
     ),
     "disabled": (node_status("disabled", reason="maintenance"), "disabled: maintenance"),
+    # A caller that has disabled Puppet for some work has to know when the last run has ended.
+    "disabled-and-running": (
+        node_status("disabled", reason="maintenance", run=RUN, pid=1),
+        f"disabled: maintenance, Puppet is running: run {RUN}, pid 1",
+    ),
     "disabled-without-a-reason": (node_status("disabled", reason=""), "disabled: no reason given"),
     "stuck": (
         node_status("stuck", pid=4711, since=SINCE, age_s=9000),
