@@ -4,11 +4,10 @@
 _puppet_twitch_runs() {
     local file
     # Only root can read these directories; for others the patterns stay as they are.
-    for file in /run/puppet-twitch/runs/*.json /var/lib/puppet-twitch/runs/*.json; do
+    for file in "$@"; do
         file=${file##*/}
         [[ $file == *'*'* ]] || echo "${file%.json}"
     done
-    echo current last
 }
 
 _puppet_twitch() {
@@ -47,7 +46,9 @@ _puppet_twitch() {
             -n | --max-age | --tail | --tags | --environment | --label | --for | --expires | --bind | --port | --idle-exit) return ;;
         esac
         case $command in
-            run | log | cancel) [[ $word == -* ]] || words=$(_puppet_twitch_runs) ;;
+            run | log) [[ $word == -* ]] || words="$(_puppet_twitch_runs {/run,/var/lib}/puppet-twitch/runs/*.json) current last" ;;
+            # A run that has ended cannot be cancelled.
+            cancel) [[ $word == -* ]] || words="$(_puppet_twitch_runs /run/puppet-twitch/runs/*.json) current" ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

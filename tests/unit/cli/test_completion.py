@@ -62,6 +62,8 @@ def test_options_of_a_command_are_completed(command: str, capsys: pytest.Capture
 def test_runs_are_completed_by_name() -> None:
     assert {"current", "last"} <= set(complete("run", ""))
     assert complete("run", "la") == ["last"]
+    assert complete("cancel", "cu") == ["current"]
+    assert complete("cancel", "la") == []  # it has ended
     assert all(re.fullmatch("[0-9a-f]{32}|current|last", run) for run in complete("run", ""))
 
 
