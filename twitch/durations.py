@@ -20,6 +20,9 @@ def ago(age_s: float) -> str:
     seconds_s = abs(round(age_s))
     if seconds_s < 2:
         return "now"
+    if age_s < 0:
+        # An end that was two hours away a moment ago is `in 2 h`, and not `in 1 h`.
+        seconds_s += min(5, seconds_s // 60)
     unit_s, unit = next(
         (unit_s, unit)
         for unit_s, unit in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
