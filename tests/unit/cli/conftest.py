@@ -20,8 +20,14 @@ def commands(node: FakeNode) -> Iterator[Commands]:
 
 
 @pytest.fixture(autouse=True)
-def ignore_broken_pipes() -> Iterator[None]:
-    """Ignore SIGPIPE again after a test, because a command restores its default (terminal.py)."""
-    before = signal.getsignal(signal.SIGPIPE)
+def signals() -> Iterator[None]:
+    """Give a command the signals that a terminal gives it, whatever has started pytest.
+
+    SIGINT is ignored in what a script has started in the background, and commands would inherit that. A
+    command that runs in this process restores the default of SIGPIPE (terminal.py), which would end pytest.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGPIPE, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
