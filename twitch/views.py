@@ -212,7 +212,9 @@ def _visible(policy: dict[str, str], values: Union[Record, NodeStatus], caller: 
     """Return the fields that this caller may see, without those that are None."""
     may_see = audiences(caller)
     names = [name for name, audience in policy.items() if audience in may_see]
-    fields = {name: _json(name, getattr(values, name)) for name in names if getattr(values, name) is not None}
+    unknown = ("", None) if isinstance(values, Record) else (None,)  # a run of Puppet's own has no caller
+    visible = {name: getattr(values, name) for name in names}
+    fields = {name: _json(name, value) for name, value in visible.items() if value not in unknown}
     if isinstance(values, Record) and not sees_logs(caller):
         for resource in fields.get("resources", ()):
             for event in resource["events"]:

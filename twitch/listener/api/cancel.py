@@ -23,8 +23,8 @@ async def cancel(call: Call) -> Reply:
     browsers.refuse(call.request)
     call.demand("cancel")
     wait_s, force = call.parameters.wait() or 0, call.parameters.flag("force")
-    if call.run != CURRENT:
-        record = call.records.read(call.run)
+    if call.run != CURRENT:  # which can be a run that is not ours, so root looks for it
+        record = call.records.read(await call.find_run(), resources=False)
         if record is None:
             raise HTTPError(404, wording.NO_SUCH_RUN)
         if record.state == FINISHED:

@@ -103,9 +103,12 @@ async def test_anonymous_caller_does_not_learn_who_has_cancelled(api: ApiUnderTe
     assert reply.text.startswith("Puppet run failed: interrupted: cancelled; ")
 
 
-async def test_run_that_has_ended_is_409_without_a_question_to_root(api: ApiUnderTest, named: str) -> None:
+@pytest.mark.parametrize("target", [TARGET, "/puppet/runs/last/cancel"])
+async def test_run_that_has_ended_is_409_without_a_question_to_root(
+    api: ApiUnderTest, named: str, target: str
+) -> None:
     api.finish("changed")
-    reply = await api.ask("POST", TARGET, named)
+    reply = await api.ask("POST", target, named)
     assert (reply.status, reply.text) == (409, "Puppet run has ended before: changed\n")
     assert (reply.headers["puppet-verdict"], api.root.asked) == ("changed", [])
 
