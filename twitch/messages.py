@@ -239,7 +239,11 @@ def encode(message: Union[Question, Answer]) -> bytes:
     """Return the packet for a message; ASCII only, whatever a reason contains."""
     fields: dict[str, object] = dict(message._asdict())
     if isinstance(message, Answer):
-        fields["status"] = message.status.to_json() if message.status else None
+        # Without what is None: a listener of an older version, which goes on while a package is upgraded,
+        # accepts no key that it does not know.
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if message.status:
+            fields["status"] = message.status.to_json()
     else:
         if fields.get("label", "") is None:  # which version 1.0.0 does not know
             del fields["label"]

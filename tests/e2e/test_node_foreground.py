@@ -205,7 +205,9 @@ def test_listener_has_no_privileges_and_no_network(clean_node: Machine) -> None:
 
 
 @pytest.mark.parametrize("shape", ["one listener", "per connection"])
-def test_listener_reaches_root_through_the_run_socket_only(clean_node: Machine, shape: str) -> None:
+def test_listener_reaches_root_and_the_log_reader_through_their_sockets_only(
+    clean_node: Machine, shape: str
+) -> None:
     stub.stub_puppet(clean_node)
     if shape == "per connection":
         stub.per_connection(clean_node)
@@ -225,7 +227,8 @@ def test_listener_reaches_root_through_the_run_socket_only(clean_node: Machine, 
         sockets = "-type s -o -path '/run/*' -exec test -S {} ';'"
         find = f"nsenter --target {pid} --mount find / -path /proc -prune -o '(' {sockets} ')' -print"
         found = set(clean_node.sh(find, check=False).stdout.split())
-        assert found == {"/run/puppet-twitch/run.sock", "/run/systemd/notify"}
+        sockets_of_ours = {"/run/puppet-twitch/run.sock", "/run/puppet-twitch/log.sock"}
+        assert found == {*sockets_of_ours, "/run/systemd/notify"}
     stub.end_of(clean_node, stub.started(clean_node))
 
 

@@ -104,6 +104,7 @@ def test_permissions_below_run(clean_node: Machine) -> None:
     assert sorted(listed) == sorted(
         [
             "drwxr-xr-x root:root ",
+            "srw-rw---- root:twitch log.sock",
             "srw-rw---- root:twitch run.sock",
             "-rw------- root:root concluding",
             "-rw------- root:root current.json",
@@ -117,6 +118,7 @@ def test_permissions_below_run(clean_node: Machine) -> None:
         [
             "drwxr-xr-x root:root ",
             "-rw------- root:root begun.json",
+            "-rw------- root:root counts.json",
             "drwxr-x--- root:twitch runs",
             f"-rw-r--r-- root:root runs/{run}.json",
         ]

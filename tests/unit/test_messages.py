@@ -14,6 +14,7 @@ from tests.unit.test_node_status import statuses
 from twitch import messages
 from twitch.errors import PacketError
 from twitch.messages import Answer, Cancel, Disable, Enable, Metrics, Question, Run, Status
+from twitch.node_status import NodeStatus
 from twitch.records import RUN_ID, Options
 
 RUN = {"ask": "run", "caller": "anonymous", "client": "192.0.2.7"}
@@ -83,6 +84,12 @@ def test_any_question_is_read_as_it_was_sent(question: Question) -> None:
 @given(answer=answers)
 def test_any_answer_is_read_as_it_was_sent(answer: Answer) -> None:
     assert messages.decode_answer(messages.encode(answer)) == answer
+
+
+def test_answer_has_no_key_that_version_1_0_0_does_not_know() -> None:
+    # Unless it says something that 1.0.0 does not ask for.
+    answer = json.loads(messages.encode(Answer(messages.BUSY, run=ID, status=NodeStatus("idle"))))
+    assert set(answer) <= {"kind", "run", "reason", "retry_after_s", "status"}
 
 
 def test_largest_question_fits_into_a_packet() -> None:
