@@ -13,7 +13,7 @@ KEEP = f"cp -a /etc/group {PUPPET_CONF} /root; cp -a {pki.SSL}/crl.pem /root 2>/
 UNMOUNT = f"""\
 for place in {stub.RUNTIME} {LOCKS}; do
     while mountpoint -q $place; do
-        systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*.service'
+        systemctl stop puppet-twitch-run.socket puppet-twitch-log.socket 'puppet-twitch-run@*.service'
         umount $place || exit 1
     done
 done
@@ -34,7 +34,7 @@ watch=puppet-twitch-watch.path
 test ! -L /run/systemd/system/paths.target.wants/$watch || systemctl disable -q --runtime --now $watch
 rm -rf /etc/systemd/system/puppet-twitch*.d
 {stub.RELOAD}
-systemctl restart puppet-twitch-run.socket
+systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket
 """
 
 

@@ -426,7 +426,7 @@ FAULTS: dict[str, Fault] = {
     # ---- room
     "run-directory-full": Fault(
         "space.check/1",
-        f"mount -t tmpfs -o size=1M,mode=755 x {stub.RUNTIME}; systemctl restart {RUN_SOCKET};"
+        f"mount -t tmpfs -o size=1M,mode=755 x {stub.RUNTIME}; systemctl restart {RUN_SOCKET} {LOG_SOCKET};"
         f" dd if=/dev/zero of={stub.RUNTIME}/filler bs=4k 2>/dev/null",
         f"(mounted at {stub.RUNTIME}) is full: 0 KiB free",
         f"du -xah {stub.RUNTIME}",
@@ -434,7 +434,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "run-directory-without-inodes": Fault(
         "space.check/1",
-        f"mount -t tmpfs -o size=1M,nr_inodes=4,mode=755 x {stub.RUNTIME}; systemctl restart {RUN_SOCKET}",
+        f"mount -t tmpfs -o size=1M,nr_inodes=4,mode=755 x {stub.RUNTIME}; systemctl restart {RUN_SOCKET} {LOG_SOCKET}",
         "has no free inodes: ",
         f"du -xah {stub.RUNTIME}",
         f"mount -o remount,nr_inodes=99 {stub.RUNTIME}",

@@ -268,7 +268,7 @@ def test_a_directory_that_is_not_root_s_is_refused(tidy: Machine, spoil: str) ->
     tidy.sh("mkdir -p /root/trap; " + spoil.format(run=stub.RUNTIME))
     reply = refusal(tidy)
     assert reply.status == 500
-    fix = f"rm -rf {stub.RUNTIME}; systemctl restart puppet-twitch-run.socket"
+    fix = f"rm -rf {stub.RUNTIME}; systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
     assert reply.body.strip().endswith(fix), reply
     assert (tidy.sh("ls /root/trap").stdout, stub.stub_log(tidy)) == ("", before)
     assert fix in tidy.sh("journalctl --sync; journalctl -o cat _UID=0 -t puppet-twitch").stdout

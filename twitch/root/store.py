@@ -118,7 +118,7 @@ class Store(Records):
             fault = trust.fault(path)
             if fault:
                 # Not chown: the links in the directory would stay.
-                fix = f"rm -rf {self.root}; systemctl restart puppet-twitch-run.socket"
+                fix = f"rm -rf {self.root}; systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
                 raise NotOurs(f"{path} {fault}, so no run can start", fix)
 
     def trust_history(self) -> None:

@@ -71,7 +71,7 @@ def test_a_directory_that_others_can_change_is_a_fault(
     tmp_path.joinpath("run").mkdir()
     tmp_path.joinpath("run").chmod(0o777)
     text = f"{tmp_path}/run has mode 777, so users other than root can change it, so no run can start"
-    fix = f"rm -rf {tmp_path}/run; systemctl restart puppet-twitch-run.socket"
+    fix = f"rm -rf {tmp_path}/run; systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
     assert check(puppet) == [Finding(FAULT, text, fix)]
 
 

@@ -236,7 +236,7 @@ def test_directory_of_another_user_is_refused_before_any_write(
     question = Question(node, asked, run=RUN, stderr=subprocess.PIPE)
     reason = (
         "/run/puppet-twitch belongs to uid 65123 instead of root, so no run can start; "
-        "rm -rf /run/puppet-twitch; systemctl restart puppet-twitch-run.socket"
+        "rm -rf /run/puppet-twitch; systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
     )
     assert question.answer() == Answer(CANNOT, reason=reason)
     assert question.errors() == f"<3>{reason}\n"
