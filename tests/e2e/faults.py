@@ -434,7 +434,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "run-directory-without-inodes": Fault(
         "space.check/1",
-        f"mount -t tmpfs -o size=1M,nr_inodes=4,mode=755 x {stub.RUNTIME}; systemctl restart {RUN_SOCKET} {LOG_SOCKET}",
+        f"mount -t tmpfs -o size=1M,nr_inodes=4,mode=755 x {stub.RUNTIME};"
+        f" systemctl restart {RUN_SOCKET} {LOG_SOCKET}",
         "has no free inodes: ",
         f"du -xah {stub.RUNTIME}",
         f"mount -o remount,nr_inodes=99 {stub.RUNTIME}",

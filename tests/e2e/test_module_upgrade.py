@@ -114,7 +114,7 @@ def test_upgrade_by_hand_during_a_run(node: Machine, caller: Machine, managed: S
     asked = ask(caller, node)
     node.wait(f"test -e {HELD}")
     follower = Following(node, "/puppet/runs/current/log?follow=true")
-    follower.until("asked for a run")
+    follower.until("asked for ")
     package = f"/root/{site.build_deb(NEXT_VERSION).name}"
     node.copy(site.build_deb(NEXT_VERSION), package)
     node.sh(f"dpkg --install {package} && rm {package}")

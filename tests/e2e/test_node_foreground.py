@@ -144,7 +144,7 @@ def test_invalid_configuration_gets_503_until_it_is_fixed(clean_node12: Machine)
     lines = clean_node12.journal(f"_SYSTEMD_INVOCATION_ID={listener['InvocationID']}", "-g", "not a grant")
     assert [line["MESSAGE"] for line in lines] == [
         f"{stub.CONFIG}: [access] anonymous: word 1 (tigger) is not a grant; "
-        "allowed: any of: trigger noop tags environment=PATTERN status logs"
+        "allowed: any of: trigger noop tags environment=PATTERN status logs cancel metrics disable"
     ]
     clean_node12.write(stub.CONFIG, "[access]\nanonymous = status\n")
     assert clean_node12.curl("/version").status == 200
@@ -183,8 +183,8 @@ def test_systemd_analyze_security(clean_node: Machine, unit: str) -> None:
 
 
 def test_systemd_analyze_verify(node13: Machine) -> None:
-    units = "/usr/lib/systemd/system/puppet-twitch*.s*"
-    assert node13.sh(f"ls {units} | wc -l").stdout == "5\n"
+    units = "/usr/lib/systemd/system/puppet-twitch*.[sp]*"  # services, sockets and the path
+    assert node13.sh(f"ls {units} | wc -l").stdout == "10\n"
     done = node13.sh(f"systemd-analyze --man=no verify {units} 2>&1")
     assert done.stdout == ""
 
