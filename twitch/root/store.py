@@ -118,7 +118,8 @@ class Store(Records):
             fault = trust.fault(path)
             if fault:
                 # Not chown: the links in the directory would stay.
-                fix = f"rm -rf {self.root}; systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
+                restart = "systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
+                fix = f"rm -rf {self.root}; {restart}"
                 raise NotOurs(f"{path} {fault}, so no run can start", fix)
 
     def trust_history(self) -> None:
