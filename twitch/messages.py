@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Union
 
-from twitch.errors import PacketError
+from twitch.errors import NO_ANSWER, PacketError, RootUnavailable
 from twitch.fields import FieldError, Fields
 from twitch.records import RUN_ID, Options
 
@@ -286,6 +286,17 @@ def decode_answer(packet: bytes) -> Answer:
     if answer.run is not None or answer.kind in (STARTED, QUEUED):
         _matching(answer.run, "run", RUN_ID)
     return answer
+
+
+def received_answer(packet: bytes) -> Answer:
+    """Return the answer that was received over the run socket; raises `RootUnavailable` if it is none."""
+    if not packet:
+        # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
+        raise RootUnavailable(NO_ANSWER)
+    try:
+        return decode_answer(packet)
+    except PacketError as error:
+        raise RootUnavailable(f"The handler's answer was not understood: {error}") from error
 
 
 def _object(packet: bytes, max_bytes: int) -> dict[str, object]:

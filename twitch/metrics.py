@@ -40,7 +40,7 @@ HELP = {
     " missing if it will not.",
     STATE: "What the agent is doing: 1 for its state, 0 for the others.",
     "puppet_agent_run_started_timestamp_seconds": "When the run under way began; missing if there is none.",
-    "puppet_agent_last_run_timestamp_seconds": "When the last run ended, whoever started it.",
+    "puppet_agent_last_run_timestamp_seconds": "When the last run ended, started by anyone.",
     "puppet_agent_last_success_timestamp_seconds": "When the last run ended that was changed or unchanged,"
     " without those that a caller has limited by noop or tags.",
     "puppet_agent_last_run_duration_seconds": "How long the last run took.",

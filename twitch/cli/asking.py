@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from twitch import messages
-from twitch.errors import NO_ANSWER, ConfigError, PacketError, RootUnavailable, no_answer
+from twitch.errors import ConfigError, no_answer
 from twitch.messages import MISCONFIGURED, Answer, Question
 
 # As in listener/root_client.py: the first answer after a boot waits for `puppet config print`.
@@ -32,10 +32,4 @@ def _ask(question: Question, patience_s: float) -> Answer:
             raise no_answer(TimeoutError(), patience_s) from error
         except OSError as error:
             raise no_answer(error, patience_s) from error
-    if not packet:
-        # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
-        raise RootUnavailable(NO_ANSWER)
-    try:
-        return messages.decode_answer(packet)
-    except PacketError as error:
-        raise RootUnavailable(f"The handler's answer was not understood: {error}") from error
+    return messages.received_answer(packet)

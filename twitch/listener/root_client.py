@@ -18,7 +18,7 @@ from collections import deque
 from typing import Callable, NamedTuple, Optional
 
 from twitch import messages
-from twitch.errors import NO_ANSWER, PacketError, RootUnavailable, no_answer
+from twitch.errors import RootUnavailable, no_answer
 from twitch.listener.pause import Pause
 from twitch.listener.run_ends import RunEnds
 from twitch.messages import (
@@ -270,10 +270,4 @@ async def _ask(run_socket: socket.socket, path: str, question: Question) -> Answ
         raise no_answer(TimeoutError(), ANSWER_TIMEOUT_S) from error
     except OSError as error:
         raise no_answer(error, ANSWER_TIMEOUT_S) from error
-    if not packet:
-        # End-of-file: systemd refused the connection (MaxConnections=), or the handler was killed.
-        raise RootUnavailable(NO_ANSWER)
-    try:
-        return messages.decode_answer(packet)
-    except PacketError as error:
-        raise RootUnavailable(f"The handler's answer was not understood: {error}") from error
+    return messages.received_answer(packet)

@@ -21,7 +21,7 @@ from twitch import log_lines, log_packets
 from twitch.errors import PacketError
 from twitch.identity import USER
 from twitch.log.entries import Entries, Journal
-from twitch.log_lines import LEVELS, Line
+from twitch.log_lines import LEVELS
 from twitch.log_packets import BEYOND, EMPTY, END, INVALID, LIVE, LOG, LOST, UNREADABLE, Read, encode_event
 
 # The caller sends its packet right after connecting.
@@ -177,7 +177,7 @@ class Session:
         worst = LEVELS.index(self._question.level)
         while (line := self._entries.next()) is not None:
             if line.priority <= worst:
-                yield _encoded(line)
+                yield log_lines.encode(line)
 
     def _send(self, lines: Iterator[bytes]) -> None:
         """Send lines, many in a packet."""
@@ -192,10 +192,6 @@ class Session:
 
     def _event(self, name: str, **fields: object) -> None:
         self._peer.send(encode_event(name, **fields))
-
-
-def _encoded(line: Line) -> bytes:
-    return log_lines.encode(line)
 
 
 def _check(peer: socket.socket) -> None:

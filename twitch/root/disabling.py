@@ -252,7 +252,7 @@ def _disable(node: Node, question: Disable, uid: int) -> Answer:
 def _check_end(question: Disable, uid: int, now: float, longest_s: int) -> None:
     """Raise `Refused` for an end that this uid may not choose.
 
-    The listener has a uid of its own, so that whoever takes it over cannot disable Puppet for good.
+    The listener has a uid of its own, so that an attacker who takes it over cannot disable Puppet for good.
     """
     if question.until is None:
         if uid != 0:
