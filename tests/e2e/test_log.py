@@ -249,7 +249,10 @@ def test_journal_that_loses_lines_or_has_none(site12: Machine) -> None:
     # A volatile journal is as good.
     site12.sh(
         "printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/test.conf;"
-        " systemctl restart systemd-journald; chgrp -R root /run/log/journal; chmod -R o-rwx /run/log/journal"
+        " systemctl restart systemd-journald;"
+        # journald makes this directory with its first file, which can be later than its start.
+        " timeout 30 sh -c 'until logger x && test -d /run/log/journal; do sleep 0.1; done';"
+        " chgrp -R root /run/log/journal; chmod -R o-rwx /run/log/journal"
     )
     try:
         # As it is where it was not there at boot: root's alone.

@@ -26,7 +26,11 @@ MAY_IMPORT = {
     "log": {TOP, "log"},
     "check": {TOP, "listener", "root", "check"},
     "cli": {TOP, "cli"},
+    "fleet": {TOP, "fleet"},  # of the top only FLEET_MAY_IMPORT
 }
+
+# The operator's side is a package of its own, which brings these modules of the top, and no others.
+FLEET_MAY_IMPORT = {"errors", "texts", "durations", "__version__"}
 
 # side -> the modules of others that it may import. A module that starts programs or loads code is never
 # the listener's, and what parses HTTP or TLS is never root's.
@@ -69,6 +73,11 @@ MAY_LOAD = {
     | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "cli": EVERYWHERE | {"argparse", "pwd", "select", "signal", "socket", "sys"},
+    # None of these needs Linux or systemd: an operator's machine can be any that has Python.
+    "fleet": EVERYWHERE
+    | {"aiohttp", "argparse", "asyncio", "datetime", "enum", "functools", "hashlib", "heapq", "html"}
+    | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "signal", "socket", "ssl"}
+    | {"statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
@@ -109,6 +118,12 @@ def ours(source: str) -> set[str]:
     return {module if module in MAY_IMPORT else TOP for module in modules}
 
 
+def of_the_top(source: str) -> set[str]:
+    """Return the modules at the top of `twitch/` that a source imports."""
+    names = {module.split(".")[1] for module in imported(source) if module.startswith("twitch.")}
+    return names - set(MAY_IMPORT)
+
+
 def of_others(source: str) -> set[str]:
     """Return the modules of others that a source imports, by their first name."""
     return {module.split(".")[0] for module in imported(source) if not of_ours(module)}
@@ -138,6 +153,11 @@ def test_a_file_imports_only_the_sides_that_it_may(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_file_imports_only_the_modules_of_others_that_it_may(path: Path) -> None:
     assert of_others(path.read_text()) <= MAY_LOAD[side(path)]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if side(path) == "fleet"], ids=name)
+def test_the_fleet_command_needs_nothing_of_the_node(path: Path) -> None:
+    assert of_the_top(path.read_text()) <= FLEET_MAY_IMPORT
 
 
 @pytest.mark.parametrize("path", LISTENER, ids=name)
