@@ -30,7 +30,8 @@ MAY_IMPORT = {
 }
 
 # The operator's side is a package of its own, which brings these modules of the top, and no others.
-FLEET_MAY_IMPORT = {"errors", "texts", "durations", "__version__"}
+# `fields` checks the types in a node's JSON, and has no imports of ours itself.
+FLEET_MAY_IMPORT = {"errors", "texts", "durations", "fields", "__version__"}
 
 # side -> the modules of others that it may import. A module that starts programs or loads code is never
 # the listener's, and what parses HTTP or TLS is never root's.
@@ -73,8 +74,12 @@ MAY_LOAD = {
     | {"site", "socket", "stat", "struct", "subprocess", "sys", "systemd", "traceback", "yaml"},
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "cli": EVERYWHERE | {"argparse", "pwd", "select", "signal", "socket", "sys"},
-    # None of these needs Linux or systemd: an operator's machine can be any that has Python.
+    # None of these needs Linux or systemd: an operator's machine can be any that has Python. `resource` (the
+    # limit of open files) and `uvloop` are used where they exist. `importlib` loads the one command that was
+    # asked for; `threading` is for DNS; `contextvars`, `types` and `yarl` go with aiohttp; `email` reads the
+    # dates of HTTP.
     "fleet": EVERYWHERE
+    | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "uvloop", "yarl"}
     | {"aiohttp", "argparse", "asyncio", "datetime", "enum", "functools", "hashlib", "heapq", "html"}
     | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "signal", "socket", "ssl"}
     | {"statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},

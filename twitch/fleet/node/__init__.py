@@ -1,0 +1,1 @@
+"""One node over HTTP: how to reach it, and what it answers."""

@@ -1,0 +1,255 @@
+"""The API of puppet-twitch on a node: one method for each question, with a typed answer."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Optional
+from urllib.parse import quote, urlencode
+
+from twitch.fields import FieldError, Fields
+from twitch.fleet.events import Ask
+from twitch.fleet.node import answers
+from twitch.fleet.node.access import Access
+from twitch.fleet.node.answers import GARBAGE, RESET, Answer, LogLine, NodeStatus, NotReached, RunRecord
+from twitch.fleet.node.connection import Connections, Response
+from twitch.fleet.nodes import Node
+from twitch.texts import one_line
+
+JSON, PROBLEM, TEXT = "application/json", "application/problem+json", "text/plain"
+JSON_LINES = "application/x-ndjson"
+
+CURRENT, LAST = "current", "last"  # in place of the id of a run
+
+# A wait of more than a day is refused by the node.
+MAX_WAIT_S = 86_400
+
+
+class NodeApi:
+    """The API of all nodes. Every method raises `NotReached` if the node does not answer."""
+
+    def __init__(self, access: Access, *, connections: int) -> None:
+        self._connections = Connections(access, connections)
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections there may be at once; further requests wait for their turn."""
+        return self._connections.limit
+
+    @property
+    def note(self) -> Optional[str]:
+        """Return why these are less than wanted, for people; None if they are not."""
+        return self._connections.note
+
+    async def __aenter__(self) -> NodeApi:
+        """Open the session of all connections."""
+        await self._connections.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        """Close all connections."""
+        await self._connections.__aexit__(kind, error, traceback)
+
+    async def trigger(self, node: Node, ask: Ask, *, wait_s: int = 0) -> Answer:
+        """Start a run, or queue it; with `wait_s`, wait so long for its end."""
+        query: dict[str, Any] = {"queue": "true"} if ask.queue else {}
+        query.update({"noop": "true"} if ask.noop else {})
+        query.update({"tags": ",".join(ask.tags)} if ask.tags else {})
+        query.update({"environment": ask.environment} if ask.environment else {})
+        query.update({"label": ask.label} if ask.label else {})
+        return await self._answer(node, "POST", "/puppet/twitch", query, wait_s)
+
+    async def run(self, node: Node, run: str, *, wait_s: int = 0) -> Answer:
+        """Return what is known of a run; with `wait_s`, wait so long for its end.
+
+        With `wait_s`, the status is that of the run (200, 500, 202), and without it always 200.
+        """
+        return await self._answer(node, "GET", f"/puppet/runs/{quote(run, safe='')}", {}, wait_s)
+
+    async def runs(
+        self, node: Node, *, label: Optional[str] = None, since: Optional[float] = None, limit: int = 10
+    ) -> list[RunRecord]:
+        """Return the last runs of a node, the newest first, and only those with this label if there is one.
+
+        `since` is in epoch seconds of the node's clock: the runs that go on, or have ended since then. Only
+        callers with a line in [access] see labels, so for others nothing has a label. An answer that is not
+        200 raises `Refusal`.
+        """
+        # A label is no parameter of the node, so more are asked for.
+        query: dict[str, Any] = {"limit": 200 if label else limit}
+        query.update({} if since is None else {"since": int(since)})
+        response = await self._ask(node, "GET", "/puppet/runs", query)
+        fields = _ours(response)
+        if response.status != 200:
+            raise Refusal(_of(response, fields))
+        try:
+            records = [answers.run_record(item) for item in Fields(fields).optional_objects("runs") or ()]
+        except FieldError as error:
+            raise _foreign(response, str(error)) from error
+        return [record for record in records if label is None or record.label == label][:limit]
+
+    async def status(self, node: Node) -> NodeStatus:
+        """Return what Puppet is doing. An answer that is not 200 raises `Refusal`."""
+        response = await self._ask(node, "GET", "/puppet/status", {})
+        fields = _ours(response)
+        if response.status != 200:
+            raise Refusal(_of(response, fields))
+        try:
+            return answers.node_status(Fields(fields))
+        except FieldError as error:
+            raise _foreign(response, str(error)) from error
+
+    async def cancel(self, node: Node, run: str = CURRENT, *, force: bool = False, wait_s: int = 0) -> Answer:
+        """Stop a run, or take it out of the queue."""
+        query = {"force": "true"} if force else {}
+        return await self._answer(node, "POST", f"/puppet/runs/{quote(run, safe='')}/cancel", query, wait_s)
+
+    async def disable(
+        self, node: Node, reason: str, *, hold_s: Optional[int] = None, force: bool = False, wait_s: int = 0
+    ) -> Answer:
+        """Disable Puppet for so many seconds, or for as long as the node does by itself."""
+        query: dict[str, Any] = {"reason": reason, **({} if hold_s is None else {"for": hold_s})}
+        query.update({"force": "true"} if force else {})
+        return await self._answer(node, "POST", "/puppet/disable", query, wait_s)
+
+    async def enable(self, node: Node, *, force: bool = False) -> Answer:
+        """Lift the caller's own hold, or with `force` every one."""
+        return await self._answer(node, "POST", "/puppet/enable", {"force": "true"} if force else {}, 0)
+
+    async def log(
+        self, node: Node, run: str, *, follow: bool = False, after: int = 0, level: Optional[str] = None
+    ) -> AsyncIterator[LogLine]:
+        """Yield the lines of a run's log; with `follow` up to its end, which is a line with the event `end`.
+
+        Where the listener has to leave before that, the log is asked for again from the next line on. A
+        connection that breaks is begun again as well, as long as lines have come since the last break. An
+        answer that is not 200 raises `Refusal`.
+        """
+        while True:
+            position, came = after, False
+            try:
+                async for line in self._log(node, run, follow=follow, after=after, level=level):
+                    came = came or line.event is None
+                    after = line.at if line.at is not None else after
+                    if line.event == MOVED:
+                        break
+                    yield line
+                    if line.event == END:
+                        return
+                else:
+                    if not follow:
+                        return
+                    raise NotReached("the log ended before the run", RESET, sent=True)
+            except NotReached:
+                if not follow or not came or after == position:
+                    raise
+
+    async def _log(
+        self, node: Node, run: str, *, follow: bool, after: int, level: Optional[str]
+    ) -> AsyncIterator[LogLine]:
+        query: dict[str, Any] = {"follow": "true"} if follow else {}
+        query.update({"after": after} if after else {})
+        query.update({"level": level} if level else {})
+        target = _target(f"/puppet/runs/{quote(run, safe='')}/log", query)
+        async with self._connections.lines(node, target, accept=f"{JSON_LINES}, {JSON}") as lines:
+            if lines.status != 200:
+                response = Response(lines.status, lines.headers, await lines.body())
+                raise Refusal(_of(response, _ours(response)))
+            async for line in lines:
+                try:
+                    yield answers.log_line(line)
+                except FieldError as error:
+                    raise NotReached(f"not a line of a log: {error}", GARBAGE, sent=True) from error
+
+    async def _answer(self, node: Node, method: str, path: str, query: dict[str, Any], wait_s: int) -> Answer:
+        if wait_s:
+            query["wait"] = min(wait_s, MAX_WAIT_S)
+        response = await self._ask(node, method, path, query, wait_s=wait_s)
+        return _of(response, _ours(response))
+
+    async def _ask(
+        self, node: Node, method: str, path: str, query: dict[str, Any], *, wait_s: int = 0
+    ) -> Response:
+        target = _target(path, query)
+        return await self._connections.ask(node, method, target, accept=JSON, wait_s=wait_s)
+
+
+# Events of a log: the listener has to leave, and the run has ended.
+MOVED, END = "moved", "end"
+
+
+class Refusal(NotReached):
+    """Puppet-twitch has answered something else than what was asked for; `answer` has what."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"{answer.status}: {answer.message}", answers.REFUSED, sent=True)
+        self.answer = answer
+
+
+def _target(path: str, query: dict[str, Any]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _ours(response: Response) -> dict[str, Any]:
+    """Return the fields of an answer; raises `NotReached` if it is not one of puppet-twitch."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in (JSON, PROBLEM):
+        try:
+            fields = answers.json_object(response.body)
+        except FieldError as error:
+            raise _foreign(response, str(error)) from error
+        if isinstance(fields.get("detail" if response.status >= 400 else "message"), str):
+            return fields
+    # A request that was not read, such as one beyond the limit of connections, is answered in text.
+    sniffed = response.headers.get("X-Content-Type-Options") == "nosniff"
+    if kind == TEXT and sniffed and response.status >= 400:
+        return {"detail": response.body.decode("utf-8", "replace").strip()}
+    raise _foreign(response, kind or "without a type")
+
+
+def _of(response: Response, fields: dict[str, Any]) -> Answer:
+    headers = response.headers
+    checked = Fields(fields)
+    try:
+        # With a run, a state and a time, the fields are those of a record; less is a reference to a run.
+        record = answers.run_record(checked) if "asked" in fields and "state" in fields else None
+        run = headers.get("Puppet-Run") or checked.optional_text("run")
+        disabled = answers.disabled(checked)
+    except FieldError as error:
+        raise _foreign(response, str(error)) from error
+    if run is not None and not answers.RUN_ID.fullmatch(run):
+        raise _foreign(response, "the id of a run is invalid")
+    verdict = headers.get("Puppet-Verdict", "").partition(";")[0].strip()
+    message = str(fields["detail" if response.status >= 400 else "message"])
+    return Answer(
+        status=response.status,
+        message=one_line(message.strip().split("\n", 1)[0]),
+        run=run,
+        verdict=one_line(verdict) or None,
+        retry_after_s=_retry_after(headers.get("Retry-After", "")),
+        record=record,
+        date=_date(headers.get("Date", "")),
+        disabled=disabled,
+    )
+
+
+def _foreign(response: Response, why: str) -> NotReached:
+    text = f"an answer that is not puppet-twitch's: {response.status}, {why}; another program listens there"
+    return NotReached(text, GARBAGE, sent=True)
+
+
+def _retry_after(text: str) -> Optional[float]:
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _date(text: str) -> Optional[float]:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
+    except (TypeError, ValueError, OverflowError):
+        return None

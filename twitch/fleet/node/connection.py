@@ -1,0 +1,262 @@
+"""Requests to nodes over HTTP: one aiohttp session for all of them, and an error that says what went wrong.
+
+Each request has a connection of its own, because hardly any node is asked twice in a moment, and a kept one
+would cost memory. Answers are strangers' bytes: a node that was broken into, or another program at the port,
+can send what it likes, as slowly as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, NamedTuple, Optional
+
+import aiohttp
+from yarl import URL
+
+import twitch
+from twitch.fleet.node import open_files
+from twitch.fleet.node.access import Access
+from twitch.fleet.node.answers import DNS, GARBAGE, REFUSED, RESET, TIMEOUT, TLS, NotReached
+from twitch.fleet.node.names import Names
+from twitch.fleet.nodes import Node
+
+# TCP and TLS. A node in another continent needs half a second; SYN is sent again after 1, 3 and 7 s.
+CONNECT_S = 10.0
+
+# Until the answer, beyond the time that the node was asked to wait: root may need a few seconds to look at
+# Puppet's locks, and a request may stand in line at the listener, or for its turn.
+ANSWER_S = 60.0
+
+# A log says something every 30 seconds at least (README, The log of a run).
+SILENCE_S = 75.0
+
+# The record of a run has up to 96 KB of resources (README, What a run did), and some more.
+MAX_BODY_BYTES = 256 * 1024
+MAX_LINE_BYTES = 256 * 1024  # of a log: the journal keeps lines of 48 KB (LineMax=), as JSON
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class Response(NamedTuple):
+    """An answer, whoever sent it."""
+
+    status: int
+    headers: Mapping[str, str]  # the names in any case
+    body: bytes
+
+
+class _Progress:
+    """How far a request is."""
+
+    connected = False  # from now on, the request may have arrived
+
+
+_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes when a connection is there: aiohttp's errors alone do not say whether the request was sent."""
+
+    async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        connection = await super().connect(*args, **options)
+        _PROGRESS.get().connected = True
+        return connection
+
+
+class Connections:
+    """All requests to nodes, at most so many at once as `limit` says."""
+
+    def __init__(self, access: Access, wanted: int) -> None:
+        self._access = access
+        self.limit, self.note = open_files.connections(wanted)  # and why there are less than wanted
+        self._free: asyncio.Semaphore
+        self._names: Names
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Connections:
+        """Open the session."""
+        access = self._access
+        self._free = asyncio.Semaphore(self.limit)
+        self._names = Names()
+        headers = {"User-Agent": f"puppet-twitch-fleet/{twitch.__version__}"}
+        if access.token:
+            headers["Authorization"] = f"Bearer {access.token}"
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(
+                resolver=self._names,
+                use_dns_cache=False,  # Names has one
+                ssl=access.tls if access.tls else False,
+                limit=0,
+                force_close=True,
+            ),
+            headers=headers,
+            skip_auto_headers=("Accept-Encoding", "Content-Type"),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,  # nodes are not behind the operator's proxy
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        """Close the session, with what is still open."""
+        await self._session.close()
+
+    async def ask(self, node: Node, method: str, target: str, *, accept: str, wait_s: float = 0) -> Response:
+        """Return the whole answer to a request; raises `NotReached`."""
+        limit_s = wait_s + ANSWER_S
+        timeout = aiohttp.ClientTimeout(total=CONNECT_S + limit_s, sock_connect=CONNECT_S, sock_read=limit_s)
+        async with self._request(node, method, target, accept, timeout) as answer:
+            return Response(answer.status, answer.headers, await _body(answer))
+
+    @contextlib.asynccontextmanager
+    async def lines(self, node: Node, target: str, *, accept: str) -> AsyncIterator[Lines]:
+        """Return an answer whose lines come one by one, for as long as they come; raises `NotReached`.
+
+        Errors of the answer become `NotReached` here, also those that the caller meets while it reads.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        async with self._request(node, "GET", target, accept, timeout) as answer:
+            yield Lines(answer)
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, node: Node, method: str, target: str, accept: str, timeout: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = self._url(node, target)
+        host = url.raw_host or ""
+        progress = _Progress()
+        async with self._free:
+            attempts = await self._names.find(node, host)
+            while True:
+                _PROGRESS.set(progress)
+                try:
+                    async with self._session.request(
+                        method, url, headers={"Accept": accept}, timeout=timeout, allow_redirects=False
+                    ) as answer:
+                        yield answer
+                        return
+                except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+                    failure = self._failure(error, progress, timeout)
+                    attempts -= 1
+                    if progress.connected:
+                        raise failure from error
+                    if failure.kind != TIMEOUT or not attempts:
+                        self._names.forget(host)
+                        raise failure from error
+                    # aiohttp before 3.10 does not try the next address after one that does not answer,
+                    # such as an IPv6 address without a route.
+                    self._names.put_last(host)
+
+    def _url(self, node: Node, target: str) -> URL:
+        path, _, query = target.partition("?")
+        host = f"[{node.name}]" if ":" in node.name else node.name
+        try:
+            # The parts are encoded already: yarl would look at each character again.
+            return URL.build(
+                scheme="https" if self._access.tls else "http",
+                host=host,
+                port=self._access.port,
+                path=path,
+                query_string=query,
+                encoded=True,
+            )
+        except ValueError as error:
+            raise NotReached(f"{node.name!r} is not the name of a node", DNS, sent=False) from error
+
+    def _failure(
+        self, error: BaseException, progress: _Progress, timeout: aiohttp.ClientTimeout
+    ) -> NotReached:
+        """Return what went wrong, for people, and whether the request can have arrived."""
+        port, sent = self._access.port, progress.connected
+        alert = _tls_error(error)
+        if alert:
+            return self._tls_failure(alert, sent=sent)
+        if isinstance(error, asyncio.TimeoutError):
+            if not sent:
+                return NotReached(f"no connection to port {port} within {CONNECT_S:g} s", TIMEOUT, sent=False)
+            limit_s = timeout.sock_read or 0
+            return NotReached(f"no answer within {limit_s:g} s", TIMEOUT, sent=True)
+        if not sent:
+            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if isinstance(error, ConnectionRefusedError) or "refused" in text.lower():
+                text = "connection refused"
+            return NotReached(f"port {port}: {_plain(text)}", REFUSED, sent=False)
+        if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
+            text = "the answer is not HTTP; another program listens there"
+            return NotReached(f"port {port}: {text}", GARBAGE, sent=True)
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return NotReached("the answer ended before its end", RESET, sent=True)
+        return NotReached("the connection was closed before the answer", RESET, sent=True)
+
+    def _tls_failure(self, error: ssl.SSLError, *, sent: bool) -> NotReached:
+        why = (error.reason or str(error)).replace("_", " ").lower()
+        if isinstance(error, ssl.SSLCertVerificationError):
+            # Its text names the name that was expected, and the one in the certificate it does not have.
+            return NotReached(f"TLS: the certificate of the node: {error.verify_message}", TLS, sent=False)
+        if "wrong version number" in why or "record layer failure" in why:
+            why = "no TLS at this port; --plain-http if the nodes have none"
+        # A client certificate is refused after the client's part of the handshake, and an alert is never
+        # about a request that was accepted.
+        refused = "alert" in why
+        return NotReached(f"TLS: {_plain(why)}", TLS, sent=sent and not refused)
+
+
+class Lines:
+    """An answer that is read line by line."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+
+    async def body(self) -> bytes:
+        """Return the whole answer."""
+        return await _body(self._answer)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the lines, without their ends; a last line without an end is none."""
+        rest = bytearray()
+        async for part in self._answer.content.iter_any():
+            rest += part
+            *whole, last = rest.split(b"\n")
+            for line in whole:
+                yield bytes(line)
+            rest = last
+            if len(rest) > MAX_LINE_BYTES:
+                raise NotReached("a line of the log is too long", GARBAGE, sent=True)
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            text = f"the answer is longer than {MAX_BODY_BYTES // 1024} KiB; another program listens there"
+            raise NotReached(text, GARBAGE, sent=True)
+    return bytes(body)
+
+
+def _tls_error(error: BaseException) -> Optional[ssl.SSLError]:
+    """Return the error of TLS behind an error of aiohttp, if there is one."""
+    seen: Optional[BaseException] = error
+    while seen is not None:
+        for one in (seen, getattr(seen, "os_error", None), getattr(seen, "certificate_error", None)):
+            if isinstance(one, ssl.SSLError):
+                return one
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _plain(text: str) -> str:
+    """Return a text of the system without what only a programmer reads."""
+    return text.split(" (_ssl.c", 1)[0].strip()
