@@ -1,0 +1,123 @@
+"""Where PuppetDB is, and with which certificate it is asked.
+
+These files exist where PuppetDB is used, so nothing has to be configured again:
+
+- ~/.puppetlabs/client-tools/puppetdb.conf and /etc/puppetlabs/client-tools/puppetdb.conf, JSON, which
+  `puppet query` and Bolt read: {"puppetdb": {"server_urls": …, "cacert": …, "cert": …, "key": …}}. What the
+  user's file says replaces what the system's says, as in `puppet query`.
+- /etc/puppetlabs/puppet/puppetdb.conf or /etc/puppet/puppetdb.conf, of the puppetserver: server_urls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+from twitch.errors import UsageError
+from twitch.fleet import puppet_conf
+from twitch.fleet.puppet_conf import NO_FILES, CertificateFiles
+
+NONE = "none"
+USER_FILE = Path(".puppetlabs/client-tools/puppetdb.conf")  # below the home directory
+SYSTEM_FILES = (
+    Path("/etc/puppetlabs/client-tools/puppetdb.conf"),
+    Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "PuppetLabs/client-tools/puppetdb.conf",
+)
+
+
+class Settings(NamedTuple):
+    """A PuppetDB: its URLs, in the order in which they are tried, and the files of TLS."""
+
+    urls: tuple[str, ...]
+    source: str  # the option or file that named the URLs
+    files: CertificateFiles = NO_FILES
+
+
+def find(
+    option: Optional[str] = None,
+    own: CertificateFiles = NO_FILES,
+    *,
+    home: Optional[Path] = None,
+    system_files: Sequence[Path] = SYSTEM_FILES,
+    conf_directories: Sequence[Path] = puppet_conf.CONF_DIRS,
+) -> Optional[Settings]:
+    """Return the PuppetDB to use; None for --puppetdb none, and if no file names one.
+
+    `option` is the value of --puppetdb: URLs with commas between them, or none. `own` are the files of
+    --cert, --key and --ca, or of the operator's configuration. They replace the files that the client tools
+    name, and these the certificate of the host.
+    """
+    if option == NONE:
+        return None
+    tools = _client_tools([*reversed(system_files), (home or Path.home()) / USER_FILE])
+    urls, source = _urls(option, tools, conf_directories)
+    if not urls:
+        return None
+    named = CertificateFiles(*(tools.get(name, (None,))[0] for name in ("cacert", "cert", "key")))
+    return Settings(urls, source, _files(urls, own, named))
+
+
+def _files(urls: Sequence[str], own: CertificateFiles, named: CertificateFiles) -> CertificateFiles:
+    """Return the files of TLS. A certificate and its key always come from one source."""
+    if all(url.startswith("http:") for url in urls):
+        return NO_FILES
+    ca = own.ca or named.ca
+    pair = next((files for files in (own, named) if files.cert), None)
+    if ca and pair:
+        return CertificateFiles(ca, pair.cert, pair.key)
+    host = puppet_conf.host_certificate()
+    pair = pair or host
+    return CertificateFiles(ca or host.ca, pair.cert, pair.key)
+
+
+def _urls(
+    option: Optional[str], tools: dict[str, tuple[Any, Path]], conf_directories: Sequence[Path]
+) -> tuple[tuple[str, ...], str]:
+    if option is not None:
+        return _checked(option.split(","), "--puppetdb"), "--puppetdb"
+    if "server_urls" in tools:
+        value, path = tools["server_urls"]
+        return _checked(value.split(",") if isinstance(value, str) else value, str(path)), str(path)
+    main = puppet_conf.settings("puppetdb.conf", conf_directories).get("main", {})
+    if "server_urls" in main:
+        return _checked(main["server_urls"].split(","), "puppetdb.conf"), "puppetdb.conf"
+    if "server" in main:  # the form before PuppetDB 2.3, which its terminus still reads
+        url = f"https://{main['server']}:{main.get('port', '8081')}"
+        return _checked([url], "puppetdb.conf"), "puppetdb.conf"
+    return (), ""
+
+
+def _checked(urls: object, source: str) -> tuple[str, ...]:
+    """Return the URLs without what follows the port; raise UsageError for what is not a URL."""
+    if not isinstance(urls, list):
+        raise UsageError(f"{source}: server_urls is a URL, or a list of URLs")
+    checked = []
+    for url in urls:
+        parts = urlsplit(url.strip()) if isinstance(url, str) else urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise UsageError(f"{source}: {url!r} is not a URL such as https://puppetdb.example.com:8081")
+        checked.append(url.strip().rstrip("/"))
+    return tuple(checked)
+
+
+def _client_tools(paths: Sequence[Path]) -> dict[str, tuple[Any, Path]]:
+    """Return each setting of the client tools' files with its file; a later file replaces an earlier one."""
+    settings: dict[str, tuple[Any, Path]] = {}
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{path}: not valid JSON: {error}") from None
+        section = content.get("puppetdb") if isinstance(content, dict) else None
+        if not isinstance(section, dict):
+            raise UsageError(f'{path}: no object "puppetdb" in it, which has server_urls')
+        settings.update((name, (value, path)) for name, value in section.items() if value)
+    return settings

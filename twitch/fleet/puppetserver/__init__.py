@@ -1,0 +1,1 @@
+"""The puppetservers: their queues, as a throttle, and their capacity, as a forecast."""
