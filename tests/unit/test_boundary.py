@@ -82,7 +82,7 @@ MAY_LOAD = {
     | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "uvloop", "yarl"}
     | {"aiohttp", "argparse", "asyncio", "datetime", "enum", "functools", "hashlib", "heapq", "html"}
     | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "signal", "socket", "ssl"}
-    | {"statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
+    | {"stat", "statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
