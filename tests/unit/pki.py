@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.unit.redate import redate
@@ -22,6 +23,7 @@ default_md = sha256
 default_days = 30
 default_crl_days = 30
 unique_subject = no
+copy_extensions = copy
 policy = any
 preserve = yes
 x509_extensions = leaf
@@ -68,10 +70,13 @@ class Authority:
         *,
         extensions: str = "leaf",
         until: str | None = None,
+        names: Sequence[str] = (),
     ) -> None:
-        """Issue a certificate, its dates as `openssl ca` has them (`200101000000Z`)."""
+        """Issue a certificate, its dates as `openssl ca` has them (`200101000000Z`), with names of hosts."""
         request = cert.with_suffix(".csr")
-        self._openssl("req", "-new", *KEY, "-keyout", key, "-out", request, "-subj", subject)
+        hosts = ",".join(f"DNS:{name}" for name in names)
+        more = ("-addext", f"subjectAltName={hosts}") if hosts else ()
+        self._openssl("req", "-new", *KEY, "-keyout", key, "-out", request, "-subj", subject, *more)
         dates = ("-startdate", "190101000000Z", "-enddate", until) if until else ()
         self._openssl(
             "ca", "-batch", "-notext", "-in", request, "-out", cert, "-extensions", extensions, *dates
@@ -110,11 +115,17 @@ class PKI:
         self.foreign = Authority(directory / "foreign", "Authority")
 
     def certificate(
-        self, name: str, subject: str | None = None, *, by: Authority | None = None, until: str | None = None
+        self,
+        name: str,
+        subject: str | None = None,
+        *,
+        by: Authority | None = None,
+        until: str | None = None,
+        names: Sequence[str] = (),
     ) -> tuple[Path, Path]:
-        """Return a new certificate and its key."""
+        """Return a new certificate, and its key; `names` are those of hosts (subjectAltName)."""
         cert, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
-        (by or self.authority).issue(subject or f"/CN={name}", cert, key, until=until)
+        (by or self.authority).issue(subject or f"/CN={name}", cert, key, until=until, names=names)
         return cert, key
 
     def self_signed(self, name: str) -> tuple[Path, Path]:
