@@ -13,7 +13,6 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from typing import NamedTuple, Optional
@@ -22,7 +21,7 @@ from twitch.errors import TwitchError
 from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, Answer, Cancel
 from twitch.node_status import RUNNING, NodeStatus
 from twitch.records import FINISHED, Cancelled, Left, still_running
-from twitch.root import files, journal, memory, progress, turn, unit
+from twitch.root import files, journal, programs, progress, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.locks import Holder
 from twitch.root.node import Node
@@ -31,8 +30,6 @@ from twitch.root.store import Store
 
 CURRENT = "current"
 
-# PID 1 only takes the order; a busy one takes longer.
-ORDER_TIMEOUT_S = 20
 # A run of a daemon or by hand that has not ended this long after SIGTERM is killed: Ruby code that rescues
 # every exception swallows the signal (OpenVox#485). Meanwhile Puppet saves and sends its report.
 TERM_S = 30
@@ -107,24 +104,10 @@ def _stop(claim: Claim) -> None:
         return  # it has ended by itself
     if name is None:
         raise TwitchError(f"process {claim.pid} of run {claim.run} is in no unit of systemd")
-    # root's systemctl talks to PID 1 over a socket of its own, and needs no D-Bus.
-    command = ["systemctl", "stop", "--no-block", name]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    try:
-        with memory.unlimited():
-            done = subprocess.run(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=ORDER_TIMEOUT_S,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise TwitchError(f"{' '.join(command)} did not end in {ORDER_TIMEOUT_S} s") from error
-    if done.returncode and claim.alive:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise TwitchError(f"{' '.join(command)}: {lines[0] if lines else f'exit {done.returncode}'}")
+    command = ("systemctl", "stop", "--no-block", name)
+    error = programs.run(*command)
+    if error and claim.alive:
+        raise TwitchError(f"{' '.join(command)}: {error}")
 
 
 # ---- runs that are not ours

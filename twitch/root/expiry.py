@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from typing import Optional
 
 from twitch.holds import Hold
-from twitch.root import files
+from twitch.root import files, programs
 from twitch.root.node import Node
 from twitch.root.store import Store
 from twitch.root.trust import NotOurs
@@ -27,7 +26,6 @@ SERVICE = "puppet-twitch-expiry.service"
 TIMER = "puppet-twitch-expiry.timer"
 # Where systemd keeps the unit file of a transient timer.
 TRANSIENT = f"/run/systemd/transient/{TIMER}"
-PROGRAM_TIMEOUT_S = 25
 MAX_FILE_CHARS = 16 * 1024
 
 
@@ -89,18 +87,18 @@ def arm(store: Store, holds: tuple[Hold, ...]) -> None:
         with contextlib.suppress(OSError):
             files.remove(store.disabled_path)
         if os.path.exists(TRANSIENT):
-            _run("systemctl", "--quiet", "stop", TIMER)
+            programs.run("systemctl", "--quiet", "stop", TIMER)
         return
     # systemd never starts a timer whose time has passed when it is made.
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(first, time.time() + 2)))
     if at in _transient():
         return
     if os.path.exists(TRANSIENT):
-        _run("systemctl", "--quiet", "stop", TIMER)
+        programs.run("systemctl", "--quiet", "stop", TIMER)
     # A calendar time, because other timers do not count suspended time and changes of the clock.
     options = ["--quiet", "--no-ask-password", f"--unit={SERVICE}", f"--on-calendar={at}"]
     options += ["--timer-property=AccuracySec=1s", "--timer-property=IgnoreOnIsolate=yes"]
-    error = _run("systemd-run", *options)
+    error = programs.run("systemd-run", *options)
     if error:
         text = f"no timer enables Puppet in time: {error}; systemctl start {SERVICE} sets it"
         print(f"<4>{one_line(text)}", file=sys.stderr)
@@ -112,22 +110,3 @@ def _transient() -> str:
             return file.read(MAX_FILE_CHARS)
     except OSError:
         return ""
-
-
-def _run(*command: str) -> str:
-    """Run a program of systemd; return its error, or ''."""
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PROGRAM_TIMEOUT_S,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} exited {done.returncode}"

@@ -39,8 +39,8 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Return the commands for systemd, which stops nothing."""
     commands: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        commands.append(command)
+    def run(command: tuple[str, ...], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(list(command))
         return subprocess.CompletedProcess(command, 0, b"", b"")
 
     monkeypatch.setattr(subprocess, "run", run)

@@ -26,7 +26,7 @@ from twitch.messages import (
     Enable,
     encode,
 )
-from twitch.root import disabling, expiry, journal
+from twitch.root import disabling, expiry, journal, programs
 from twitch.root.disabling import parse
 from twitch.root.node import Node
 
@@ -50,7 +50,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
             timer.write_text(next(word for word in command if word.startswith("--on-calendar=")))
         return ""
 
-    monkeypatch.setattr(expiry, "_run", run)
+    monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(expiry, "TRANSIENT", os.fspath(timer))
     return given
 

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.fake_puppet import FakePuppet
 from twitch.holds import Hold
 from twitch.messages import Disable
-from twitch.root import disabling, expiry
+from twitch.root import disabling, expiry, programs
 from twitch.root.node import Node
 from twitch.root.store import Store
 
@@ -27,7 +27,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
         given.append(command)
         return ""
 
-    monkeypatch.setattr(expiry, "_run", run)
+    monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(expiry, "TRANSIENT", os.fspath(tmp_path / "timer"))
     return given
 
@@ -96,6 +96,6 @@ def test_disk_that_cannot_be_written_costs_no_hold(
 def test_timer_that_cannot_be_set_is_logged_with_its_fix(
     root_node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(expiry, "_run", lambda *command: "Failed to connect")
+    monkeypatch.setattr(programs, "run", lambda *command: "Failed to connect")
     expiry.arm(root_node.store, (Hold("token:a", "::1", "x", 1.0, time.time() + 60),))
     assert "Failed to connect; systemctl start puppet-twitch-expiry.service" in capsys.readouterr().err
