@@ -37,7 +37,7 @@ FLEET_MAY_IMPORT = {"errors", "texts", "durations", "fields", "__version__"}
 # the listener's, and what parses HTTP or TLS is never root's.
 EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "time", "typing"}
 MAY_LOAD = {
-    TOP: EVERYWHERE | {"argparse", "configparser", "ipaddress"},
+    TOP: EVERYWHERE | {"argparse", "configparser", "grp", "ipaddress", "pwd"},
     "listener": EVERYWHERE
     | {
         "argparse",

@@ -8,7 +8,6 @@ run of ours and nothing else.
 from __future__ import annotations
 
 import contextlib
-import pwd
 import select
 import socket
 import struct
@@ -17,9 +16,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import log_lines, log_packets
+from twitch import identity, log_lines, log_packets
 from twitch.errors import PacketError
-from twitch.identity import USER
 from twitch.log.entries import Entries, Journal
 from twitch.log_lines import LEVELS
 from twitch.log_packets import BEYOND, EMPTY, END, INVALID, LIVE, LOG, LOST, UNREADABLE, Read, encode_event
@@ -202,15 +200,8 @@ def _check(peer: socket.socket) -> None:
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (0, _uid(USER)):
-        raise PacketError(f"uid {uid} may not read logs; only root and {USER} may")
-
-
-def _uid(user: str) -> int:
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return 0  # no such user: root only
+    if uid not in (0, identity.uid()):
+        raise PacketError(f"uid {uid} may not read logs; only root and {identity.USER} may")
 
 
 def _receive(peer: socket.socket) -> bytes:

@@ -7,18 +7,15 @@ stays between them.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import signal
 import socket
 import struct
 import sys
 from typing import Any, Callable, Optional, Union
 
-from twitch import messages
+from twitch import identity, messages
 from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
-from twitch.identity import GROUP, USER
 from twitch.messages import (
     CANNOT,
     DISABLED,
@@ -80,8 +77,8 @@ def _receive(peer: socket.socket) -> Question:
         raise PacketError(NO_CONNECTION)
     # The mode of the socket allows the same two; this check holds even if that mode was changed.
     uid = _peer_uid(peer)
-    if uid not in (0, _uid(USER)):
-        raise PacketError(f"uid {uid} may not ask; only root and {USER} may")
+    if uid not in (0, identity.uid()):
+        raise PacketError(f"uid {uid} may not ask; only root and {identity.USER} may")
     peer.settimeout(PACKET_TIMEOUT_S)
     try:
         packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
@@ -104,20 +101,6 @@ def _of_a_person(question: Question) -> bool:
 def _peer_uid(peer: socket.socket) -> int:
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
-
-
-def _uid(user: str) -> int:
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return 0  # no such user: root only
-
-
-def _gid(group: str) -> int:
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        return 0
 
 
 def _send(peer: socket.socket, answer: Answer, *, run: Optional[str] = None) -> None:
@@ -195,7 +178,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         if not RUN_ID.fullmatch(run):
             raise TwitchError("no INVOCATION_ID; the handler is started by puppet-twitch-run.socket")
         node = Node(store)
-        store.prepare(_gid(GROUP))
+        store.prepare(identity.gid())
         command = _command(node, run, question)
         answer = turn.decide(node, run, question)
     except Exception as error:

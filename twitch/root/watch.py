@@ -6,15 +6,13 @@ has started itself on record, and writes the textfile of node_exporter. Nothing 
 
 from __future__ import annotations
 
-import grp
 import os
 import sys
 import time
 from typing import Optional
 
-from twitch import metrics, textfile
+from twitch import identity, metrics, textfile
 from twitch.errors import ConfigError, PuppetError, TwitchError
-from twitch.identity import GROUP
 from twitch.records import RUN_ID
 from twitch.root import counts, details, figures, files, memory, report
 from twitch.root.node import Node
@@ -95,7 +93,7 @@ def _record(node: Node) -> None:
     try:
         with node.store.concluding():
             if not node.store.recorded(record.run) and not _is_ours(node.store, found):
-                node.store.add(record, _gid(), node.config.keep_runs, node.config.keep_bytes)
+                node.store.add(record, identity.gid(), node.config.keep_runs, node.config.keep_bytes)
                 counts.note_success(node.store, counts.success(record))
     except (OSError, NotOurs) as error:
         print(f"<4>a run that Puppet has started cannot be put on record: {error}", file=sys.stderr)
@@ -112,13 +110,6 @@ def _is_ours(own: Store, found: Report) -> bool:
     if job in (claim.run if claim else None, begun.record.run if begun else None):
         return True
     return any(record.transaction_uuid == found.transaction_uuid for record in own.newest())
-
-
-def _gid() -> int:
-    try:
-        return grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return 0
 
 
 def _write(text: str) -> None:
