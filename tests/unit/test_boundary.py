@@ -80,7 +80,18 @@ MAY_LOAD = {
     # dates of HTTP.
     "fleet": EVERYWHERE
     | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "uvloop", "yarl"}
-    | {"aiohttp", "argparse", "asyncio", "datetime", "enum", "functools", "hashlib", "heapq", "html"}
+    | {
+        "aiohttp",
+        "argparse",
+        "asyncio",
+        "configparser",
+        "datetime",
+        "enum",
+        "functools",
+        "hashlib",
+        "heapq",
+        "html",
+    }
     | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "signal", "socket", "ssl"}
     | {"stat", "statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
     "check": EVERYWHERE

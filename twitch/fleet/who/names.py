@@ -1,4 +1,4 @@
-"""Names of nodes as people write them: one by one, in files, and with ranges such as web[001-480].example.com."""
+"""Names of nodes as people write them: singly, in files, and with ranges such as web[001-480].example.com."""
 
 from __future__ import annotations
 
