@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Optional
@@ -58,12 +59,10 @@ class NodeApi:
 
     async def trigger(self, node: Node, ask: Ask, *, wait_s: int = 0) -> Answer:
         """Start a run, or queue it; with `wait_s`, wait so long for its end."""
-        query: dict[str, Any] = {"queue": "true"} if ask.queue else {}
-        query.update({"noop": "true"} if ask.noop else {})
-        query.update({"tags": ",".join(ask.tags)} if ask.tags else {})
-        query.update({"environment": ask.environment} if ask.environment else {})
-        query.update({"label": ask.label} if ask.label else {})
-        return await self._answer(node, "POST", "/puppet/twitch", query, wait_s)
+        response = await self._connections.ask(
+            node, "POST", _trigger(ask, wait_s), accept=JSON, wait_s=wait_s
+        )
+        return _of(response, _ours(response))
 
     async def run(self, node: Node, run: str, *, wait_s: int = 0) -> Answer:
         """Return what is known of a run; with `wait_s`, wait so long for its end.
@@ -192,6 +191,17 @@ class Refusal(NotReached):
         self.answer = answer
 
 
+@functools.lru_cache(maxsize=8)  # every node is asked for the same
+def _trigger(ask: Ask, wait_s: int) -> str:
+    query: dict[str, Any] = {"queue": "true"} if ask.queue else {}
+    query.update({"noop": "true"} if ask.noop else {})
+    query.update({"tags": ",".join(ask.tags)} if ask.tags else {})
+    query.update({"environment": ask.environment} if ask.environment else {})
+    query.update({"label": ask.label} if ask.label else {})
+    query.update({"wait": min(wait_s, MAX_WAIT_S)} if wait_s else {})
+    return _target("/puppet/twitch", query)
+
+
 def _target(path: str, query: dict[str, Any]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
@@ -248,6 +258,7 @@ def _retry_after(text: str) -> Optional[float]:
     return float(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
+@functools.lru_cache(maxsize=64)  # many nodes answer in the same second
 def _date(text: str) -> Optional[float]:
     try:
         return email.utils.parsedate_to_datetime(text).timestamp() if text else None
