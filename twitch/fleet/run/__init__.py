@@ -1,0 +1,1 @@
+"""The command `run`: Puppet on many nodes, not faster than they, and the puppetservers, can take."""

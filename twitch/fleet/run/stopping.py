@@ -1,0 +1,89 @@
+"""When nothing more is started, and when the command leaves.
+
+    going ──stop(reason)──▶ stopped ──leave()──▶ left
+          budget, canary, surprise,   the second Ctrl-C,
+          --until, the first Ctrl-C   SIGTERM
+
+A stop never ends a run: runs that have a slot are followed to their ends (rundeck#962). After the second
+Ctrl-C the runs go on, and are not followed any more; their ids are in the result file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+BY_CTRL_C = "interrupted by Ctrl-C"
+
+
+class Stop:
+    """Why nothing more is started; None while nothing has stopped the command."""
+
+    def __init__(self) -> None:
+        self.reason: Optional[str] = None
+        self.left = asyncio.Event()
+        self.on_first_interrupt: Callable[[], None] = lambda: None
+        self._listeners: list[Callable[[str], None]] = []
+        self._interrupts = 0
+
+    def on_stop(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the reason at the stop, or now if it was before."""
+        self._listeners.append(listener)
+        if self.reason is not None:
+            listener(self.reason)
+
+    def stop(self, reason: str) -> None:
+        """Start nothing more. The first reason is the one that is named."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        for listener in self._listeners:
+            listener(reason)
+
+    def leave(self) -> None:
+        """Start nothing more, and do not wait for the runs that go on."""
+        self.stop(BY_CTRL_C)
+        self.left.set()
+
+    def at(self, epoch_s: float, now_s: float, reason: str) -> None:
+        """Stop at a time (--until)."""
+        asyncio.get_running_loop().call_later(max(0.0, epoch_s - now_s), self.stop, reason)
+
+    def interrupted(self) -> None:
+        """Take a Ctrl-C: the first one stops, the second one leaves."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self.leave()
+        else:
+            self.stop(BY_CTRL_C)
+            self.on_first_interrupt()
+
+
+@contextlib.contextmanager
+def signals(stop: Stop) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the command in an orderly way while this context lasts."""
+    loop = asyncio.get_running_loop()
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGINT: stop.interrupted,
+        signal.SIGTERM: stop.leave,
+    }
+    before = {number: signal.getsignal(number) for number in handlers}
+
+    def handler(number: int, _frame: Any) -> None:
+        loop.call_soon_threadsafe(handlers[signal.Signals(number)])
+
+    for number, action in handlers.items():
+        try:
+            loop.add_signal_handler(number, action)
+        except NotImplementedError:  # Windows
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+            signal.signal(number, previous)
