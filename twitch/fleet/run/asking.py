@@ -38,7 +38,7 @@ JITTER = 0.25  # of every delay, so that nodes do not come back in step
 
 # When a node in doubt is asked for our label. The first look is not at once, because a request that was cut
 # off can still be in the node's line for root.
-LOOKS_S = (2.0, 5.0, 15.0)
+LOOKS_S = (2.0, 10.0)
 CLOCK_S = 2.0  # a time is in whole seconds in Date, and in records
 LISTED = 20  # runs of a node that are looked through
 

@@ -26,13 +26,13 @@ class Budget:
         self.failures_new = 0
         self.failures_before = 0
 
-    def add(self, outcome: Outcome, new: Optional[bool]) -> None:
+    def add(self, outcome: Outcome, *, new: Optional[bool]) -> None:
         """Count a node. `new` says of a failure whether the run before this one had not failed."""
-        self._count(outcome, new, 1)
+        self._count(outcome, 1, new=new)
 
-    def take_back(self, outcome: Outcome, new: Optional[bool]) -> None:
+    def take_back(self, outcome: Outcome, *, new: Optional[bool]) -> None:
         """Forget a count of a node that has another outcome now, such as a late run that has ended."""
-        self._count(outcome, new, -1)
+        self._count(outcome, -1, new=new)
 
     @property
     def failures(self) -> int:
@@ -63,7 +63,7 @@ class Budget:
             return f"{self.unreachable} unreachable, and --max-unreachable is {self._max_unreachable}"
         return None
 
-    def _count(self, outcome: Outcome, new: Optional[bool], number: int) -> None:
+    def _count(self, outcome: Outcome, number: int, *, new: Optional[bool]) -> None:
         self.outcomes[outcome] += number
         if outcome in FAILURES and new is not False:
             self.failures_new += number

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import math
 import random
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
@@ -24,6 +25,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 from twitch.fleet.node.answers import Answer, NotReached
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
+from twitch.fleet.outcomes import GOOD
 from twitch.fleet.puppetdb.client import PuppetDB, PuppetDBError
 from twitch.fleet.puppetdb.reports import Report, reports_of
 from twitch.fleet.run import verdicts
@@ -70,18 +72,22 @@ class Following(Protocol):
 class Held:
     """Follows each run on a connection to its node."""
 
-    def __init__(self, api: NodeApi, *, noop: bool) -> None:
+    def __init__(self, api: NodeApi, *, noop: bool, timeout_s: float) -> None:
+        """Follow late runs, after `timeout_s`, without a connection that waits."""
         self._api = api
         self._noop = noop
+        self._timeout_s = timeout_s
 
     async def end_of(self, node: Node, run: str) -> Followed:
         """Return what became of a run, as soon as the node says so."""
         loop = asyncio.get_running_loop()
-        heard, again_s = loop.time(), AGAIN_S[0]
+        began = heard = loop.time()
+        again_s = AGAIN_S[0]
         while True:
             asked = loop.time()
+            late_s = began + self._timeout_s - asked
             try:
-                answer = await self._api.run(node, run, wait_s=WAIT_S)
+                answer = await self._api.run(node, run, wait_s=max(1, min(WAIT_S, math.ceil(late_s))))
                 found = _read(answer, noop=self._noop)
                 if found is not None:
                     return found
@@ -90,7 +96,9 @@ class Held:
                 answer, why = None, str(error)
             if answer is not None and answer.status in (200, 202):
                 heard, again_s = loop.time(), AGAIN_S[0]
-                if loop.time() - asked < AGAIN_S[0]:
+                if late_s <= 0:
+                    await asyncio.sleep(WAIT_S)
+                elif loop.time() - asked < AGAIN_S[0]:
                     # The listener was stopped, or needs its places: a new one answers in a moment.
                     await asyncio.sleep(AGAIN_S[0])
                 continue
@@ -179,7 +187,7 @@ class LetGo:
         if one is None:
             return
         end = verdicts.of_report(report)
-        if end.outcome in verdicts.GOOD:
+        if end.outcome in GOOD:
             _set(one.end, end)
         else:
             # A report has the error only in its logs, and the record of the node has it as one line.

@@ -7,8 +7,8 @@ PuppetDB has no report of a run that the node called complete.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Collection, Mapping
+from typing import Any, Callable, NamedTuple, Optional, cast
 
 from twitch.fleet.events import ENDED, PROVEN, QUEUED, RUNNING, NodeEvent
 from twitch.fleet.nodes import Node
@@ -16,14 +16,24 @@ from twitch.fleet.outcomes import FAILURES, Outcome
 from twitch.fleet.run.budget import Budget
 from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
+from twitch.fleet.show.results import NodeResult
+
+
+class Earlier(NamedTuple):
+    """What an earlier invocation has begun and not ended (see resume.py)."""
+
+    runs: Mapping[str, str] = {}  # node -> the id of its run, which is followed further
+    in_doubt: Mapping[str, float] = {}  # node -> epoch seconds when it was asked for a run, without an answer
+
+
+NOTHING_EARLIER = Earlier()
 
 
 class Standing(NamedTuple):
     """What has become of a node so far."""
 
     outcome: Outcome
-    new: Optional[bool]
-    proven: bool
+    new: Optional[bool]  # of a failure: the run before this one had not failed
 
 
 class Ledger:
@@ -78,11 +88,28 @@ class Ledger:
         """Take down that PuppetDB has no report of a run that the node calls complete."""
         self._outcome(node, ENDED, End(Outcome.UNPROVEN, why))
 
-    def adopt(self, node: Node, outcome: Outcome, run: Optional[str], *, proven: bool) -> None:
-        """Count what an earlier invocation has taken down; nothing is written."""
-        if run is not None:
-            self._runs[node.name] = run
-        self._stand(node, outcome, proven=proven)
+    def adopt(self, node: Node, known: NodeResult) -> None:
+        """Take over the outcome that a node has had in an earlier invocation."""
+        assert known.outcome is not None, "kept because of it"
+        if known.canary:
+            self.canaries |= {node.name}
+        standing = self._stand(node, known.outcome, new=known.new)
+        self._write(
+            node, PROVEN if known.proven else ENDED, at=known.ended,
+            run=known.run, outcome=known.outcome, new=standing.new, verdict=known.verdict,
+            counts=known.counts, duration_s=known.duration_s, error=known.error, report=known.report,
+            configuration_version=known.configuration_version, changes=known.changes,
+        )  # fmt: skip
+
+    def adopt_open(self, node: Node, earlier: Earlier) -> None:
+        """Take over what an earlier invocation has begun on a node.
+
+        This is written before anything is started, so that a result which is killed once more has it.
+        """
+        if node.name in earlier.runs:
+            self._write(node, RUNNING, run=earlier.runs[node.name])
+        elif node.name in earlier.in_doubt:
+            self._write(node, QUEUED, at=earlier.in_doubt[node.name])
 
     # ---- what is known
 
@@ -98,20 +125,20 @@ class Ledger:
     # ---- writing and counting
 
     def _outcome(self, node: Node, event: str, end: End) -> None:
-        standing = self._stand(node, end.outcome, proven=event == PROVEN)
+        standing = self._stand(node, end.outcome, new=self._is_new(node, end.outcome))
         fields = end._asdict()
         self._write(node, event, run=self._runs.get(node.name), new=standing.new, **fields)
         exceeded = self._budget.exceeded()
         if exceeded is not None:
             self._stop.stop(exceeded)
 
-    def _stand(self, node: Node, outcome: Outcome, *, proven: bool) -> Standing:
+    def _stand(self, node: Node, outcome: Outcome, *, new: Optional[bool]) -> Standing:
         before = self.standings.get(node.name)
         if before is not None:
-            self._budget.take_back(before.outcome, before.new)
-        standing = Standing(outcome, self._is_new(node, outcome), proven)
+            self._budget.take_back(before.outcome, new=before.new)
+        standing = Standing(outcome, new)
         self.standings[node.name] = standing
-        self._budget.add(outcome, standing.new)
+        self._budget.add(outcome, new=standing.new)
         return standing
 
     def _is_new(self, node: Node, outcome: Outcome) -> Optional[bool]:
@@ -120,6 +147,7 @@ class Ledger:
         # A node that refuses the request has not run, so it cannot have failed as before.
         return outcome is Outcome.REFUSED or node.name not in self._failed_before
 
-    def _write(self, node: Node, event: str, **fields: Any) -> None:
+    def _write(self, node: Node, event: str, *, at: Optional[float] = None, **fields: object) -> None:
         canary = node.name in self.canaries
-        self._record(NodeEvent(time.time(), node.name, event, canary=canary, **fields))
+        event_time = at if at is not None else time.time()
+        self._record(NodeEvent(event_time, node.name, event, canary=canary, **cast(Any, fields)))

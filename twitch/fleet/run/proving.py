@@ -1,4 +1,4 @@
-"""Whether PuppetDB has the report of each run: the proof that the run was one of this invocation, and how it ended.
+"""The proof of each run: its report in PuppetDB, which has our id, and says how the run ended.
 
 A report can be found 0.3 s after the end of a run, or when PuppetDB has worked off its queue. So PuppetDB is
 asked for PROOF_S, and longer while its queue is not empty. Runs of nodes that are out of reach are looked for
@@ -10,7 +10,7 @@ Proving holds no slot. All runs that wait for a proof are one query.
 from __future__ import annotations
 
 import asyncio
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD
@@ -36,19 +36,9 @@ class _Open(NamedTuple):
 class Proving:
     """Proves the runs of a PuppetDB; `run` is a task that does nothing while there are none."""
 
-    def __init__(
-        self,
-        database: PuppetDB,
-        ledger: Ledger,
-        proven: Callable[[Node, End], None],
-        *,
-        proof_s: float = PROOF_S,
-    ) -> None:
-        """Call `proven` with each node whose report is there."""
+    def __init__(self, database: PuppetDB, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
-        self._proven = proven
-        self._proof_s = proof_s
         self._open: dict[str, _Open] = {}  # run -> it
         self._came = asyncio.Event()
         self._idle = asyncio.Event()
@@ -92,11 +82,10 @@ class Proving:
             # The node knows more: what would change, numbers, resources.
             end = one.end._replace(report=report.hash)
         self._ledger.proven(one.node, end)
-        self._proven(one.node, end)
 
     async def _give_up(self, trouble: Optional[str]) -> None:
         now = asyncio.get_running_loop().time()
-        late = {run: one for run, one in self._open.items() if now - one.since >= self._proof_s}
+        late = {run: one for run, one in self._open.items() if now - one.since >= PROOF_S}
         if not late:
             return
         if trouble is None and await self._database.queue_depth():

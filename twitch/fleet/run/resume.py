@@ -21,7 +21,7 @@ from twitch.errors import UsageError
 from twitch.fleet.events import QUEUED, Ask
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.run.stage import Earlier
+from twitch.fleet.run.ledger import Earlier
 from twitch.fleet.show.results import NodeResult, Results
 
 NOT_CERTAIN = frozenset({Outcome.LATE, Outcome.LOST, Outcome.UNPROVEN})
@@ -60,9 +60,7 @@ def resume(results: Results, nodes: Iterable[Node], ask: Ask) -> Resumed:
                 runs[node.name] = known.run
             else:
                 in_doubt[node.name] = known.asked or plan.time
-    return Resumed(
-        _same(plan.ask, ask), rest, kept, frozenset(plan.failed_before), Earlier(runs, in_doubt)
-    )
+    return Resumed(_same(plan.ask, ask), rest, kept, frozenset(plan.failed_before), Earlier(runs, in_doubt))
 
 
 def _untouched(known: NodeResult) -> bool:

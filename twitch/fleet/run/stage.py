@@ -20,15 +20,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from twitch import durations
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.run.asking import Asking, NotNow, Started
 from twitch.fleet.run.following import Following, Gone, Overtaken
-from twitch.fleet.run.ledger import Ledger
+from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier, Ledger
 from twitch.fleet.run.proving import Proving
 from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.surprise import Surprise
@@ -39,13 +38,6 @@ from twitch.fleet.run.window import Window
 # again and again is left to its owner.
 OVERTAKEN_S = 15.0
 OVERTAKEN_TIMES = 5
-
-
-class Earlier(NamedTuple):
-    """What an earlier invocation has begun and not ended (see resume.py)."""
-
-    runs: Mapping[str, str] = {}  # node -> the id of its run, which is followed further
-    in_doubt: Mapping[str, float] = {}  # node -> epoch seconds when it was asked for a run, without an answer
 
 
 class Stages:
@@ -61,7 +53,7 @@ class Stages:
         surprise: Surprise,
         *,
         timeout_s: float,
-        earlier: Earlier = Earlier(),
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
         """A run that goes on for longer than `timeout_s` is late, and its slot is free."""
         self._asking = asking

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 BY_CTRL_C = "interrupted by Ctrl-C"
 
@@ -72,7 +72,7 @@ def signals(stop: Stop) -> Iterator[None]:
     }
     before = {number: signal.getsignal(number) for number in handlers}
 
-    def handler(number: int, _frame: Any) -> None:
+    def handler(number: int, _frame: object) -> None:
         loop.call_soon_threadsafe(handlers[signal.Signals(number)])
 
     for number, action in handlers.items():

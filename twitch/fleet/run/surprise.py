@@ -77,7 +77,8 @@ class Surprise:
         most, number = self.seen.most_common(1)[0]
         return (
             f"{expected}; {self.surprising} of {self.nodes} other nodes also changed something else: "
-            f"{said(most)} ({number} nodes)" + (f" and {len(self.seen) - 1} more" if len(self.seen) > 1 else "")
+            f"{said(most)} ({number} nodes)"
+            + (f" and {len(self.seen) - 1} more" if len(self.seen) > 1 else "")
         )
 
 

@@ -1,0 +1,93 @@
+"""What is to be done: which nodes, in which order, what they are asked for, and what was done before."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+from twitch.fleet.events import Ask, Plan
+from twitch.fleet.nodes import Node
+from twitch.fleet.options import Share
+from twitch.fleet.puppetdb.client import PuppetDB
+from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier
+from twitch.fleet.run.resume import resume
+from twitch.fleet.show.result_file import read
+from twitch.fleet.show.results import NodeResult
+from twitch.fleet.who.choice import Chosen
+
+# A label of one invocation: 4,000,000,000 of them, and a node keeps its last 50 runs.
+LABEL = "fleet-"
+LABEL_BYTES = 4
+
+MOST_SEEDS = 10**6
+
+
+class Job(NamedTuple):
+    """What is to be done."""
+
+    plan: Plan
+    nodes: list[Node]  # in the order of their turns
+    label_is_unique: bool  # no run but those of this invocation, and of the one that it resumes, has it
+    kept: Sequence[tuple[Node, NodeResult]] = ()  # nodes that have ended in an earlier invocation
+    earlier: Earlier = NOTHING_EARLIER
+
+
+def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB]) -> Job:
+    """Return what the options ask for: anew, or with --from and without --only further."""
+    ask = Ask(options.noop, tuple(options.tags), options.environment, not options.no_queue, options.label)
+    failed_before = frozenset(node.name for node in chosen.nodes if node.before and node.before.failed)
+    nodes, earlier = chosen.nodes, NOTHING_EARLIER
+    kept: Sequence[tuple[Node, NodeResult]] = ()
+    if options.results is not None and not options.only:
+        resumed = resume(read(options.results), chosen.nodes, ask)
+        # PuppetDB's last runs are by now those of the earlier invocation.
+        ask, nodes, kept, failed_before, earlier = resumed
+    unique = ask.label is None or ask.label.startswith(LABEL)
+    ask = ask._replace(label=ask.label or LABEL + secrets.token_hex(LABEL_BYTES))
+    seed = options.seed if options.seed is not None else secrets.randbelow(MOST_SEEDS)
+    return Job(
+        _plan(options, chosen, ask, seed, failed_before, database),
+        in_order(nodes, seed, earlier),
+        unique,
+        kept,
+        earlier,
+    )
+
+
+def in_order(nodes: list[Node], seed: int, earlier: Earlier) -> list[Node]:
+    """Return the nodes in random order, so that not all of one rack or customer come first.
+
+    Nodes on which an earlier invocation has started runs are the first, because their runs go on.
+    """
+    order = sorted(nodes, key=lambda node: node.name)
+    random.Random(seed).shuffle(order)  # noqa: S311 - no secret
+    return sorted(order, key=lambda node: node.name not in earlier.runs)
+
+
+def _plan(
+    options: Namespace,
+    chosen: Chosen,
+    ask: Ask,
+    seed: int,
+    failed_before: frozenset[str],
+    database: Optional[PuppetDB],
+) -> Plan:
+    total = len(chosen.nodes)
+    unreachable: Optional[Share] = options.max_unreachable
+    return Plan(
+        time=time.time(),
+        nodes=tuple(node.name for node in chosen.nodes),
+        ask=ask,
+        who=chosen.who,
+        at_once=max(1, min(total, options.at_once.of(total))),
+        canary=options.canary.at_least_one_of(total),
+        max_failures=options.max_failures.of(total),
+        max_unreachable=None if unreachable is None else unreachable.of(total),
+        seed=seed,
+        puppetdb=database.url if database is not None else None,
+        failed_before=tuple(name for name in (node.name for node in chosen.nodes) if name in failed_before),
+    )
