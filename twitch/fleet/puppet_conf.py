@@ -1,38 +1,18 @@
-"""What the Puppet agent of this machine is configured with, if this machine has one.
+"""What the files of Puppet on this machine say, if there are any: where the servers are.
 
-An operator's machine need not have Puppet. What is read here only saves options: it is where the servers
-are, and the certificate of the host, which only root can use.
+An operator's machine need not have Puppet. What is read here only saves options.
 """
 
 from __future__ import annotations
 
 import configparser
-import functools
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
 
 from twitch.errors import UsageError
 
-# The vendor's packages, and Debian's. The first one that exists is the one that is used.
+# The vendor's packages, and Debian's. The first directory that has the file is the one that is used.
 CONF_DIRS = (Path("/etc/puppetlabs/puppet"), Path("/etc/puppet"))
-CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
-
-PROGRAMS = ("puppet", "/opt/puppetlabs/bin/puppet")
-PRINT_S = 60  # `puppet config print` takes 1 to 2 s; a small machine under load takes ten times that
-
-
-class CertificateFiles(NamedTuple):
-    """The files of a TLS client. Those that are None are not used."""
-
-    ca: Optional[str] = None
-    cert: Optional[str] = None
-    key: Optional[str] = None
-
-
-NO_FILES = CertificateFiles()
 
 
 def settings(name: str, directories: Sequence[Path] = CONF_DIRS) -> dict[str, dict[str, str]]:
@@ -63,34 +43,4 @@ def settings(name: str, directories: Sequence[Path] = CONF_DIRS) -> dict[str, di
             section: {key: value.strip() for key, value in parser[section].items() if value}
             for section in parser.sections()
         }
-    return {}
-
-
-def host_certificate() -> CertificateFiles:
-    """Return the certificate of this host if root asks, and of other users only the CA's."""
-    if getattr(os, "geteuid", lambda: 1)() == 0:
-        printed = _printed("localcacert", "hostcert", "hostprivkey")
-        files = CertificateFiles(*(printed.get(name) for name in ("localcacert", "hostcert", "hostprivkey")))
-        if all(path and os.path.exists(path) for path in files):
-            return files
-    return CertificateFiles(ca=next((str(path) for path in CA_FILES if os.path.exists(path)), None))
-
-
-@functools.cache
-def _printed(*names: str) -> dict[str, str]:
-    for program in PROGRAMS:
-        command = [program, "config", "print", "--section", "agent", *names]
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=PRINT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        lines = (line.partition(" = ") for line in done.stdout.splitlines())
-        return {name: value for name, _, value in lines}
     return {}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from types import TracebackType
 from typing import Any, Optional, Union
 
 import aiohttp
 
 from twitch.errors import TwitchError
-from twitch.fleet.puppet_conf import CertificateFiles
+from twitch.fleet.node import access
 from twitch.fleet.puppetdb.settings import Settings
 from twitch.texts import one_line
 
@@ -46,7 +45,7 @@ class PuppetDB:
         self._urls = settings.urls
         self._certificate = settings.files.cert
         self._context = (
-            tls_context(settings.files) if any(url.startswith("https") for url in settings.urls) else None
+            access.tls(settings.files) if any(url.startswith("https") for url in settings.urls) else None
         )
         self._query_s, self._connect_s = query_s, connect_s
         self._session: Optional[aiohttp.ClientSession] = None
@@ -176,16 +175,3 @@ def _refusal(status: int, text: str) -> str:
             "404: no PuppetDB at this address; the URL has no path, as in https://puppetdb.example.com:8081"
         )
     return f"{status}: {said}"
-
-
-def tls_context(files: CertificateFiles) -> ssl.SSLContext:
-    """Return a context that verifies a server, and has the client's certificate if there is one."""
-    try:
-        context = ssl.create_default_context(cafile=files.ca)
-        if files.cert:
-            context.load_cert_chain(files.cert, files.key)
-    except (OSError, ssl.SSLError) as error:
-        names = ", ".join(path for path in files if path)
-        reason = error.strerror or str(error)
-        raise PuppetDBError(f"The certificate cannot be used ({names}): {reason}") from None
-    return context

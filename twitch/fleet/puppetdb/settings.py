@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -19,14 +20,18 @@ from urllib.parse import urlsplit
 
 from twitch.errors import UsageError
 from twitch.fleet import puppet_conf
-from twitch.fleet.puppet_conf import NO_FILES, CertificateFiles
+from twitch.fleet.node import access
+from twitch.fleet.node.access import Files
+from twitch.fleet.options import NONE
 
-NONE = "none"
 USER_FILE = Path(".puppetlabs/client-tools/puppetdb.conf")  # below the home directory
 SYSTEM_FILES = (
     Path("/etc/puppetlabs/client-tools/puppetdb.conf"),
     Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "PuppetLabs/client-tools/puppetdb.conf",
 )
+
+# Where the agent has the certificate of its CA, which every user may read.
+CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
 
 
 class Settings(NamedTuple):
@@ -34,12 +39,29 @@ class Settings(NamedTuple):
 
     urls: tuple[str, ...]
     source: str  # the option or file that named the URLs
-    files: CertificateFiles = NO_FILES
+    files: Files = Files()
+
+
+def of_options(options: Namespace) -> Optional[Settings]:
+    """Return the PuppetDB that the command line or a file names, as `find` does."""
+    return find(options.puppetdb, own_files(options))
+
+
+def own_files(options: Namespace) -> Files:
+    """Return the files of TLS of the operator: of --cert, --key and --ca, and of ~/.config/puppet-twitch."""
+    own = access.directory()
+    cert, key, ca = options.cert, options.key, options.ca
+    if not cert and (own / access.CERT).is_file() and (own / access.KEY).is_file():
+        cert, key = own / access.CERT, own / access.KEY
+    if not ca and (own / access.CA).is_file():
+        ca = own / access.CA
+    ca, cert, key = (Path(path).expanduser() if path else None for path in (ca, cert, key))
+    return Files(ca, cert, key)
 
 
 def find(
-    option: Optional[str] = None,
-    own: CertificateFiles = NO_FILES,
+    option: Optional[str],
+    own: Files,
     *,
     home: Optional[Path] = None,
     system_files: Sequence[Path] = SYSTEM_FILES,
@@ -47,9 +69,8 @@ def find(
 ) -> Optional[Settings]:
     """Return the PuppetDB to use; None for --puppetdb none, and if no file names one.
 
-    `option` is the value of --puppetdb: URLs with commas between them, or none. `own` are the files of
-    --cert, --key and --ca, or of the operator's configuration. They replace the files that the client tools
-    name, and these the certificate of the host.
+    `option` is the value of --puppetdb: URLs with commas between them, or none. The operator's own files
+    replace those that the client tools name, and these the certificate of this host.
     """
     if option == NONE:
         return None
@@ -57,21 +78,29 @@ def find(
     urls, source = _urls(option, tools, conf_directories)
     if not urls:
         return None
-    named = CertificateFiles(*(tools.get(name, (None,))[0] for name in ("cacert", "cert", "key")))
-    return Settings(urls, source, _files(urls, own, named))
+    ca, cert, key = (_path(*tools[name]) if name in tools else None for name in ("cacert", "cert", "key"))
+    return Settings(urls, source, files_of_tls(urls, own, Files(ca, cert, key)))
 
 
-def _files(urls: Sequence[str], own: CertificateFiles, named: CertificateFiles) -> CertificateFiles:
-    """Return the files of TLS. A certificate and its key always come from one source."""
+def files_of_tls(urls: Sequence[str], *sources: Files) -> Files:
+    """Return the files of TLS from the first source that has them, at last from this host.
+
+    A certificate and its key always come from one source.
+    """
     if all(url.startswith("http:") for url in urls):
-        return NO_FILES
-    ca = own.ca or named.ca
-    pair = next((files for files in (own, named) if files.cert), None)
-    if ca and pair:
-        return CertificateFiles(ca, pair.cert, pair.key)
-    host = puppet_conf.host_certificate()
-    pair = pair or host
-    return CertificateFiles(ca or host.ca, pair.cert, pair.key)
+        return Files()
+    ca = next((files.ca for files in sources if files.ca), None)
+    pair = next((files for files in sources if files.cert), None)
+    if ca is None or pair is None:
+        host = access.of_this_host() or Files(ca=next(filter(Path.is_file, CA_FILES), None))
+        ca, pair = ca or host.ca, pair or host
+    return Files(ca, pair.cert, pair.key, puppets=pair.puppets)
+
+
+def _path(value: object, source: Path) -> Path:
+    if not isinstance(value, str):
+        raise UsageError(f"{source}: cacert, cert and key are paths")
+    return Path(value).expanduser()
 
 
 def _urls(
