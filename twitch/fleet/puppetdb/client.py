@@ -14,6 +14,7 @@ from typing import Any, Optional, Union
 import aiohttp
 
 from twitch.errors import TwitchError
+from twitch.fleet import no_answer
 from twitch.fleet.node import access
 from twitch.fleet.puppetdb.settings import Settings
 from twitch.texts import one_line
@@ -138,28 +139,11 @@ class PuppetDB:
                 return answer.status, await answer.text(encoding="utf-8", errors="replace")
         except aiohttp.ClientPayloadError:
             return 200, ""  # the connection ended within the answer
-        except (aiohttp.ServerTimeoutError, asyncio.TimeoutError) as error:
-            what = "no connection" if isinstance(error, aiohttp.ServerTimeoutError) else "no answer"
-            limit_s = self._connect_s if isinstance(error, aiohttp.ServerTimeoutError) else total_s
-            raise _NoAnswer(f"{what} in {limit_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _NoAnswer(self._reason(url, error)) from None
-
-    def _reason(self, url: str, error: Exception) -> str:
-        """Return why there is no answer, and what to do."""
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return f"its certificate is not valid here: {one_line(str(error.certificate_error))}; see --ca"
-        closed = isinstance(
-            error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-        ) and not isinstance(error, aiohttp.ClientConnectorError)
-        if closed and url.startswith("https:"):
-            # Without a certificate of its CA, PuppetDB ends the connection within the TLS handshake.
-            if self._certificate is None:
-                return (
-                    "it closed the connection, because it takes only clients with a certificate; see --cert"
-                )
-            return f"it closed the connection; is {self._certificate} of the CA of PuppetDB, and not revoked?"
-        return one_line(str(error)) or type(error).__name__
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            why = no_answer.reason(
+                error, url, certificate=self._certificate, connect_s=self._connect_s, answer_s=total_s
+            )
+            raise _NoAnswer(why) from None
 
 
 class _NoAnswer(Exception):

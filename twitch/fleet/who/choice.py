@@ -81,12 +81,7 @@ def of_options(options: Namespace) -> Who:
     )
 
 
-async def choose(options: Namespace, database: Optional[PuppetDB]) -> Chosen:
-    """Return the nodes that the options choose. Raise UsageError if there are none, PuppetDBError."""
-    return await chosen(of_options(options), database)
-
-
-async def chosen(who: Who, database: Optional[PuppetDB]) -> Chosen:
+async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     """Return the nodes of a choice, each once. Raise UsageError if there are none, PuppetDBError."""
     notes: list[str] = []
     named, said = await _named(who, database, notes)
