@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twitch.errors import UsageError
+from twitch.fleet.show.folding import fold, shorten, unfold
+
+
+@pytest.mark.parametrize(
+    ("names", "folded"),
+    [
+        ([], ""),
+        (["web1"], "web1"),
+        ([f"web{n:03}.example.net" for n in range(1, 481)], "web[001-480].example.net"),
+        (["web1", "web2", "web3", "web7"], "web[1-3,7]"),
+        (["web9", "web10", "web11"], "web[9-11]"),
+        (["web099", "web100", "web101"], "web[099-101]"),
+        (["web1", "web01", "web2", "web02"], "web[1-2,01-02]"),
+        (["web0", "web1", "web00", "web01"], "web[0-1,00-01]"),
+        (["db1", "web1", "db2"], "db[1-2],web1"),
+        (["localhost", "mail"], "localhost,mail"),
+        ([f"r{r}n{n}" for r in (1, 2) for n in (1, 2, 3)], "r[1-2]n[1-3]"),
+        (["r1n1", "r1n2", "r2n7"], "r1n[1-2],r2n7"),
+        (["web2", "web1", "web2"], "web[1-2]"),
+        ([f"{n}.example.net" for n in range(3)], "[0-2].example.net"),
+        ([f"web{n}" for n in (1, 10, 2)], "web[1-2,10]"),
+    ],
+)
+def test_names_are_folded(names: list[str], folded: str) -> None:
+    assert fold(names) == folded
+    assert sorted(unfold(folded)) == sorted(set(names))
+
+
+NAMES = st.lists(
+    st.from_regex(r"(web|db|a)?[0-9]{0,4}(\.dc[0-9]{1,2})?(\.example\.net)?", fullmatch=True).filter(bool),
+    max_size=60,
+)
+
+
+@given(NAMES)
+def test_folded_names_unfold_to_the_same_names(names: list[str]) -> None:
+    assert sorted(unfold(fold(names))) == sorted(set(names))
+
+
+@given(st.lists(st.text(max_size=20)))
+def test_any_names_can_be_folded(names: list[str]) -> None:
+    fold(names)
+
+
+@given(st.text(alphabet="web[0123-], .x", max_size=30))
+def test_any_text_unfolds_or_is_refused(text: str) -> None:
+    try:
+        names = unfold(text)
+    except UsageError:
+        return
+    assert all(name and "[" not in name and "," not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "text", ["web[1-3", "web1]", "web[]", "web[a-b]", "web[3-1]", "web[1-2-3]", "web[-1]"]
+)
+def test_a_text_with_other_brackets_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="web"):
+        unfold(text)
+
+
+@pytest.mark.parametrize("text", ["web[1-99999999]", "r[1-999]n[1-999]", "a[1-150000],b[1-150000]"])
+def test_a_text_for_too_many_names_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="200,000"):
+        unfold(text)
+
+
+def test_names_are_separated_by_commas_or_white_space() -> None:
+    assert unfold("web[1,2] db1,mail\ncache1") == ["web1", "web2", "db1", "mail", "cache1"]
+
+
+def test_a_long_list_is_shortened_and_says_how_many_are_missing() -> None:
+    names = [f"web{n}.example.net" for n in range(1, 100, 2)] + ["alone.example.net"]
+    assert shorten(names, width=30) == "alone.example.net and 50 more"
+    assert shorten(names[-1:], width=3) == "alone.example.net"

@@ -1,0 +1,169 @@
+"""Many names as few: web[001-480].example.net; and back, so that what is printed can be pasted.
+
+The form is that of ClusterShell and pdsh. Leading zeros are kept: `[001-480]` is not `[1-480]`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from twitch.errors import UsageError
+
+# Names that one text may stand for: a mistyped [1-99999999] shall not fill the memory.
+MAX_NAMES = 200_000
+
+# Characters that have a meaning in a folded text. A certname has none of them.
+SPECIAL = re.compile(r"[\[\],\s]")
+
+_Row = tuple[str, ...]
+
+
+def fold(names: Iterable[str]) -> str:
+    """Return the names as one text, sorted; `unfold` returns them again."""
+    return ",".join(parts(names))
+
+
+def shorten(names: Iterable[str], *, width: int) -> str:
+    """Return the names as one text of at most about `width` characters, and how many names are missing."""
+    taken: list[str] = []
+    left = folded = parts(names)
+    length = 0
+    for part in folded:
+        if taken and length + len(part) + 1 > width:
+            break
+        taken.append(part)
+        length += len(part) + 1
+    left = folded[len(taken) :]
+    missing = sum(_size(part) for part in left)
+    return ",".join(taken) + (f" and {missing:,} more" if missing else "")
+
+
+def parts(names: Iterable[str]) -> list[str]:
+    """Return the folded names, one text for each group of names that differ in numbers only."""
+    by_form: dict[tuple[str, ...], list[_Row]] = {}
+    single = []
+    for name in dict.fromkeys(names):
+        pieces = re.split(r"([0-9]+)", name)
+        if SPECIAL.search(name) or len(pieces) == 1:
+            single.append(name)
+        else:
+            by_form.setdefault(tuple(pieces[::2]), []).append(tuple(pieces[1::2]))
+    folded = [
+        ("".join(piece for pair in zip(form, (*row, "")) for piece in pair), form, _order(row))
+        for form, rows in by_form.items()
+        for row in _fold_rows(rows)
+    ]
+    folded += [(name, (name,), ()) for name in single]
+    return [text for text, _, _ in sorted(folded, key=lambda part: part[1:])]
+
+
+def unfold(text: str) -> list[str]:
+    """Return the names that a text stands for, separated by commas or white space.
+
+    Raises `UsageError` for brackets that do not hold numbers, and for more than MAX_NAMES names.
+    """
+    names: list[str] = []
+    for part in _split(text):
+        pieces = [_numbers(piece, part) if piece[0] == "[" else [piece] for piece in _pieces(part)]
+        size = len(names) + math.prod(map(len, pieces))
+        if size > MAX_NAMES:
+            raise UsageError(f"{part}: these are {size:,} names, and at most {MAX_NAMES:,} are possible")
+        names += ("".join(chosen) for chosen in itertools.product(*pieces))
+    return list(dict.fromkeys(names))
+
+
+# ---- folding: one number after the other, in the order that gives fewer texts
+
+
+def _fold_rows(rows: list[_Row]) -> list[_Row]:
+    if len(rows) == 1:
+        return rows
+    numbers = range(len(rows[0]))
+    from_the_last = _fold_in_order(rows, numbers[::-1])
+    if len(numbers) == 1 or len(from_the_last) == 1:
+        return from_the_last
+    from_the_first = _fold_in_order(rows, numbers)
+    return min(from_the_last, from_the_first, key=len)
+
+
+def _fold_in_order(rows: list[_Row], numbers: Iterable[int]) -> list[_Row]:
+    for number in numbers:
+        values: dict[tuple[_Row, _Row], list[str]] = {}
+        for row in rows:
+            values.setdefault((row[:number], row[number + 1 :]), []).append(row[number])
+        rows = [(*before, _ranges(texts), *after) for (before, after), texts in values.items()]
+    return rows
+
+
+def _ranges(texts: list[str]) -> str:
+    """Return `7`, or the numbers in brackets: `[001-003,007]`."""
+    if len(texts) == 1:
+        return texts[0]
+    padded = {len(text) for text in texts if _padded(text)}
+    ranges: list[list[str]] = []
+    for text in sorted(texts, key=lambda text: (_width(text, padded), int(text))):
+        if ranges and _follows(ranges[-1][-1], text, padded):
+            ranges[-1][1:] = [text]
+        else:
+            ranges.append([text])
+    return f"[{','.join('-'.join(ends) for ends in ranges)}]"
+
+
+def _follows(before: str, text: str, padded: set[int]) -> bool:
+    return int(text) == int(before) + 1 and _width(text, padded) == _width(before, padded)
+
+
+def _width(text: str, padded: set[int]) -> int:
+    """Return the digits to which a number is padded; 0 if it is not. 100 belongs to 001 as well as to 1."""
+    return len(text) if len(text) in padded else 0
+
+
+def _padded(text: str) -> bool:
+    return len(text) > 1 and text[0] == "0"
+
+
+def _order(row: Sequence[str]) -> tuple[int, ...]:
+    return tuple(int(re.findall("[0-9]+", text)[0]) for text in row)
+
+
+# ---- unfolding
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts between commas and white space outside of brackets."""
+    return [part for part in re.findall(r"(?:\[[^\]]*\]?|[^\s,\[])+", text) if part]
+
+
+def _pieces(part: str) -> list[str]:
+    """Return the texts outside of brackets, and the brackets with what is in them."""
+    pieces = [piece for piece in re.split(r"(\[[^\[\]]*\])", part) if piece]
+    if any(SPECIAL.search(piece) for piece in pieces if piece[0] != "[" or piece[-1] != "]"):
+        raise UsageError(f"{part}: a bracket is missing, as in web[001-480]")
+    return pieces
+
+
+def _numbers(brackets: str, part: str) -> Sequence[str]:
+    """Return the numbers in brackets, with their leading zeros."""
+    numbers: list[str] = []
+    for text in brackets[1:-1].split(","):
+        found = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", text)
+        if not found or int(found[2] or found[1]) < int(found[1]):
+            raise UsageError(f"{part}: '{text}' is not a range of numbers such as 001-480")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last - first >= MAX_NAMES:
+            raise UsageError(f"{part}: '{text}' has more than {MAX_NAMES:,} numbers")
+        width = len(found[1]) if _padded(found[1]) else 0
+        numbers += (f"{number:0{width}}" for number in range(first, last + 1))
+    return numbers
+
+
+def _size(part: str) -> int:
+    """Return the number of names that a folded text stands for."""
+    size = 1
+    for ranges in re.findall(r"\[([0-9,-]+)\]", part):
+        ends = (text.split("-") for text in ranges.split(","))
+        size *= sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
+    return size
