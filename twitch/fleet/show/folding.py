@@ -27,18 +27,27 @@ def fold(names: Iterable[str]) -> str:
 
 
 def shorten(names: Iterable[str], *, width: int) -> str:
-    """Return the names as one text of at most about `width` characters, and how many names are missing."""
+    """Return the names as one text of about `width` characters, with the number of names that are missing."""
+    folded = parts(names)
+    number = sum(map(_size, folded))
     taken: list[str] = []
-    left = folded = parts(names)
-    length = 0
     for part in folded:
-        if taken and length + len(part) + 1 > width:
+        room = width - sum(map(len, taken)) - len(taken)
+        if len(part) > room:
+            taken += [] if taken else [_cut(part, room)]
             break
         taken.append(part)
-        length += len(part) + 1
-    left = folded[len(taken) :]
-    missing = sum(_size(part) for part in left)
+    missing = number - sum(map(_size, taken))
     return ",".join(taken) + (f" and {missing:,} more" if missing else "")
+
+
+def _cut(part: str, room: int) -> str:
+    """Return a folded text with fewer numbers in its longest brackets; it still stands for names."""
+    brackets = max(re.findall(r"\[[^\]]*\]", part), key=len, default="")
+    ranges = brackets[1:-1].split(",")
+    while len(ranges) > 1 and len(part) - len(brackets) + len(",".join(ranges)) + 2 > room:
+        ranges.pop()
+    return part.replace(brackets, f"[{','.join(ranges)}]", 1) if brackets else part
 
 
 def parts(names: Iterable[str]) -> list[str]:

@@ -138,9 +138,10 @@ def _of_node(
     if still_failing or (draw < 0.0096 and not canary):
         kind = 2 if node.startswith("db") else rng.randrange(2)
         change, message = failure(node, kind, rng)
+        did = "would change" if noop else "changed"
         yield NodeEvent(
             end, node, "ended", run, Outcome.FAILED, node not in failed_before, "failed",
-            Counts(873, 1, 1, 3, 0), duration, f"{change.resource}: {message}", changes=(COMMON[0], change),
+            Counts(873, 1, 1, 3, 0), duration, f"{change.resource}: {message}", changes=(COMMON[0]._replace(outcome=did), change),
         )  # fmt: skip
         yield NodeEvent(end + 0.4, node, "proven", run, Outcome.FAILED, report=f"{rng.getrandbits(160):040x}")
         return

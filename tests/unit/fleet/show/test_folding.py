@@ -80,3 +80,4 @@ def test_a_long_list_is_shortened_and_says_how_many_are_missing() -> None:
     names = [f"web{n}.example.net" for n in range(1, 100, 2)] + ["alone.example.net"]
     assert shorten(names, width=30) == "alone.example.net and 50 more"
     assert shorten(names[-1:], width=3) == "alone.example.net"
+    assert shorten(names[:-1], width=30) == "web[1,3,5,7,9,11].example.net and 44 more"

@@ -1,0 +1,64 @@
+"""Why nodes are not good: grouped by the first failing resource and its message, without what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+from twitch.fleet.outcomes import Outcome
+from twitch.fleet.show.blanking import blank, common, without_name
+from twitch.fleet.show.results import NodeResult
+from twitch.texts import one_line
+
+# Outcomes of a resource that make a run fail, in the words of a node's record.
+FAILED = ("failed", "failed to restart")
+
+# Puppet can quote a whole template in a message.
+MAX_TEXT = 400
+
+
+class Cause(NamedTuple):
+    """One cause, and the nodes that have it."""
+
+    outcome: Outcome
+    resource: Optional[str]  # None: no resource failed, as without a catalog
+    message: str  # as it is if it is the same everywhere; else NODE, PATH, ID or N where it differs
+    nodes: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The cause on one line."""
+        return f"{self.resource}: {self.message}" if self.resource else self.message
+
+
+def causes_of(nodes: Iterable[NodeResult]) -> list[Cause]:
+    """Return the causes of these nodes, first the one of most nodes."""
+    groups: dict[tuple[Outcome, Optional[str], str], tuple[set[str], list[str]]] = {}
+    for node in nodes:
+        if node.outcome is None:
+            continue
+        resource, message = why(node)
+        texts, names = groups.setdefault((node.outcome, resource, blank(message)), (set(), []))
+        texts.add(message)
+        names.append(node.name)
+    causes = [
+        Cause(outcome, resource, common(texts), tuple(names))
+        for (outcome, resource, _), (texts, names) in groups.items()
+    ]
+    return sorted(causes, key=lambda cause: (-len(cause.nodes), cause.text))
+
+
+def why(node: NodeResult) -> tuple[Optional[str], str]:
+    """Return the first failing resource and the message, each on one line, without the name of the node."""
+    failed = next((change for change in node.changes if change.outcome in FAILED), None)
+    error = node.error or node.verdict or (node.outcome.value if node.outcome else "")
+    if failed is None:
+        return None, _line(error, node.name)
+    # The error of a node begins with the resource, which is not to be said twice.
+    rest = error[len(failed.resource) :].lstrip(": ") if error.startswith(failed.resource) else error
+    return _line(failed.resource, node.name), _line(failed.message or rest or failed.outcome, node.name)
+
+
+def _line(text: str, node: str) -> str:
+    line = " ".join(without_name(text, node).split())
+    return one_line(line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…")
