@@ -61,11 +61,6 @@ class NodeResult:
         """Whether PuppetDB has the report of the run."""
         return self.report is not None
 
-    @property
-    def fixed(self) -> bool:
-        """Whether the node failed before, and is good now."""
-        return self.failed_before and self.outcome in GOOD
-
 
 class Results:
     """Every node of the plan, and the numbers; `add` takes the same time for each event."""
@@ -191,7 +186,9 @@ class Results:
         if node.outcome in FAILURES:
             self.failed_before += one if node.new is False else 0
             self.failed_new += one if node.new is not False else 0
-        self.fixed += one if node.fixed else 0
+        # A dry run fixes nothing.
+        if node.failed_before and node.outcome in GOOD and not (self.plan and self.plan.ask.noop):
+            self.fixed += one
 
 
 def _forget(node: NodeResult) -> None:
