@@ -38,9 +38,8 @@ def _small_tls_buffers() -> None:
     """
     from asyncio import sslproto
 
-    protocol: Any = sslproto.SSLProtocol
-    if isinstance(getattr(protocol, "max_size", None), int):
-        protocol.max_size = TLS_RECORD_BYTES
+    if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
+        sslproto.SSLProtocol.max_size = TLS_RECORD_BYTES
 
 
 def _uvloop() -> Optional[Callable[[], asyncio.AbstractEventLoop]]:

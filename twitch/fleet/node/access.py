@@ -10,17 +10,20 @@ import os
 import re
 import ssl
 import stat
+import subprocess
 from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from twitch.errors import UsageError
-from twitch.fleet import puppet_conf
 
 PORT = 2023
 
 # Below the directory of the user, the names that are looked for.
 CERT, KEY, CA, TOKEN = "cert.pem", "key.pem", "ca.pem", "token"
+
+# Puppet itself takes up to two seconds to print its settings.
+PUPPET_S = 30
 
 # A token as `puppet-twitch token` prints it, or any other that RFC 6750 allows; alone in its file, or as the
 # header that `curl -H @FILE` sends.
@@ -74,36 +77,35 @@ def _plain(options: Namespace) -> Access:
 
 
 def credentials(options: Namespace) -> Files:
-    """Return the files of the caller; raises `UsageError` with what to do if there are none.
-
-    With the certificate of the CA alone, the caller is anonymous, over TLS.
-    """
+    """Return the files of the caller; raises `UsageError` with what to do if there are none."""
     own = directory()
-    ca = _path(options.ca) or _present(own / CA)
     if options.cert or options.key or options.token_file:
-        cert, key, token = (_path(text) for text in (options.cert, options.key, options.token_file))
-        if bool(cert) != bool(key):
+        if bool(options.cert) != bool(options.key):
             raise UsageError("--cert and --key belong together: a certificate, and its private key")
+        cert, key, token = (_path(text) for text in (options.cert, options.key, options.token_file))
+        files = Files(_path(options.ca) or _present(own / CA), cert, key, token)
     else:
-        cert, key, token = (_present(own / name) for name in (CERT, KEY, TOKEN))
+        cert, key, token = _present(own / CERT), _present(own / KEY), _present(own / TOKEN)
         if bool(cert) != bool(key):
             missing = own / (KEY if cert else CERT)
             raise UsageError(f"{missing} is missing: a certificate and its private key belong together")
-    if ca and (cert or token or options.ca):
-        return Files(ca, cert, key, token)
-    host = puppet_conf.host_certificate()
-    if not cert and not token and host.cert and host.key:  # only root can use it
-        return Files(ca or _path(host.ca), Path(host.cert), Path(host.key), puppets=True)
-    if not ca and not cert and not token:
+        files = Files(_path(options.ca) or _present(own / CA), cert, key, token)
+    if files.ca and (files.cert or files.token or options.ca):
+        return files
+    if _is_root() and (files.ca is None or not (files.cert or files.token)):
+        puppets = of_this_host()
+        if puppets:
+            if files.cert or files.token:
+                return files._replace(ca=puppets.ca)
+            return puppets._replace(ca=files.ca or puppets.ca)
+    if files.ca is None and (files.cert or files.token):
+        raise UsageError(f"No certificate of Puppet's CA; {_get_ca(own)}")
+    if files.ca is None:
         raise UsageError(
             f"No certificate and no token in {own}; see puppet-twitch-fleet(1), CERTIFICATES, for how to make"
             " them, or use --plain-http if the port of the nodes has no TLS"
         )
-    ca = ca or _path(host.ca)
-    if not ca:
-        advice = f"name it with --ca, or copy /etc/puppetlabs/puppet/ssl/certs/ca.pem of a node to {own / CA}"
-        raise UsageError(f"No certificate of Puppet's CA; {advice}")
-    return Files(ca, cert, key, token)
+    return files
 
 
 def directory() -> Path:
@@ -112,6 +114,23 @@ def directory() -> Path:
     # The specification wants relative paths to be ignored.
     base = Path(configured) if os.path.isabs(configured) else Path("~/.config").expanduser()
     return base / "puppet-twitch"
+
+
+def of_this_host() -> Optional[Files]:
+    """Return the certificate of this host, as Puppet's settings name it; None if there is none."""
+    names = ("localcacert", "hostcert", "hostprivkey")
+    environment = {**os.environ, "PATH": os.environ.get("PATH", "") + os.pathsep + "/opt/puppetlabs/bin"}
+    command = ("puppet", "config", "print", "--section", "agent", *names)
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, timeout=PUPPET_S, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    values = dict(line.split(" = ", 1) for line in done.stdout.splitlines() if " = " in line)
+    ca, cert, key = (_present(Path(values.get(name, ""))) for name in names)
+    return Files(ca, cert, key, puppets=True) if ca and cert and key else None
 
 
 def tls(files: Files) -> ssl.SSLContext:
@@ -176,6 +195,10 @@ def _check_mode(path: Path, status: os.stat_result) -> None:
         raise UsageError(f"{path} can be read by others; chmod 600 {path}")
 
 
+def _get_ca(own: Path) -> str:
+    return f"name it with --ca, or copy /etc/puppetlabs/puppet/ssl/certs/ca.pem of a node to {own / CA}"
+
+
 def _path(text: Optional[str]) -> Optional[Path]:
     return Path(text).expanduser() if text else None
 
@@ -188,3 +211,7 @@ def _present(path: Path) -> Optional[Path]:
         return None
     except OSError:
         return path
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
