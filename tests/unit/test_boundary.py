@@ -92,7 +92,8 @@ MAY_LOAD = {
         "heapq",
         "html",
     }
-    | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "signal", "socket", "ssl"}
+    | {"itertools", "math", "pathlib", "random", "rich", "secrets", "shlex", "shutil", "signal", "socket"}
+    | {"ssl"}
     | {"stat", "statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
     "check": EVERYWHERE
     | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},

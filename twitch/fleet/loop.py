@@ -39,7 +39,7 @@ def _small_tls_buffers() -> None:
     from asyncio import sslproto
 
     if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
-        sslproto.SSLProtocol.max_size = TLS_RECORD_BYTES
+        sslproto.SSLProtocol.max_size = TLS_RECORD_BYTES  # type: ignore[attr-defined]
 
 
 def _uvloop() -> Optional[Callable[[], asyncio.AbstractEventLoop]]:

@@ -54,7 +54,7 @@ def who(options: Namespace) -> Who:
         file=options.nodes,
         query=options.query,
         result=options.results,
-        affected_by=",".join(options.affected_by) if options.affected_by else None,
+        affected_by=tuple(options.affected_by or ()),
         only=tuple(options.only or ()),
         or_all=options.or_all,
         environment=options.environment,

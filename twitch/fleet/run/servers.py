@@ -7,8 +7,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from typing import Optional
 
-from twitch.fleet.node.access import credentials
-from twitch.fleet.puppet_conf import NO_FILES, CertificateFiles
+from twitch.fleet.node.access import Files, credentials
 from twitch.fleet.puppetdb import settings
 from twitch.fleet.puppetdb.client import PuppetDB
 
@@ -16,15 +15,9 @@ from twitch.fleet.puppetdb.client import PuppetDB
 @contextlib.asynccontextmanager
 async def open_puppetdb(options: Namespace) -> AsyncIterator[Optional[PuppetDB]]:
     """Open the PuppetDB that the options or the files of this machine name; None if they name none."""
-    found = settings.find(options.puppetdb, NO_FILES if options.plain_http else _own_files(options))
+    found = settings.find(options.puppetdb, Files() if options.plain_http else credentials(options))
     if found is None:
         yield None
         return
     async with PuppetDB(found) as database:
         yield database
-
-
-def _own_files(options: Namespace) -> CertificateFiles:
-    files = credentials(options)
-    names = (str(path) if path is not None else None for path in (files.ca, files.cert, files.key))
-    return CertificateFiles(*names)
