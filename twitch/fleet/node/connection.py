@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
+import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
@@ -39,7 +40,8 @@ SILENCE_S = 75.0
 MAX_BODY_BYTES = 256 * 1024
 MAX_LINE_BYTES = 256 * 1024  # of a log: the journal keeps lines of 48 KB (LineMax=), as JSON
 
-FORM = "application/x-www-form-urlencoded"
+# [SSL: NAME] text (_ssl.c:992), as Python's ssl writes it.
+TLS_ERROR = re.compile(r"\[SSL(?:: (\w+))?\] (.+?)(?: \(_ssl\.c:|\]$|$)", re.DOTALL)
 
 
 class Response(NamedTuple):
@@ -178,37 +180,22 @@ class Connections:
     ) -> NotReached:
         """Return what went wrong, for people, and whether the request can have arrived."""
         port, sent = self._access.port, progress.connected
-        alert = _tls_error(error)
-        if alert:
-            return self._tls_failure(alert, sent=sent)
+        tls = _tls_failure(error, sent=sent)
+        if tls:
+            return tls
         if isinstance(error, asyncio.TimeoutError):
             if not sent:
                 return NotReached(f"no connection to port {port} within {CONNECT_S:g} s", TIMEOUT, sent=False)
             limit_s = timeout.sock_read or 0
             return NotReached(f"no answer within {limit_s:g} s", TIMEOUT, sent=True)
         if not sent:
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if isinstance(error, ConnectionRefusedError) or "refused" in text.lower():
-                text = "connection refused"
-            return NotReached(f"port {port}: {_plain(text)}", REFUSED, sent=False)
+            return NotReached(f"port {port}: {_system_error(error)}", REFUSED, sent=False)
         if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
             text = "the answer is not HTTP; another program listens there"
             return NotReached(f"port {port}: {text}", GARBAGE, sent=True)
         if isinstance(error, aiohttp.ClientPayloadError):
             return NotReached("the answer ended before its end", RESET, sent=True)
         return NotReached("the connection was closed before the answer", RESET, sent=True)
-
-    def _tls_failure(self, error: ssl.SSLError, *, sent: bool) -> NotReached:
-        why = (error.reason or str(error)).replace("_", " ").lower()
-        if isinstance(error, ssl.SSLCertVerificationError):
-            # Its text names the name that was expected, and the one in the certificate it does not have.
-            return NotReached(f"TLS: the certificate of the node: {error.verify_message}", TLS, sent=False)
-        if "wrong version number" in why or "record layer failure" in why:
-            why = "no TLS at this port; --plain-http if the nodes have none"
-        # A client certificate is refused after the client's part of the handshake, and an alert is never
-        # about a request that was accepted.
-        refused = "alert" in why
-        return NotReached(f"TLS: {_plain(why)}", TLS, sent=sent and not refused)
 
 
 class Lines:
@@ -246,17 +233,32 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _tls_error(error: BaseException) -> Optional[ssl.SSLError]:
-    """Return the error of TLS behind an error of aiohttp, if there is one."""
-    seen: Optional[BaseException] = error
-    while seen is not None:
-        for one in (seen, getattr(seen, "os_error", None), getattr(seen, "certificate_error", None)):
-            if isinstance(one, ssl.SSLError):
-                return one
-        seen = seen.__cause__ or seen.__context__
-    return None
+def _tls_failure(error: BaseException, *, sent: bool) -> Optional[NotReached]:
+    """Return what TLS says, by the text of its error: aiohttp keeps the text, but not always the class."""
+    found = TLS_ERROR.search(str(error))
+    if not found or (sent and found[1] == "UNEXPECTED_EOF_WHILE_READING"):
+        return None
+    name, text = found[1] or "", found[2]
+    if name == "CERTIFICATE_VERIFY_FAILED":
+        # It names the name that was expected, or says what is wrong with the chain.
+        why = text.partition("certificate verify failed: ")[2] or text
+        return NotReached(f"TLS: the certificate of the node: {why}", TLS, sent=False)
+    alert = text.partition(" alert ")[2]
+    if alert:
+        # Of the handshake: a client learns in TLS 1.3 that its certificate is refused when it believes to be
+        # connected already. The node has read nothing of the request then.
+        return NotReached(f"TLS: the node refuses us: {alert}", TLS, sent=False)
+    if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG") and not sent:
+        return NotReached("the port has no TLS; --plain-http if that is on purpose", TLS, sent=False)
+    return NotReached(f"TLS: {text}", TLS, sent=sent)
 
 
-def _plain(text: str) -> str:
-    """Return a text of the system without what only a programmer reads."""
-    return text.split(" (_ssl.c", 1)[0].strip()
+def _system_error(error: BaseException) -> str:
+    """Return what the system said: of several addresses, about the first."""
+    number = getattr(error, "errno", None)
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    if number is None and found:
+        number = int(found[1])
+    if number is None:
+        return str(error) or type(error).__name__
+    return os.strerror(number).lower()
