@@ -6,6 +6,7 @@ directories. Nothing is looked for in the environment, and no credential is ever
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import ssl
@@ -22,8 +23,11 @@ PORT = 2023
 # Below the directory of the user, the names that are looked for.
 CERT, KEY, CA, TOKEN = "cert.pem", "key.pem", "ca.pem", "token"
 
-# Puppet itself takes up to two seconds to print its settings.
-PUPPET_S = 30
+# Puppet takes up to two seconds to print its settings, and ten times that on a small machine under load.
+PUPPET_S = 60
+
+# Puppet's CA, where a machine has an agent: of the vendor's packages, and of Debian's. Everybody can read it.
+CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
 
 # A token as `puppet-twitch token` prints it, or any other that RFC 6750 allows; alone in its file, or as the
 # header that `curl -H @FILE` sends.
@@ -77,35 +81,36 @@ def _plain(options: Namespace) -> Access:
 
 
 def credentials(options: Namespace) -> Files:
-    """Return the files of the caller; raises `UsageError` with what to do if there are none."""
+    """Return the files of the caller; raises `UsageError` with what to do if there are none.
+
+    With the certificate of the CA alone, the caller is anonymous, over TLS.
+    """
     own = directory()
+    ca = _path(options.ca) or _present(own / CA)
     if options.cert or options.key or options.token_file:
-        if bool(options.cert) != bool(options.key):
-            raise UsageError("--cert and --key belong together: a certificate, and its private key")
         cert, key, token = (_path(text) for text in (options.cert, options.key, options.token_file))
-        files = Files(_path(options.ca) or _present(own / CA), cert, key, token)
+        if bool(cert) != bool(key):
+            raise UsageError("--cert and --key belong together: a certificate, and its private key")
     else:
-        cert, key, token = _present(own / CERT), _present(own / KEY), _present(own / TOKEN)
+        cert, key, token = (_present(own / name) for name in (CERT, KEY, TOKEN))
         if bool(cert) != bool(key):
             missing = own / (KEY if cert else CERT)
             raise UsageError(f"{missing} is missing: a certificate and its private key belong together")
-        files = Files(_path(options.ca) or _present(own / CA), cert, key, token)
-    if files.ca and (files.cert or files.token or options.ca):
-        return files
-    if _is_root() and (files.ca is None or not (files.cert or files.token)):
-        puppets = of_this_host()
-        if puppets:
-            if files.cert or files.token:
-                return files._replace(ca=puppets.ca)
-            return puppets._replace(ca=files.ca or puppets.ca)
-    if files.ca is None and (files.cert or files.token):
-        raise UsageError(f"No certificate of Puppet's CA; {_get_ca(own)}")
-    if files.ca is None:
+    if ca and (cert or token or options.ca):
+        return Files(ca, cert, key, token)
+    host = of_this_host()
+    if host and not cert and not token:
+        return host._replace(ca=ca or host.ca)
+    if not ca and not cert and not token:
         raise UsageError(
             f"No certificate and no token in {own}; see puppet-twitch-fleet(1), CERTIFICATES, for how to make"
             " them, or use --plain-http if the port of the nodes has no TLS"
         )
-    return files
+    ca = ca or (host.ca if host else next(filter(None, map(_present, CA_FILES)), None))
+    if not ca:
+        advice = f"name it with --ca, or copy /etc/puppetlabs/puppet/ssl/certs/ca.pem of a node to {own / CA}"
+        raise UsageError(f"No certificate of Puppet's CA; {advice}")
+    return Files(ca, cert, key, token)
 
 
 def directory() -> Path:
@@ -116,8 +121,11 @@ def directory() -> Path:
     return base / "puppet-twitch"
 
 
+@functools.cache  # Puppet is asked once
 def of_this_host() -> Optional[Files]:
-    """Return the certificate of this host, as Puppet's settings name it; None if there is none."""
+    """Return the certificate of this host, as Puppet's settings name it; None if root does not ask."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None  # only root can read the key
     names = ("localcacert", "hostcert", "hostprivkey")
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + os.pathsep + "/opt/puppetlabs/bin"}
     command = ("puppet", "config", "print", "--section", "agent", *names)
@@ -195,10 +203,6 @@ def _check_mode(path: Path, status: os.stat_result) -> None:
         raise UsageError(f"{path} can be read by others; chmod 600 {path}")
 
 
-def _get_ca(own: Path) -> str:
-    return f"name it with --ca, or copy /etc/puppetlabs/puppet/ssl/certs/ca.pem of a node to {own / CA}"
-
-
 def _path(text: Optional[str]) -> Optional[Path]:
     return Path(text).expanduser() if text else None
 
@@ -211,7 +215,3 @@ def _present(path: Path) -> Optional[Path]:
         return None
     except OSError:
         return path
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
