@@ -84,13 +84,19 @@ class Surprise:
 
 def kinds(node: Node, changes: tuple[Change, ...]) -> set[Kind]:
     """Return what a node has changed, or would change, without its name in it."""
-    names = "|".join(re.escape(name) for name in (node.name, node.name.partition(".")[0]))
-    own = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])", re.IGNORECASE)
     return {
-        Kind(own.sub("NODE", change.resource), tuple(sorted(change.properties)))
+        Kind(_without(node.name, change.resource), tuple(sorted(change.properties)))
         for change in changes
         if change.outcome in CHANGES
     }
+
+
+def _without(name: str, resource: str) -> str:
+    short = name.partition(".")[0]
+    if short not in resource.lower():  # a regular expression for each node would cost more than all else
+        return resource
+    either = f"{re.escape(name)}|{re.escape(short)}"
+    return re.sub(rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])", "NODE", resource, flags=re.IGNORECASE)
 
 
 def said(kind: Kind) -> str:
