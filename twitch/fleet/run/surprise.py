@@ -71,7 +71,8 @@ class Surprise:
         """Return one line about the canaries and the rest; None if there was nothing to compare."""
         if not self._compares or not self.nodes:
             return None
-        expected = f"The {self._canaries} canaries changed {len(self._expected)} things"
+        canaries = "canary" if self._canaries == 1 else f"{self._canaries} canaries"
+        expected = f"The {canaries} changed {len(self._expected)} things"
         if not self.surprising:
             return f"{expected}, and none of the {self.nodes} other nodes anything else"
         most, number = self.seen.most_common(1)[0]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from tests.unit.loops import run
+from twitch.fleet.run.stopping import BY_CTRL_C, Stop, signals
+
+
+def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
+    async def scene() -> None:
+        stop, heard = Stop(), []
+        stop.on_stop(heard.append)
+        stop.stop("too many failures")
+        stop.stop("--until")
+        stop.on_stop(heard.append)
+        assert (stop.reason, heard) == ("too many failures", ["too many failures"] * 2)
+        assert not stop.left.is_set()
+
+    run(scene())
+
+
+def test_the_first_interrupt_stops_and_the_second_leaves() -> None:
+    async def scene() -> None:
+        stop, notes = Stop(), []
+        stop.on_first_interrupt = lambda: notes.append("first")
+        with signals(stop):
+            os.kill(os.getpid(), signal.SIGINT)
+            while stop.reason is None:
+                await asyncio.sleep(0)
+            assert (stop.reason, stop.left.is_set(), notes) == (BY_CTRL_C, False, ["first"])
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.wait_for(stop.left.wait(), 10)
+        assert notes == ["first"]
+
+    before = signal.getsignal(signal.SIGINT)
+    run(scene())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_after_another_stop_does_not_leave_at_once() -> None:
+    async def scene() -> None:
+        stop = Stop()
+        stop.stop("too many failures")
+        stop.interrupted()
+        assert (stop.reason, stop.left.is_set()) == ("too many failures", False)
+        stop.interrupted()
+        assert stop.left.is_set()
+
+    run(scene())
+
+
+def test_sigterm_leaves_at_once() -> None:
+    async def scene() -> None:
+        stop = Stop()
+        with signals(stop):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(stop.left.wait(), 10)
+        assert stop.reason == BY_CTRL_C
+
+    run(scene())
+
+
+def test_a_time_that_is_over_stops() -> None:
+    async def scene() -> None:
+        stop = Stop()
+        stop.at(100.0, 200.0, "--until")
+        while stop.reason is None:
+            await asyncio.sleep(0)
+        assert stop.reason == "--until"
+
+    run(scene())
