@@ -1,0 +1,147 @@
+"""The queue of a puppetserver: the requests that wait for a JRuby, and for how long.
+
+GET /status/v1/services/jruby-metrics?level=debug is allowed to everyone (auth.conf of puppetserver 5.3.4 and
+later, read in Debian's 7.9.5 and 8.7.0), and needs no JRuby: it was answered in 60 ms while all were busy
+(8.7.0). Only the queue is a signal: no free JRuby is full use, and the averages lag by minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Optional, Union
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from twitch.fleet import no_answer
+from twitch.fleet.node import access
+from twitch.fleet.puppetserver.settings import Settings
+
+PATH = "/status/v1/services/jruby-metrics?level=debug"
+
+# A status is late when the threads of Jetty are used up, which is a sign of a long queue by itself
+# (puppetserver issue 1506).
+CONNECT_S = 5.0
+ANSWER_S = 5.0
+
+CATALOG = "puppet-v3-catalog"  # the timer of catalogs, of which each run has one
+
+
+class ServerQueue(NamedTuple):
+    """What a puppetserver says of its JRubies."""
+
+    url: str
+    jrubies: int
+    free: int
+    waiting: int  # requests that wait for a JRuby
+    oldest_s: float  # how long the first of these has waited; 0 if there is none
+    turned_away: int  # requests that waited in vain or met a full queue, since the server was started
+    catalogs: int = 0  # that it has compiled since then
+    jruby_s: Optional[float] = None  # how long a run needs a JRuby, in all its requests; None: not known
+
+
+class Unreadable(NamedTuple):
+    """A puppetserver that does not say what its queue is."""
+
+    url: str
+    why: str
+    late: bool = False  # no answer in time, which a full server does not give
+    closed: bool = False  # it answers, but does not let us read this
+
+
+Look = Union[ServerQueue, Unreadable]
+
+
+def name(url: str) -> str:
+    """Return the name of a puppetserver, for people."""
+    return urlsplit(url).hostname or url
+
+
+class Queues:
+    """The queues of some puppetservers."""
+
+    def __init__(
+        self, settings: Settings, *, connect_s: float = CONNECT_S, answer_s: float = ANSWER_S
+    ) -> None:
+        self.urls = settings.urls
+        self._context = (
+            access.tls(settings.files) if any(url.startswith("https") for url in self.urls) else None
+        )
+        self._connect_s, self._answer_s = connect_s, answer_s
+        self._session: Optional[aiohttp.ClientSession] = None
+
+    async def __aenter__(self) -> Queues:
+        """Open a session."""
+        connector = aiohttp.TCPConnector(ssl=self._context) if self._context else None
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        """Close its connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def look(self) -> list[Look]:
+        """Return the queue of each puppetserver, in the order of the URLs."""
+        return list(await asyncio.gather(*(self._of(url) for url in self.urls)))
+
+    async def _of(self, url: str) -> Look:
+        assert self._session is not None, "entered"
+        timeout = aiohttp.ClientTimeout(total=self._answer_s, sock_connect=self._connect_s)
+        try:
+            async with self._session.get(url + PATH, timeout=timeout, allow_redirects=False) as answer:
+                if answer.status != 200:
+                    return Unreadable(url, _refusal(answer.status), closed=True)
+                value = await answer.json(content_type=None)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+            why = no_answer.reason(
+                error, url, certificate=None, connect_s=self._connect_s, answer_s=self._answer_s
+            )
+            return Unreadable(url, why, late=isinstance(error, asyncio.TimeoutError))
+        try:
+            return of_status(url, value)
+        except (KeyError, TypeError, ValueError):
+            return Unreadable(
+                url, "its status has no queue of JRubies, so it is no puppetserver", closed=True
+            )
+
+
+def _refusal(status: int) -> str:
+    if status in (401, 403):
+        return (
+            f"{status}: its auth.conf does not allow /status/v1/services to everyone, as it does by default"
+        )
+    if status == 404:
+        return "404: it has no status of JRubies, so it is no puppetserver"
+    return str(status)
+
+
+def of_status(url: str, status: Mapping[str, Any]) -> ServerQueue:
+    """Return the queue in a status; raises KeyError, TypeError or ValueError if there is none in it."""
+    metrics = status["status"]["experimental"]["metrics"]
+    waiting = [float(request["duration-millis"]) / 1000 for request in metrics["requested-instances"]]
+    timers = metrics.get("borrow-timers", {})
+    catalogs = sum(int(timer["count"]) for route, timer in timers.items() if route.startswith(CATALOG))
+    total_s = sum(
+        float(timer["count"]) * float(timer["mean"]) / 1000
+        for route, timer in timers.items()
+        if route != "total"
+    )
+    return ServerQueue(
+        url=url,
+        jrubies=int(metrics["num-jrubies"]),
+        free=int(metrics["num-free-jrubies"]),
+        waiting=len(waiting),
+        oldest_s=max(waiting, default=0.0),
+        turned_away=int(metrics.get("borrow-timeout-count", 0))
+        + int(metrics.get("queue-limit-hit-count", 0)),
+        catalogs=catalogs,
+        jruby_s=total_s / catalogs if catalogs else None,
+    )
