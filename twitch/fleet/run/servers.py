@@ -7,7 +7,6 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from typing import Optional
 
-from twitch.fleet.node.access import Files, credentials
 from twitch.fleet.puppetdb import settings
 from twitch.fleet.puppetdb.client import PuppetDB
 
@@ -15,7 +14,7 @@ from twitch.fleet.puppetdb.client import PuppetDB
 @contextlib.asynccontextmanager
 async def open_puppetdb(options: Namespace) -> AsyncIterator[Optional[PuppetDB]]:
     """Open the PuppetDB that the options or the files of this machine name; None if they name none."""
-    found = settings.find(options.puppetdb, Files() if options.plain_http else credentials(options))
+    found = settings.of_options(options)
     if found is None:
         yield None
         return
