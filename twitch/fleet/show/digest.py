@@ -180,7 +180,7 @@ def ending(results: Results) -> list[str]:
     if summary.exit == exits.LEFT:
         lines.append("Interrupted twice: runs went on, and were not followed.")
     elif summary.exit > exits.NOTHING_STARTED:
-        bits = [f"{meaning} ({bit})" for bit, meaning in EXITS.items() if summary.exit & bit]
+        bits = [meaning for bit, meaning in EXITS.items() if summary.exit & bit]
         lines.append(f"Exit status {summary.exit}: {', '.join(bits)}.")
     return lines
 

@@ -47,7 +47,8 @@ def _cut(part: str, room: int) -> str:
     ranges = brackets[1:-1].split(",")
     while len(ranges) > 1 and len(part) - len(brackets) + len(",".join(ranges)) + 2 > room:
         ranges.pop()
-    return part.replace(brackets, f"[{','.join(ranges)}]", 1) if brackets else part
+    left = ",".join(ranges) if ranges[0].isdigit() and len(ranges) == 1 else f"[{','.join(ranges)}]"
+    return part.replace(brackets, left, 1) if brackets else part
 
 
 def parts(names: Iterable[str]) -> list[str]:

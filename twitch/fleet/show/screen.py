@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Optional, Protocol
 
 from twitch.fleet.events import NodeEvent, Plan
+from twitch.fleet.show.lines import Lines
 from twitch.fleet.show.results import Results
 
 
@@ -27,15 +29,23 @@ class Screen(Protocol):
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Show how many may run at once now, and why they are fewer than `at_once`."""
 
+    def pause(self) -> None:
+        """Remove what is drawn until the next event, so that a question can be asked."""
+
     def close(self, results: Results) -> None:
         """End the display, so that other text can be printed. The summary is not printed here."""
 
 
-def open_screen(results: Results, *, quiet: bool = False) -> Screen:
+def open_screen(results: Results, *, quiet: bool = False, plain: bool = False) -> Screen:
     """Return the screen for standard error: live on a terminal that can move its cursor, else plain lines.
 
-    With `quiet`, only notes are shown.
+    With `plain`, lines even on a terminal, as is needed if the result itself is printed there. With
+    `quiet`, only notes.
     """
-    from twitch.fleet.show.lines import Lines
+    if not (quiet or plain) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console
 
+        from twitch.fleet.show.live import Live
+
+        return Live(results, Console(stderr=True, highlight=False, soft_wrap=False))
     return Lines(results, sys.stderr, quiet=quiet)
