@@ -7,7 +7,7 @@ or run all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Optional
 
@@ -166,32 +166,45 @@ def _cause(cause: Cause, section: Section, results: Results, *, single: bool) ->
         f' <span class="badge">{_text(cause.outcome.value)}</span>' if section.group == "uncertain" else ""
     )
     resource = f"<code>{_text(cause.resource)}</code>" if cause.resource else ""
-    nodes = _table(results.nodes[name] for name in sorted(cause.nodes)) if single else ""
+    nodes = [results.nodes[name] for name in sorted(cause.nodes)]
+    # Not if each row would say what stands above it.
+    single = single and any(node.run or node.error != cause.message for node in nodes)
     return (
         f'<article class="cause tone-{COLOURS[cause.outcome]}"><b>{number_of(len(cause.nodes), "node")}</b>'
         f"{resource}{badge}<p>{_text(cause.message)}</p>"
-        f"{_names(cause.nodes, more=nodes, printed=section.urgent)}</article>"
+        f"{_names(cause.nodes, more=_table(nodes) if single else '', printed=section.urgent)}</article>"
     )
 
 
 def _names(names: Iterable[str], *, more: str = "", printed: bool = False) -> str:
     """Return the nodes behind a line with the first of them; the names can be pasted."""
     taken = list(names)
-    folded = ",<wbr>".join(map(_text, parts(taken)))
-    return (
-        f"<details{' class=print' if printed else ''}>"
-        f"<summary>{_text(shorten(taken, width=NAMES_WIDTH)).replace(',', ',<wbr>')}</summary>"
-        f'<p class="nodes mono">{folded}</p>{more}</details>'
-    )
+    folded = parts(taken)
+    whole = ",<wbr>".join(map(_text, folded))
+    if sum(map(len, folded)) <= NAMES_WIDTH:
+        if not more:
+            return f'<p class="mono">{whole}</p>'
+        first, inside = whole, more
+    else:
+        first = _text(shorten(taken, width=NAMES_WIDTH)).replace(",", ",<wbr>")
+        inside = f'<p class="nodes mono">{whole}</p>{more}'
+    return f"<details{' class=print' if printed else ''}><summary>{first}</summary>{inside}</details>"
+
+
+def _number(nodes: Sequence[str]) -> str:
+    """Return the first cell of a row; its unit is shown where the table has no heading, on a phone."""
+    number, unit = number_of(len(nodes), "node").split()
+    return f'<td class="number">{number}<span class="unit"> {unit}</span></td>'
 
 
 def _table(nodes: Iterable[NodeResult]) -> str:
     rows = []
     for node in nodes:
         took = durations.shown(node.duration_s) if node.duration_s is not None else ""
+        run = f"<br><code class=soft>run {_text(node.run)}</code>" if node.run else ""
         rows.append(
-            f"<tr><td><code>{_text(node.name)}</code></td><td>{took}</td><td>{_text(node.error or '')}"
-            f"{f'<br><code class=soft>run {_text(node.run)}</code>' if node.run else ''}</td></tr>"
+            f"<tr><td><code>{_text(node.name)}</code></td><td class=took>{took}</td>"
+            f"<td>{_text(node.error or '')}{run}</td></tr>"
         )
     head = "<thead><tr><th>Node</th><th>Took</th><th>Error</th></tr></thead>"
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
@@ -231,7 +244,7 @@ def _change(row: Row) -> str:
         "failed" if row.urgent else {"changed": "changed", "would change": "pending"}.get(row.outcome, "idle")
     )
     return (
-        f'<tr{" class=red" if row.urgent else ""}><td class="number">{len(row.nodes):,}</td>'
+        f"<tr{' class=red' if row.urgent else ''}>{_number(row.nodes)}"
         f"<td><code>{_text(row.resource)}</code>{place}{missing}{_names(row.nodes)}</td>"
         f'<td>{_text(", ".join(row.properties))}</td><td class="tone-{tone}">'
         f'<span class="badge">{_text(outcome)}</span></td></tr>'
@@ -243,8 +256,7 @@ def _versions(results: Results) -> str:
     if not versions:
         return ""
     rows = "".join(
-        f'<tr><td class="number">{len(nodes):,}</td>'
-        f"<td><code>{_text(version)}</code>{_names(nodes)}</td></tr>"
+        f"<tr>{_number(nodes)}<td><code>{_text(version)}</code>{_names(nodes)}</td></tr>"
         for version, nodes in versions
     )
     head = '<thead><tr><th class="number">Nodes</th><th>Version</th></tr></thead>'

@@ -73,13 +73,13 @@ def _lanes(bars: list[Bar], total_s: float) -> str:
         word = bar.node.outcome.value if bar.node.outcome else "no end"
         took = durations.shown(bar.end_s - bar.start_s)
         lanes.append(
-            f'<span class="mono">{_text(bar.node.name)}</span>'
+            f'<div class="lane"><span class="mono">{_text(bar.node.name)}</span>'
             '<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img">'
             f"<title>{_text(word)} after {took}</title>"
             f'<rect class="fill-{bar.colour}" x="{x:.1f}" width="{max(width, 4):.1f}" height="10"/></svg>'
-            f'<span class="soft">{_text(word)}, {took}</span>'
+            f'<span class="soft">{_text(word)}, {took}</span></div>'
         )
-    return f'<figure class="card"><div class="lanes">{"".join(lanes)}</div></figure>'
+    return f'<figure class="card">{"".join(lanes)}</figure>'
 
 
 # ---- many runs: how many were under way, by what became of them

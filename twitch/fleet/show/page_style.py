@@ -95,10 +95,10 @@ figcaption:first-child { margin-top: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .8rem 0 0; padding: 0; list-style: none;
   font-size: .85rem; }
 .legend i { display: inline-block; width: .75em; height: .75em; border-radius: .2em; margin-right: .4em; }
-.lanes { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr max-content; gap: .25rem .8rem;
-  align-items: center; font-size: .85rem; }
-.lanes svg { width: 100%; height: .8rem; background: var(--sunk); border-radius: .2rem; }
-.lanes .mono { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 22rem; }
+.lane { display: grid; grid-template: "name bar took" / minmax(6rem, 16rem) 1fr 9.5rem; gap: 0 .8rem;
+  align-items: center; font-size: .85rem; padding: .12rem 0; }
+.lane svg { grid-area: bar; width: 100%; height: .8rem; background: var(--sunk); border-radius: .2rem; }
+.lane .mono { grid-area: name; } .lane .soft { grid-area: took; }
 .cause { padding: .9rem 0; border-top: 1px solid var(--line); }
 .cause:first-of-type { border-top: 0; padding-top: 0; }
 .cause:last-of-type { padding-bottom: 0; }
@@ -115,9 +115,12 @@ summary { cursor: pointer; color: var(--link); width: fit-content; font-size: .9
   max-height: 20rem; overflow-y: auto; user-select: all; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .82rem; padding: .3rem .6rem .3rem 0;
-  border-bottom: 1px solid var(--line); }
+  border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 td { padding: .5rem .6rem .5rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > td { border-bottom: 0; }
+@media (min-width: 40.01rem) { .unit { display: none; } }
+.took { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; font-weight: 600; }
 th.number { font-weight: 600; }
 tr.red { background: var(--bad-back); color: var(--bad-ink); }
@@ -143,7 +146,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   header { padding-top: 1.5rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .5rem; font-size: .84rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .5rem; }
-  .lanes { grid-template-columns: 1fr max-content; } .lanes svg { grid-column: 1 / -1; grid-row: auto; }
+  .lane { grid-template: "name took" "bar bar" / 1fr max-content; padding: .3rem 0; }
   table, tbody, tr, td { display: block; } thead { display: none; }
   tr { padding: .6rem 0; border-bottom: 1px solid var(--line); } tr:last-child { border-bottom: 0; }
   td { border: 0; padding: .1rem 0; } td.number { text-align: left; font-size: 1.1rem; }

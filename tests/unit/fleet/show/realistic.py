@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from twitch.fleet.events import Ask, Change, Counts, NodeEvent, Plan, Summary
-from twitch.fleet.outcomes import FAILURES, GOOD, Outcome
+from twitch.fleet.outcomes import FAILURES, GOOD, UNCERTAIN, Outcome
 from twitch.fleet.show.result_lines import Line
 from twitch.fleet.show.results import Results
 
@@ -106,7 +106,7 @@ def lines(number: int = 10_000, *, noop: bool = False, seed: int = 1, at_once: i
         failed_new=sum(node not in failed_before for node in failed),
         failed_before=sum(node in failed_before for node in failed),
         fixed=sum(results.get(node) in GOOD for node in failed_before),
-        exit=16,
+        exit=16 if any(counts[outcome] for outcome in UNCERTAIN) else 0,
     )
 
 
@@ -141,7 +141,8 @@ def _of_node(
         did = "would change" if noop else "changed"
         yield NodeEvent(
             end, node, "ended", run, Outcome.FAILED, node not in failed_before, "failed",
-            Counts(873, 1, 1, 3, 0), duration, f"{change.resource}: {message}", changes=(COMMON[0]._replace(outcome=did), change),
+            Counts(873, 1, 1, 3, 0), duration, f"{change.resource}: {message}",
+            changes=(COMMON[0]._replace(outcome=did), change),
         )  # fmt: skip
         yield NodeEvent(end + 0.4, node, "proven", run, Outcome.FAILED, report=f"{rng.getrandbits(160):040x}")
         return
