@@ -74,7 +74,8 @@ def _kind(node: NodeResult) -> str:
 
 
 def _case(node: NodeResult, kind: str) -> str:
-    start = f'<testcase classname="{SUITE}" name={_attribute(node.name)} time="{max(0.0, node.duration_s or 0):.3f}"'
+    took_s = max(0.0, node.duration_s or 0)
+    start = f'<testcase classname="{SUITE}" name={_attribute(node.name)} time="{took_s:.3f}"'
     if kind == PASSED:
         return f"{start}/>"
     outcome = node.outcome.value if node.outcome else "no end"
