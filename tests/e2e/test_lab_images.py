@@ -57,7 +57,7 @@ def test_testing_without_an_image_stops_nothing_else(cache: Path) -> None:
     assert {name for name in recipes.USUAL if images.place(name).is_dir()} == {
         *systems.STABLE.values(),
         "debian11",
-        "debian13-server",
+        "debian13-servers",
     }
     code, output = build("--not-built")
     assert code == 0

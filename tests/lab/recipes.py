@@ -14,6 +14,11 @@ BASE = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "curl", "ca-certificates", "make"),
     *("python3", "python3-systemd", "python3-h11", "python3-yaml"),
 )
+# A puppetserver with PuppetDB and PostgreSQL, and what puppet-twitch-fleet needs beside them.
+SERVERS = (
+    *("puppetserver", "puppetdb", "puppet-terminus-puppetdb", "postgresql"),
+    *("openssl", "python3-aiohttp", "python3-rich"),
+)
 
 # Tests start Puppet themselves, and apt's timers fail without a network.
 QUIET = (
@@ -21,6 +26,7 @@ QUIET = (
     'for unit in puppet puppetserver; do if test -e "$1/lib/systemd/system/$unit.service";'
     ' then systemctl --root="$1" --quiet disable $unit.service; fi; done',
 )
+QUIET_SERVERS = (*QUIET, 'systemctl --root="$1" --quiet disable puppetdb.service postgresql.service')
 
 # needrestart and its dependencies, and a library that Puppet maps: for tests that install them during a run.
 # Not installed in the image, because needrestart would look at every package that other tests install.
@@ -63,10 +69,10 @@ RECIPES = {
     "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES),
     # With the peer that `make bench` measures beside us.
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
-    "debian13-server": Recipe("trixie", (*BASE, "puppet-agent", "puppetserver")),
+    "debian13-servers": Recipe("trixie", (*BASE, "puppet-agent", *SERVERS), QUIET_SERVERS),
     "debiantesting": Recipe(
         "testing", (*BASE, "openvox-agent", "python3-pytest", "python3-hypothesis"), QUIET + WORKING
     ),
 }
 # The images that the tests boot, the slowest to build first.
-USUAL = ("debian13-server", "debian13", "debiantesting", "debian12", "debian11")
+USUAL = ("debian13-servers", "debian13", "debiantesting", "debian12", "debian11")

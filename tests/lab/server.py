@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from . import puppetdb
 from .lab import Lab
 from .machine import Machine
 
@@ -29,7 +30,6 @@ certname = puppet
 autosign = true
 # A manifest that a test writes takes effect at the next run.
 environment_timeout = 0
-reports = lab
 node_terminus = exec
 external_nodes = /etc/puppet/enc
 """
@@ -144,10 +144,14 @@ class PuppetServer:
         node.run(*first, "--detailed-exitcodes", "--verbose", "--color=false", timeout_s=180)
 
 
-def start_puppetserver(lab: Lab) -> PuppetServer:
-    """Boot and configure the server; it is still starting on return, see `await_ready`."""
-    machine = lab.boot("puppet", image="debian13-server")
-    machine.write("/etc/puppet/puppet.conf", PUPPET_CONF)
+def start_puppetserver(lab: Lab, *, with_puppetdb: bool = False) -> PuppetServer:
+    """Boot and configure the server; it is still starting on return, see `await_ready`.
+
+    With PuppetDB, which then starts on the same machine, facts, catalogs and reports go there.
+    """
+    machine = lab.boot("puppet", image="debian13-servers")
+    storage = puppetdb.SETTINGS if with_puppetdb else "reports = lab\n"
+    machine.write("/etc/puppet/puppet.conf", PUPPET_CONF + storage)
     machine.write("/etc/puppet/enc", ENC)
     # Among Puppet's own processors, because a module's would be synchronised to the nodes.
     machine.write("/usr/lib/puppetserver/ruby/vendor_ruby/puppet/reports/lab.rb", REPORT_PROCESSOR)
@@ -155,5 +159,7 @@ def start_puppetserver(lab: Lab) -> PuppetServer:
     for environment in ("production", "staging"):
         server.manifest(environment, "")
     machine.sh(SETUP, timeout_s=180)
+    if with_puppetdb:
+        puppetdb.configure(machine)
     machine.run("systemctl", "start", "--no-block", "puppetserver.service")
     return server

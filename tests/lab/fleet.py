@@ -1,0 +1,115 @@
+"""A site with a fleet: a puppetserver with PuppetDB, and nodes with puppet-twitch over TLS.
+
+Everything is real: the nodes are enrolled with the Puppet CA and run catalogs of that server, and the operator
+is a user of the puppetserver's machine with an EC certificate of the same CA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from .install import install
+from .lab import Lab
+from .machine import Completed, Machine
+from .puppetdb import PuppetDB
+from .server import PuppetServer, start_puppetserver
+
+OPERATOR = "alice"
+HOME = f"/home/{OPERATOR}"
+SSL = "/var/lib/puppet/ssl"
+
+GRANTS = "trigger noop tags environment=* status logs cancel disable"
+NODE_CONFIG = f"""\
+[access]
+anonymous =
+cert:{OPERATOR} = {GRANTS}
+
+[tls]
+enabled = yes
+"""
+# The steps in the comments of tls.conf.
+TLS_ON = """\
+set -e
+directory=/etc/systemd/system/puppet-twitch.service.d
+mkdir -p $directory
+sed 's/NODE/{name}/' /usr/share/puppet-twitch/tls.conf >$directory/zzz-tls.conf
+systemctl daemon-reload
+systemctl stop puppet-twitch.service
+"""
+
+# As README says: the key stays with the operator, and the CA of the puppetserver signs the request.
+CERTIFICATE = f"""\
+set -e
+useradd --create-home --shell /bin/bash {OPERATOR}
+directory={HOME}/.config/puppet-twitch
+mkdir -p $directory
+cd $directory
+openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+openssl req -new -key key.pem -subj /CN={OPERATOR} -out request.pem
+ca=https://puppet:8140/puppet-ca/v1
+cp {SSL}/certs/ca.pem ca.pem
+curl -sSf --cacert ca.pem -X PUT -H 'Content-Type: text/plain' --data-binary @request.pem \\
+    $ca/certificate_request/{OPERATOR}
+curl -sSf --cacert ca.pem -o cert.pem $ca/certificate/{OPERATOR}
+rm request.pem
+chmod 600 key.pem
+chown -R {OPERATOR}: {HOME}/.config
+"""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Site(NamedTuple):
+    """The machines of a fleet site, all ready."""
+
+    server: PuppetServer
+    puppetdb: PuppetDB
+    nodes: dict[str, Machine]
+
+    @property
+    def machine(self) -> Machine:
+        """The operator's machine, which is the puppetserver's as well."""
+        return self.server.machine
+
+    def operator(self, *argv: str, check: bool = True, timeout_s: float = 120) -> Completed:
+        """Run a command as the operator; LabError if it fails."""
+        return self.machine.run(*as_operator(*argv), check=check, timeout_s=timeout_s)
+
+
+def as_operator(*argv: str) -> list[str]:
+    """Return the command line that runs `argv` as the operator, in the operator's home directory."""
+    return ["runuser", f"--user={OPERATOR}", "--", "env", f"--chdir={HOME}", f"HOME={HOME}", *argv]
+
+
+def start_site(lab: Lab, nodes: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> Site:
+    """Boot a puppetserver with PuppetDB and these nodes, name -> image; return when all have reported once."""
+    say("Booting the machines; a puppetserver and a PuppetDB with PostgreSQL start")
+    server = start_puppetserver(lab, with_puppetdb=True)
+    puppetdb = PuppetDB(server.machine)
+    machines = {name: lab.boot(name, image=image) for name, image in nodes.items()}
+    say("Installing puppet-twitch on the nodes, and puppet-twitch-fleet for the operator")
+    each(install, machines.values())
+    install(server.machine)
+    server.await_ready()
+    puppetdb.await_ready()
+    say("The nodes get their certificates from the Puppet CA, and run Puppet for the first time")
+    each(lambda node: enrol(server, node), machines.values())
+    server.machine.sh(CERTIFICATE)
+    return Site(server, puppetdb, machines)
+
+
+def enrol(server: PuppetServer, node: Machine) -> None:
+    """Make a machine a node of the site: its certificate, its first run, and TLS for puppet-twitch."""
+    server.enrol(node)
+    node.write("/etc/puppet-twitch/puppet-twitch.conf", NODE_CONFIG)
+    node.sh(TLS_ON.format(name=node.name))
+
+
+def each(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Call a function for all items at once, and return what it returns; its first error is raised."""
+    # Two cores, and a node mostly waits for the puppetserver or for its disk.
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(function, items))
