@@ -58,6 +58,13 @@ chmod 600 key.pem
 chown -R {OPERATOR}: {HOME}/.config
 """
 
+# TODO: the package's own.
+COMMAND = """\
+#!/bin/sh
+exec /usr/bin/python3 -I -c 'import sys; sys.path.insert(0, "/usr/lib/puppet-twitch")
+from twitch.fleet.main import main; sys.exit(main())' "$@"
+"""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -93,6 +100,7 @@ def start_site(lab: Lab, nodes: Mapping[str, str], say: Callable[[str], None] = 
     say("Installing puppet-twitch on the nodes, and puppet-twitch-fleet for the operator")
     each(install, machines.values())
     install(server.machine)
+    server.machine.write("/usr/local/bin/puppet-twitch-fleet", COMMAND, 0o755)
     server.await_ready()
     puppetdb.await_ready()
     say("The nodes get their certificates from the Puppet CA, and run Puppet for the first time")

@@ -16,7 +16,10 @@ from .errors import LabError
 from .machine import Machine
 
 # Fixed, so that every machine knows the names of those that are booted later.
-NUMBERS = {"puppet": 10, "node11": 11, "node12": 12, "node13": 13, "nodetesting": 14, "node12b": 15, "extra": 20, "demo": 30}
+NUMBERS = {
+    **{"puppet": 10, "node11": 11, "node12": 12, "node13": 13, "nodetesting": 14, "extra": 20, "demo": 30},
+    **{"web1": 31, "web2": 32, "web3": 33, "db1": 34},
+}
 
 # In the lab's own /run, a tmpfs, which goes with the last process of the lab.
 DISKS = Path("/run/puppet-twitch-lab")
