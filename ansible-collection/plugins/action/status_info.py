@@ -1,8 +1,9 @@
 # Copyright (c) 2026 The puppet-twitch developers
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or
+# https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The action of the module status_info: the host is that of the inventory unless the task names another one."""
+"""The action of the module status_info: the host is that of the inventory unless the task names one."""
 
 from __future__ import annotations
 

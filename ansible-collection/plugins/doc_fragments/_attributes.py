@@ -13,7 +13,7 @@ class ModuleDocFragment:
 options: {}
 attributes:
   action:
-    description: Has a corresponding action plugin, so that some parts of the options can be executed on the controller.
+    description: Has a corresponding action plugin, which runs on the controller.
   action_group:
     description: Use C(group/puppet_twitch.node.all) in C(module_defaults) to set defaults for this module.
   async:
@@ -26,7 +26,8 @@ attributes:
     description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
   idempotent:
     description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+      - When run twice in a row outside check mode, with the same arguments, the second invocation
+        indicates no change.
   platform:
     description: Target OS/families that can be operated against.
 """

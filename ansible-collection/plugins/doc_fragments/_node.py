@@ -13,7 +13,8 @@ class ModuleDocFragment:
 options:
   host:
     description:
-      - The name of the node, which is what TLS verifies. With certificates of Puppet's CA, it is the certname.
+      - The name of the node, which is what TLS verifies. With certificates of Puppet's CA, it is the
+        certname.
       - The default is C(inventory_hostname), also with C(delegate_to).
     type: str
   address:
@@ -37,8 +38,8 @@ options:
     type: str
   token_file:
     description:
-      - A file on the machine where the module runs, whose first line is the token, or C(Authorization: Bearer) and
-        the token.
+      - A file on the machine where the module runs, whose first line is the token, or the header that
+        C(curl -H @FILE) takes.
     type: path
   client_cert:
     description:
@@ -56,15 +57,16 @@ options:
     type: path
   use_proxy:
     description:
-      - Whether to obey C(http_proxy) and the like. Nodes are rarely reached through the proxy of the site.
+      - Whether to obey C(http_proxy) and the like. Nodes are rarely reached through the proxy of the
+        site.
     type: bool
     default: false
   unreachable:
     description:
-      - Whether the task fails if the node does not answer. With V(ignore), the task is skipped, and RV(reachable)
-        is V(false).
-      - Nothing was started then. A run that has been started, and whose node cannot be reached any more, fails in
-        any case.
+      - Whether the task fails if the node does not answer. With V(ignore), the task is skipped, and
+        RV(reachable) is V(false).
+      - Nothing was started then. A run that has been started, and whose node cannot be reached any
+        more, fails in any case.
     type: str
     choices:
       - fail
@@ -90,6 +92,7 @@ seealso:
     description: The program on the nodes.
     link: https://github.com/puppet-twitch/puppet-twitch
 notes:
-  - The module connects to the node by HTTP, so it runs on the controller, with C(delegate_to=localhost). The Python
-    there has to be 3.9 or later. Nothing is copied to the node, and nothing is executed there by SSH.
+  - The module connects to the node by HTTP, so it runs on the controller, with
+    C(delegate_to=localhost). The Python there has to be 3.9 or later. Nothing is copied to the node,
+    and nothing is executed there by SSH.
 """

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The puppet-twitch developers
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or
+# https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The inventory plugin puppetdb."""
@@ -11,7 +12,8 @@ name: puppetdb
 short_description: The nodes of PuppetDB as inventory
 version_added: 1.0.0
 description:
-  - The nodes that a query to PuppetDB returns are the hosts. Their facts, and the columns of the query, are variables.
+  - The nodes that a query to PuppetDB returns are the hosts. Their facts, and the columns of the query,
+    are variables.
   - Works with PuppetDB 6 and later and OpenVoxDB, and does not need puppet-twitch.
   - The name of the file has to end with C(puppetdb.yml) or C(puppetdb.yaml).
 author:
@@ -39,7 +41,8 @@ options:
       - name: PUPPETDB_URL
   client_cert:
     description:
-      - A certificate of Puppet's CA, in PEM. The default is C(cert) in the file of the clients, see O(url).
+      - A certificate of Puppet's CA, in PEM. The default is C(cert) in the file of the clients, see
+        O(url).
     type: path
     env:
       - name: PUPPETDB_CERT
@@ -58,19 +61,21 @@ options:
   query:
     description:
       - A query in PQL. Each row has to have C(certname).
-      - All other columns become variables with O(prefix). A column such as C(facts.networking.ip) is a fact.
+      - All other columns become variables with O(prefix). A column such as C(facts.networking.ip) is a
+        fact.
     type: str
     default: nodes[certname, report_environment, latest_report_status, report_timestamp] { }
   facts:
     description:
-      - Facts of these nodes to get as well, with dots, such as V(os.family). They are in the variable C(puppet_facts)
-        (with another O(prefix), in its C(facts)), as C(puppet_facts.os.family).
+      - Facts of these nodes to get as well, with dots, such as V(os.family). They are in the variable
+        C(puppet_facts) (with another O(prefix), in its C(facts)), as C(puppet_facts.os.family).
     type: list
     elements: str
     default: []
   address_fact:
     description:
-      - A fact whose value becomes C(ansible_host), such as V(networking.ip). A node without it has none.
+      - A fact whose value becomes C(ansible_host), such as V(networking.ip). A node without it has
+        none.
     type: str
   prefix:
     description:
@@ -135,18 +140,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """Return whether the name of the file is one of this plugin."""
         return bool(super().verify_file(path)) and path.endswith(ENDINGS)
 
-    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:  # noqa: FBT001, FBT002
         """Add the hosts to the inventory."""
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         try:
-            rows = self._rows(self.get_cache_key(path), cache)
+            rows = self._rows(self.get_cache_key(path), cache=cache)
         except _puppetdb.PuppetDBError as error:
             raise AnsibleParserError(f"{path}: {error}") from error
         for certname in rows:
             self._add(certname, rows[certname])
 
-    def _rows(self, key: str, cache: bool) -> dict[str, dict[str, Any]]:
+    def _rows(self, key: str, *, cache: bool) -> dict[str, dict[str, Any]]:
         """Return the columns and facts of each node, by certname: from the cache, or from PuppetDB."""
         if cache and self.get_option("cache"):
             try:
@@ -164,9 +169,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         rows = {}
         for row in _puppetdb.query(access, text):
             if not isinstance(row.get("certname"), str):
-                raise _puppetdb.PuppetDBError(
-                    f"the query returns rows without certname: put it first, as in nodes[certname] {{ }}: {text}"
-                )
+                why = "the query returns rows without certname; it has to begin as nodes[certname] does"
+                raise _puppetdb.PuppetDBError(f"{why}: {text}")
             rows[row["certname"]] = row
         wanted = dict.fromkeys([*self.get_option("facts"), *filter(None, [self.get_option("address_fact")])])
         if wanted:

@@ -106,10 +106,10 @@ def _answer(access: Access, response: Any) -> Answer:
 
 @contextlib.contextmanager
 def _connecting(access: Access, connected: list[str]) -> Iterator[None]:
-    """Connect to the address of the node within CONNECT_TIMEOUT_S; note in `connected` that this has succeeded.
+    """Let open_url connect to the address of the node, and note in `connected` that this has succeeded.
 
-    open_url has one timeout for everything, and no way to connect elsewhere than to the name in the URL, which is
-    the name that TLS verifies. http.client takes socket.create_connection when it connects.
+    open_url has one timeout for everything, and connects to the name in the URL, which is the name that TLS
+    verifies. All of http.client connects with socket.create_connection.
     """
     create_connection = socket.create_connection
 

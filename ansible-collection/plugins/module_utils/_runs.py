@@ -19,7 +19,7 @@ from ._answers import Answer, NotReached, Send
 
 # How long one request waits on the node: TLS listeners leave after ten minutes, and a cut is noticed sooner.
 POLL_S = 60
-# A node that does not answer any more is asked this often, and for so long: a reboot takes two to three minutes.
+# A node that does not answer any more is asked this often, and for so long. A reboot takes two minutes.
 ASK_AGAIN_S, LOST_AFTER_S = 5, 300
 # A server that wants to be asked again later (429, 503 with Retry-After) is believed up to this.
 RETRIES, MAX_RETRY_AFTER_S = 3, 60
@@ -38,7 +38,7 @@ class Ask(NamedTuple):
 
 
 class Stopped(Exception):
-    """The node was asked, and there is no verdict; `outcome` says why, `answer` is the last one of the node."""
+    """There is no verdict. `outcome` says why; `answer` is the last one of the node, or None."""
 
     def __init__(
         self, outcome: str, text: str, run: Optional[str] = None, answer: Optional[Answer] = None
@@ -74,8 +74,8 @@ class Clock:
 def start(send: Send, ask: Ask, clock: Clock) -> str:
     """Start or queue a run, and return its id; raises Stopped.
 
-    The node is asked again only after an answer that says that nothing was started. If the connection breaks after
-    the request was sent, the run is looked for by its label.
+    The node is asked again only after an answer that says that nothing was started. If the connection breaks
+    after the request was sent, the run is looked for by its label.
     """
     label = ask.label or f"run-{secrets.token_hex(4)}"
     parameters = _parameters(ask, label)

@@ -52,7 +52,7 @@ def outcome(record: Mapping[str, Any]) -> str:
 
 
 def lines(record: Mapping[str, Any]) -> list[str]:
-    """Return a line for each event of the resources of a run: what, which property, where, and Puppet's message."""
+    """Return a line for each event of a run: outcome, resource, property, place, and Puppet's message."""
     shown = []
     for resource in record.get("resources") or ():
         place = f" ({resource['file']}:{resource.get('line')})" if resource.get("file") else ""

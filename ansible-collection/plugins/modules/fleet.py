@@ -11,10 +11,11 @@ module: fleet
 short_description: Run Puppet on many nodes with puppet-twitch-fleet
 version_added: 1.0.0
 description:
-  - Calls C(puppet-twitch-fleet run), which runs Puppet on many nodes, so many at once, not faster than the puppetservers
-    can take, and stops if too many fail.
-  - The task runs once, on the controller. A task for each node costs Ansible a process and a quarter of a second of CPU
-    time for each of them, so this is the module for more than a few hundred nodes, and for AWX.
+  - Calls C(puppet-twitch-fleet run), which runs Puppet on many nodes, so many at once, not faster than
+    the puppetservers can take, and stops if too many fail.
+  - The task runs once, on the controller. A task for each node costs Ansible a process and a quarter of
+    a second of CPU time for each of them, so this is the module for more than a few hundred nodes, and
+    for AWX.
 author:
   - The puppet-twitch developers (!UNKNOWN)
 extends_documentation_fragment:
@@ -33,8 +34,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Puppet runs with C(noop), and the task is changed if a node would change something. A resource with
-        C(noop => false) in the catalog is applied all the same.
+      - Puppet runs with C(noop), and the task is changed if a node would change something. A resource
+        with C(noop => false) in the catalog is applied all the same.
   delegation:
     support: full
   diff_mode:
@@ -58,8 +59,8 @@ options:
     type: str
   from_result:
     description:
-      - The result file of an earlier run, see O(result_file). Its nodes are followed or run where that has ended. With
-        O(only), exactly the nodes with these outcomes are run again.
+      - The result file of an earlier run, see O(result_file). Its nodes are followed or run where that
+        has ended. With O(only), exactly the nodes with these outcomes are run again.
     type: path
   only:
     description:
@@ -77,7 +78,8 @@ options:
     type: str
   address_fact:
     description:
-      - A fact whose value is where to connect, such as V(networking.ip). The default is what DNS has for the certname.
+      - A fact whose value is where to connect, such as V(networking.ip). The default is what DNS has
+        for the certname.
     type: str
   noop:
     description:
@@ -100,7 +102,8 @@ options:
     default: true
   label:
     description:
-      - A name of yours for the runs, such as the number of a ticket. It has 1 to 40 letters, digits and C(._:-).
+      - A name of yours for the runs, such as the number of a ticket. It has 1 to 40 letters, digits and
+        C(._:-).
     type: str
   at_once:
     description:
@@ -109,16 +112,18 @@ options:
     default: "20"
   one_per:
     description:
-      - At most one run at once per value of this fact, such as V(cluster), or so many as in V(cluster=2).
+      - At most one run at once per value of this fact, such as V(cluster), or so many as in
+        V(cluster=2).
     type: str
   canary:
     description:
-      - A number of nodes, or a part of them as in V(5%), that are run first. If they fail, the rest is not started.
+      - A number of nodes, or a part of them as in V(5%), that are run first. If they fail, the rest is
+        not started.
     type: str
   max_failures:
     description:
-      - Nothing more is started, and the task fails, if more nodes than this fail that had not failed before. A number,
-        or a part of all nodes as in V(2%).
+      - Nothing more is started, and the task fails, if more nodes than this fail that had not failed
+        before. A number, or a part of all nodes as in V(2%).
     type: str
     default: "0"
   max_unreachable:
@@ -137,7 +142,8 @@ options:
     default: false
   timeout:
     description:
-      - How long to wait for each run, such as V(30m). The run goes on after that, and the node is V(late).
+      - How long to wait for each run, such as V(30m). The run goes on after that, and the node is
+        V(late).
     type: str
   until:
     description:
@@ -165,8 +171,8 @@ options:
     type: path
   client_cert:
     description:
-      - A certificate of Puppet's CA, in PEM. The default is that in C(~/.config/puppet-twitch/), or for root that of
-        the machine.
+      - A certificate of Puppet's CA, in PEM. The default is that in C(~/.config/puppet-twitch/), or for
+        root that of the machine.
     type: path
   client_key:
     description:
@@ -192,8 +198,8 @@ options:
     type: str
   puppetserver:
     description:
-      - The URLs of the puppetservers whose queue is the brake, or V(none). The default is that in the files of Puppet
-        on the machine.
+      - The URLs of the puppetservers whose queue is the brake, or V(none). The default is that in the
+        files of Puppet on the machine.
     type: list
     elements: str
   executable:
@@ -245,9 +251,9 @@ nodes:
   sample: 480
 counts:
   description:
-    - How many nodes have which outcome. V(unchanged), V(changed) and V(pending) are good. The others are V(failed),
-      V(interrupted), V(not attempted), V(unproven), V(late), V(lost), V(disabled), V(refused), V(unreachable) and
-      V(not started).
+    - How many nodes have which outcome. V(unchanged), V(changed) and V(pending) are good. The others
+      are V(failed), V(interrupted), V(not attempted), V(unproven), V(late), V(lost), V(disabled),
+      V(refused), V(unreachable) and V(not started).
   returned: if a run was started
   type: dict
   sample: {"unchanged": 410, "changed": 66, "failed": 3, "disabled": 1}

@@ -11,10 +11,11 @@ module: run
 short_description: Run Puppet on a node through puppet-twitch, and wait for the verdict
 version_added: 1.0.0
 description:
-  - Triggers a Puppet run over HTTP, and waits for its end. The task has the verdict of the report that Puppet has
-    written, and not an exit status.
-  - A run is never started twice by a retry of the module. The node is asked again only after an answer that says
-    that nothing was started. If a connection breaks, the run is looked for on the node by its label.
+  - Triggers a Puppet run over HTTP, and waits for its end. The task has the verdict of the report that
+    Puppet has written, and not an exit status.
+  - A run is never started twice by a retry of the module. The node is asked again only after an answer
+    that says that nothing was started. If a connection breaks, the run is looked for on the node by its
+    label.
 author:
   - The puppet-twitch developers (!UNKNOWN)
 extends_documentation_fragment:
@@ -24,14 +25,15 @@ attributes:
   check_mode:
     support: full
     details:
-      - Puppet runs with C(noop), and the task is changed if the run would change something. A resource with
-        C(noop => false) in the catalog is applied all the same.
-      - Where the caller does not have the grant C(noop), the task fails. It never becomes a run that changes things.
+      - Puppet runs with C(noop), and the task is changed if the run would change something. A resource
+        with C(noop => false) in the catalog is applied all the same.
+      - Where the caller does not have the grant C(noop), the task fails. It never becomes a run that
+        changes things.
   diff_mode:
     support: partial
     details:
-      - Names the resources and properties that have changed or would change, for callers that may see them. Values
-        are in no record of puppet-twitch.
+      - Names the resources and properties that have changed or would change, for callers that may see
+        them. Values are in no record of puppet-twitch.
   idempotent:
     support: partial
     details:
@@ -60,15 +62,16 @@ options:
   wait:
     description:
       - For how many seconds to wait for the end of the run, in the queue and after that.
-      - If the run has not ended by then, the task fails, RV(outcome) is V(late), and the run goes on. Follow it with
-        O(run).
-      - With V(0), the task starts the run and does not wait for it. It is changed then, because nothing else is known.
+      - If the run has not ended by then, the task fails, RV(outcome) is V(late), and the run goes on.
+        Follow it with O(run).
+      - With V(0), the task starts the run and does not wait for it. It is changed then, because nothing
+        else is known.
     type: int
     default: 3600
   label:
     description:
-      - A name of yours for the run, such as the number of a ticket. It is in the record of the run, and in the
-        journal of the node. It has 1 to 40 letters, digits and C(._:-).
+      - A name of yours for the run, such as the number of a ticket. It is in the record of the run, and
+        in the journal of the node. It has 1 to 40 letters, digits and C(._:-).
       - The default is a random one.
     type: str
   disabled:
@@ -88,10 +91,10 @@ seealso:
   - module: puppet_twitch.node.fleet
     description: For more than a few hundred nodes.
 notes:
-  - The caller needs the grants C(trigger) and C(status), and C(noop), C(tags) and C(environment=NAME) for these
-    options. Everyone has the grants of C(anonymous) on the node.
-  - Callers with a line in C([access]) of the node, or with the grant C(logs), see resources and reasons. The grant
-    C(logs) shows the error messages of Puppet as well.
+  - The caller needs the grants C(trigger) and C(status), and C(noop), C(tags) and C(environment=NAME)
+    for these options. Everyone has the grants of C(anonymous) on the node.
+  - Callers with a line in C([access]) of the node, or with the grant C(logs), see resources and
+    reasons. The grant C(logs) shows the error messages of Puppet as well.
 """
 
 EXAMPLES = r"""
@@ -137,12 +140,12 @@ EXAMPLES = r"""
 RETURN = r"""
 outcome:
   description:
-    - What became of the run. V(unchanged), V(changed) and V(pending) are good. V(pending) means that a noop run would
-      change something. V(running) is only returned with O(wait=0).
-    - V(failed), V(interrupted), V(not attempted) and V(busy) are verdicts of the node. V(disabled), V(refused) and
-      V(unreachable) mean that no run was started.
-    - V(late) means that the run goes on, V(lost) that the node could not be reached any more or has no record of the
-      run, and V(unproven) that the node could not write its verdict.
+    - What became of the run. V(unchanged), V(changed) and V(pending) are good. V(pending) means that a
+      noop run would change something. V(running) is only returned with O(wait=0).
+    - V(failed), V(interrupted), V(not attempted) and V(busy) are verdicts of the node. V(disabled),
+      V(refused) and V(unreachable) mean that no run was started.
+    - V(late) means that the run goes on, V(lost) that the node could not be reached any more or has no
+      record of the run, and V(unproven) that the node could not write its verdict.
   returned: always
   type: str
   sample: changed

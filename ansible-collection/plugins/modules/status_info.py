@@ -33,12 +33,14 @@ attributes:
 options:
   max_age:
     description:
-      - Also ask whether the node needs attention, for which the last run may have ended so long ago, such as V(2h).
+      - Also ask whether the node needs attention, for which the last run may have ended so long ago,
+        such as V(2h).
     type: str
 seealso:
   - module: puppet_twitch.node.run
 notes:
-  - The caller needs the grant C(status). Most values are only visible for callers with a line in C([access]).
+  - The caller needs the grant C(status). Most values are only visible for callers with a line in
+    C([access]).
 """
 
 EXAMPLES = r"""

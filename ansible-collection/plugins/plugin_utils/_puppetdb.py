@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The puppet-twitch developers
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or
+# https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Queries to PuppetDB, and where it is.
@@ -106,7 +107,7 @@ def _rows(url: str, body: bytes) -> list[dict[str, Any]]:
 
 
 def facts(access: Access, certnames: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return these facts of these nodes, as {certname: {fact: value}}; names are dotted, as in networking.ip."""
+    """Return facts of nodes, as {certname: {fact: value}}; names are dotted, as in networking.ip."""
     found: dict[str, dict[str, Any]] = {}
     columns = ["certname", *(f"facts.{name}" for name in names)]
     for start in range(0, len(certnames), NODES_OF_ONE_QUERY):
