@@ -99,6 +99,18 @@ class Fleet:
             started.update(process.ask("started"))
         return started
 
+    def finish(self, name: str) -> None:
+        """End the run that is under way on a node now."""
+        self._of(name).ask("finish", name=name)
+
+    def die(self, name: str) -> None:
+        """Let a node go away for ever: its connections are reset, and its run is never reported."""
+        self._of(name).ask("die", name=name)
+
+    def _of(self, name: str) -> Process:
+        number = next(number for number, spec in enumerate(self.specs) if spec.name == name)
+        return self.processes[number % len(self.processes)]
+
     def ideal_s(self, at_once: int) -> float:
         """Return the shortest time in which all runs can end, with so many at once.
 

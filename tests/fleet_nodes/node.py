@@ -179,6 +179,11 @@ class SimulatedRoot(RootClient):
         self._foreign_since = None
         self._next()
 
+    def finish(self) -> None:
+        """End the run under way now."""
+        if self._running:
+            self._end(self._running, self._spec.verdict)
+
     def _end(
         self,
         run: str,
@@ -230,7 +235,15 @@ class SimulatedRoot(RootClient):
         record = self.kept.get(self._running or "")
         since = (record.started if record else None) or self._foreign_since
         reason = "; ".join(hold.shown() for hold in self._disabled.values())
-        status = NodeStatus(state, self._running, self._queued, since, last=self._last(), disabled=holds_now)
+        status = NodeStatus(
+            state,
+            self._running,
+            self._queued,
+            since,
+            last=self._last(),
+            last_whole=self._last(whole=True),
+            disabled=holds_now,
+        )
         status = status._replace(reason=reason if holds_now else None)
         if not self._busy or since is None:
             return status
@@ -239,15 +252,19 @@ class SimulatedRoot(RootClient):
             pid=PID, phase=APPLYING, resources=RESOURCES, elapsed_s=elapsed_s, usual_s=int(self._spec.run_s)
         )
 
-    def _last(self) -> Optional[LastRun]:
-        ended = [record for record in self.kept.values() if record.ended]
+    def _last(self, *, whole: bool = False) -> Optional[LastRun]:
+        """Return the last run that has ended, or of those without noop and tags."""
+        ended = [
+            record for record in self.kept.values() if record.ended and not (whole and record.options.partial)
+        ]
         if not ended:
             return None
         last = max(ended, key=lambda record: record.ended or 0)
-        counts = last.counts or {}
+        if whole and self.kept and last is max(self.kept.values(), key=lambda record: record.ended or 0):
+            return None  # it is the last run
         return LastRun(
-            str(last.verdict), last.ended, last.duration_s, counts, last.environment, last.reason,
-            last.cached_catalog_status, last.noop, last.noop_pending, last.would_change,
+            str(last.verdict), last.ended, last.duration_s, last.counts or {}, last.environment, last.reason,
+            last.cached_catalog_status, last.noop, last.noop_pending, last.would_change, last.unreported,
         )  # fmt: skip
 
 
@@ -259,7 +276,10 @@ class MemoryRecords(Records):
 
     def read(self, run: str, *, resources: bool = True) -> Optional[Record]:
         """Return the record of a run; None if there is none."""
-        return self._kept.get(run)
+        record = self._kept.get(run)
+        if record and not resources:
+            return record._replace(resources=None, resources_left_out=None)
+        return record
 
     def runs(self) -> set[str]:
         """Return the ids of all records."""
@@ -281,17 +301,27 @@ def reported(record: Record, spec: NodeSpec) -> Record:
     status = "failure" if failed else "noop" if noop else "success"
     place = ("/etc/puppet/code/environments/production/manifests/site.pp", 12)
     resource = Resource("File[/etc/app.conf]", outcome, False, *place, (Event("ensure", status, message),))
-    counts = {"total": RESOURCES, "changed": int(changes and not noop), "failed": int(failed)}
+    counts = {
+        "total": RESOURCES,
+        "changed": int(changes and not noop),
+        "failed": int(failed),
+        "failed_to_restart": 0,
+        "skipped": 0,
+        "out_of_sync": int(changes or failed),
+        "corrective_change": 0,
+    }
     return record._replace(
         verdict="unchanged" if changes and noop else record.verdict,
+        unreported=False,
         noop=noop,
         noop_pending=changes and noop,
         would_change=1 if changes and noop else None,
-        counts={**counts, "skipped": 0, "failed_to_restart": 0},
+        counts=counts,
         reason="File[/etc/app.conf]" if failed else record.reason,
         error=message if failed else None,
-        failed_resources=("File[/etc/app.conf]",) if failed else None,
-        resources=(resource,) if changes or failed else None,
+        failed_resources=("File[/etc/app.conf]",) if failed else (),
+        resources=(resource,) if changes or failed else (),
+        resources_left_out=0,
         environment=record.options.environment or "production",
         cached_catalog_status="not_used",
         corrective_change=False,

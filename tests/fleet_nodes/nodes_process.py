@@ -36,6 +36,7 @@ async def main(scene: Scene, reports: socket.socket) -> None:
     commands: dict[str, Callable[..., Any]] = {
         "started": lambda: {name: node.root.started for name, node in nodes.items()},
         "die": lambda name: nodes[name].die(),
+        "finish": lambda name: nodes[name].root.finish(),
     }
     await control.serve(commands, scene.longest_s)
 
