@@ -93,7 +93,14 @@ class PuppetDB:
 
     def query(self, pql: str) -> list[dict[str, Any]]:
         """Return the rows of a query in PQL."""
-        asked = ("curl", "-sSf", "-G", "http://localhost:8080/pdb/query/v4", "--data-urlencode", f"query={pql}")
+        asked = (
+            "curl",
+            "-sSf",
+            "-G",
+            "http://localhost:8080/pdb/query/v4",
+            "--data-urlencode",
+            f"query={pql}",
+        )
         rows: list[dict[str, Any]] = json.loads(self.machine.run(*asked).stdout)
         return rows
 
