@@ -6,6 +6,8 @@
 # make bench         measure, beside a peer; takes five minutes on an otherwise idle machine
 # make install       install on this machine, on any distribution with systemd; takes DESTDIR=
 # make uninstall     remove what make install has installed
+# make install-fleet, make uninstall-fleet
+#                    the same for puppet-twitch-fleet, which needs no systemd
 # make deb, make rpm, make dist, make module
 #                    build packages for Debian, EL, Python and the Forge, in dist/
 #
@@ -27,8 +29,12 @@ MAN = $(DESTDIR)/usr/share/man
 COMPLETIONS = $(DESTDIR)/usr/share/bash-completion/completions
 ETC = $(DESTDIR)/etc/puppet-twitch
 NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
+# The operator's side has a tree of its own, with what it may import (tests/unit/test_boundary.py).
+FLEET = $(DESTDIR)/usr/lib/puppet-twitch-fleet
+FLEET_DOC = $(DESTDIR)/usr/share/doc/puppet-twitch-fleet
+FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py texts.py)
 
-.PHONY: help install uninstall snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-unit check-rest test test-agents test-module test-nodes tools images
+.PHONY: help install uninstall install-fleet uninstall-fleet snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-unit check-rest test test-agents test-module test-nodes tools images
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -44,7 +50,7 @@ ifeq ($(DESTDIR),)
 endif
 	install -d $(UNITS) $(CATALOG) $(SYSUSERS) $(SHARE)/prometheus $(DOC) $(ETC) $(NEEDRESTART) $(COMPLETIONS) $(DESTDIR)/usr/bin
 	rm -rf $(LIB).new
-	for file in $$(find twitch -name '*.py'); do \
+	for file in $$(find twitch -path twitch/fleet -prune -o -name '*.py' -print); do \
 	    install -d $(LIB).new/$${file%/*} && install -m 644 $$file $(LIB).new/$$file || exit 1; done
 	install -m 644 units/tree.py $(LIB).new/__main__.py
 	install -m 755 units/puppet-twitch $(DESTDIR)/usr/bin/puppet-twitch
@@ -105,6 +111,35 @@ ifeq ($(DESTDIR),)
 	if getent passwd twitch | grep -q ':Puppet Twitch listener:'; then userdel twitch; fi
 endif
 
+# No systemd, no user and no configuration: one program with its modules.
+install-fleet:
+ifeq ($(DESTDIR),)
+	@$(PYTHON) -c 'import aiohttp, rich' || { \
+	    echo 'Install these packages first: python3-aiohttp python3-rich'; exit 1; }
+endif
+	install -d $(FLEET_DOC) $(COMPLETIONS) $(MAN)/man1 $(DESTDIR)/usr/bin
+	rm -rf $(FLEET).new
+	for file in $(FLEET_TOP) $$(find twitch/fleet -type f ! -name '*.pyc'); do \
+	    install -d $(FLEET).new/$${file%/*} && install -m 644 $$file $(FLEET).new/$$file || exit 1; done
+	install -m 644 packaging/fleet/tree.py $(FLEET).new/__main__.py
+	install -m 755 packaging/fleet/puppet-twitch-fleet $(DESTDIR)/usr/bin/puppet-twitch-fleet
+	$(PYTHON) -I -m compileall -q -d /usr/lib/puppet-twitch-fleet $(FLEET).new
+	rm -rf $(FLEET) && mv $(FLEET).new $(FLEET)
+	install -m 644 packaging/puppet-twitch-fleet.bash $(COMPLETIONS)/puppet-twitch-fleet
+	install -m 644 packaging/man/puppet-twitch-fleet.1 $(MAN)/man1/
+	install -m 644 README.md NEWS.md LICENSE $(FLEET_DOC)/
+
+uninstall-fleet:
+ifeq ($(DESTDIR),)
+	@if { dpkg-query -W -f '$${db:Status-Status}\n' puppet-twitch-fleet | grep -qx installed || \
+	    rpm -q puppet-twitch-fleet; } >/dev/null 2>&1; then \
+	    echo 'puppet-twitch-fleet was installed as a package; remove that package' >&2; exit 1; fi
+endif
+	rm -rf $(FLEET) $(FLEET_DOC)
+	rm -f $(DESTDIR)/usr/bin/puppet-twitch-fleet $(COMPLETIONS)/puppet-twitch-fleet
+	rm -f $(MAN)/man1/puppet-twitch-fleet.1
+	-rmdir --parents --ignore-fail-on-non-empty $(COMPLETIONS)
+
 # ---- packages
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' twitch/__init__.py)
@@ -118,11 +153,11 @@ PASTE = -e '/@$(1)@/{' -e 'r build/$(2)' -e d -e '}'
 FILL = -e 's/@VERSION@/$(VERSION)/' $(call PASTE,FORGET_RUNS,forget-runs) \
     $(call PASTE,REFUSE_ACCOUNT,refuse-account) $(call PASTE,REMEMBER_SOCKETS,remember-sockets) \
     $(call PASTE,RESTART_SOCKETS,restart-sockets) $(call PASTE,REMOVE_UNPACKAGED,remove-unpackaged) \
-    $(call PASTE,STOP_EXPIRY,stop-expiry)
+    $(call PASTE,STOP_EXPIRY,stop-expiry) $(call PASTE,REMOVE_UNPACKAGED_FLEET,remove-unpackaged-fleet)
 snippets:
 	mkdir -p build
-	for name in forget-runs refuse-account remember-sockets remove-unpackaged restart-sockets stop-expiry; do \
-	    sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
+	for name in forget-runs refuse-account remember-sockets remove-unpackaged remove-unpackaged-fleet \
+	    restart-sockets stop-expiry; do sed '1,/^$$/d' packaging/$$name.sh >build/$$name || exit 1; done
 
 BUILD_DEPENDS = $$(sed -n '/^Build-Depends/,/^Standards/s/^ \([a-z0-9-]*\).*/\1/p' packaging/debian/control)
 deb: snippets
@@ -131,11 +166,12 @@ deb: snippets
 	rm -rf build/deb
 	mkdir -p $(DEB) dist
 	cp -r $(SOURCE) packaging/debian $(DEB)/
-	for file in changelog puppet-twitch.preinst puppet-twitch.postinst puppet-twitch.prerm; do \
+	for file in changelog puppet-twitch.preinst puppet-twitch.postinst puppet-twitch.prerm \
+	    puppet-twitch-fleet.preinst; do \
 	    sed $(FILL) -e "s/@DATE@/$$(LC_ALL=C date -R -r NEWS.md)/" \
 	        packaging/debian/$$file.in >$(DEB)/debian/$$file && rm $(DEB)/debian/$$file.in || exit 1; done
 	cd $(DEB) && dpkg-buildpackage --build=binary --no-sign
-	mv build/deb/puppet-twitch_$(VERSION)_all.deb dist/
+	mv build/deb/puppet-twitch_$(VERSION)_all.deb build/deb/puppet-twitch-fleet_$(VERSION)_all.deb dist/
 
 # Any system with rpmbuild can build it; --nodeps, because only EL has the build requirements as rpms.
 rpm: snippets
@@ -147,7 +183,8 @@ rpm: snippets
 	    packaging/puppet-twitch.spec.in >build/rpm/puppet-twitch.spec
 	rpmbuild -bb --nodeps --define '_topdir $(CURDIR)/build/rpm/top' \
 	    --define '_sourcedir $(CURDIR)/build/rpm' build/rpm/puppet-twitch.spec
-	mv build/rpm/top/RPMS/noarch/$(NAME)-1.noarch.rpm dist/
+	mv build/rpm/top/RPMS/noarch/$(NAME)-1.noarch.rpm \
+	    build/rpm/top/RPMS/noarch/puppet-twitch-fleet-$(VERSION)-1.noarch.rpm dist/
 
 # In a copy, because setuptools leaves files behind. The wheel has only Python; the sdist has the units too.
 dist:

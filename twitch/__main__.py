@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from twitch.errors import EX_USAGE, TwitchError, UsageError
+from twitch.errors import EX_UNAVAILABLE, EX_USAGE, TwitchError, UsageError
 
 USAGE = """\
 usage: puppet-twitch COMMAND [OPTION...]
@@ -25,6 +25,10 @@ As root, on the node:
   disable   keep Puppet off this node for a while, with a reason
   enable    let Puppet run again
   metrics   print the metrics of this node; --output writes them to a file for node_exporter
+
+Many nodes:
+
+  fleet     run Puppet on many nodes, from any machine; the same as puppet-twitch-fleet
 
 Setting it up:
 
@@ -54,6 +58,11 @@ INTERNAL = ("handle", "conclude", "read-log", "watch", "expire")
 
 # The commands of a person at the node: a module of twitch/cli/ each.
 CLI = ("status", "runs", "run", "log", "trigger", "cancel", "disable", "enable", "metrics")
+
+
+# The operator's side, which needs no node's side, and is a package of its own.
+FLEET = "puppet-twitch-fleet"
+HOW_TO_INSTALL_FLEET = "install the package of this name, or: pip install 'puppet-twitch[fleet]'"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -111,6 +120,8 @@ def _command(words: list[str]) -> int:
         from twitch.check import main as check
 
         return check.main(options)
+    elif name == "fleet":
+        return _fleet(options)
     elif name in CLI:
         from importlib import import_module
 
@@ -130,6 +141,23 @@ def _command(words: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return EX_USAGE
     return 0
+
+
+def _fleet(options: list[str]) -> int:
+    """Become puppet-twitch-fleet, as git becomes git-lfs; return an exit code if it is not installed.
+
+    It has a package of its own, so it is looked for beside this command, and in PATH.
+    """
+    import os
+    import shutil
+
+    beside = os.path.dirname(os.path.abspath(sys.argv[0]))
+    program = shutil.which(FLEET, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))
+    if program is None:
+        print(f"puppet-twitch: {FLEET} is not installed; {HOW_TO_INSTALL_FLEET}", file=sys.stderr)
+        return EX_UNAVAILABLE
+    sys.stdout.flush()
+    os.execv(program, (program, *options))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ def test_pip_install(tmp_path: Path) -> None:
     venv.create(tmp_path, with_pip=True, system_site_packages=True)
     run(tmp_path / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", ".")
     assert run(tmp_path / "bin" / "puppet-twitch", "--version") == f"puppet-twitch {VERSION}\n"
+    # Both ways lead to the fleet, without PATH.
+    for command in (["puppet-twitch-fleet"], ["puppet-twitch", "fleet"]):
+        words: list[str | Path] = [tmp_path / "bin" / command[0], *command[1:]]
+        assert run(*words, "--version", PATH="/nowhere") == f"puppet-twitch-fleet {VERSION}\n"
+        assert run(*words, "disable", "--help").startswith("usage: puppet-twitch-fleet disable")
 
 
 def test_make_install_into_a_directory_and_away_again(tmp_path: Path) -> None:
@@ -39,6 +44,31 @@ def test_make_install_into_a_directory_and_away_again(tmp_path: Path) -> None:
     assert (tmp_path / "usr/lib/systemd/system/puppet-twitch.socket").is_file()
     assert list(tree.glob("twitch/__pycache__/*.pyc"))
     run("make", "uninstall", f"DESTDIR={tmp_path}")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_make_install_has_nothing_of_the_fleet(tmp_path: Path) -> None:
+    run("make", "install", f"DESTDIR={tmp_path}")
+    assert list(tmp_path.rglob("*fleet*")) == []
+    environment = {"PATH": "/nowhere"}
+    tree = tmp_path / "usr/lib/puppet-twitch"
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", tree, "fleet"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 69
+    assert "puppet-twitch-fleet is not installed; install the package of this name" in done.stderr
+
+
+def test_make_install_fleet_into_a_directory_and_away_again(tmp_path: Path) -> None:
+    run("make", "install-fleet", f"DESTDIR={tmp_path}")
+    tree = tmp_path / "usr/lib/puppet-twitch-fleet"
+    assert run("/usr/bin/python3", "-I", tree, "--version") == f"puppet-twitch-fleet {VERSION}\n"
+    # Every module finds what it imports, without the rest of the repository.
+    modules = [path.relative_to(tree).with_suffix("") for path in tree.glob("twitch/**/*.py")]
+    names = " ".join(sorted(str(module).replace("/", ".") for module in modules))
+    script = f"import sys; sys.path.insert(0, {str(tree)!r}); import importlib"
+    run("/usr/bin/python3", "-I", "-c", f"{script}; [importlib.import_module(n) for n in {names!r}.split()]")
+    run("make", "uninstall-fleet", f"DESTDIR={tmp_path}")
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 

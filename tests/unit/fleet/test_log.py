@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,11 +114,16 @@ async def test_node_without_a_log_and_node_out_of_reach(
     ]
 
 
-def event(name: str, message: str = "", **fields: object) -> LogLine:
+def event(name: str, message: str = "", **fields: Any) -> LogLine:
     return LogLine(None, None, None, message, event=name, fields=fields)
 
 
-APPLYING = {"phase": "applying", "resources": 35, "doing": {"name": "apt-get", "age_s": 8}, "usual_s": 40}
+APPLYING: dict[str, Any] = {
+    "phase": "applying",
+    "resources": 35,
+    "doing": {"name": "apt-get", "age_s": 8},
+    "usual_s": 40,
+}
 TEXTS = [
     (LogLine(0, "notice", "Puppet", "a\nb\x1b"), "1970-01-01 00:00:00 +0000 Puppet (notice): a\n  b\\x1b"),
     (event("end", verdict="changed"), "# changed"),
