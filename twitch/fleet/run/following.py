@@ -19,13 +19,15 @@ import contextlib
 import heapq
 import math
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
+from twitch.fleet.events import Change
 from twitch.fleet.node.answers import Answer, NotReached
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
-from twitch.fleet.outcomes import GOOD
+from twitch.fleet.outcomes import GOOD, Outcome
+from twitch.fleet.puppetdb.changes import changes_of
 from twitch.fleet.puppetdb.client import PuppetDB, PuppetDBError
 from twitch.fleet.puppetdb.reports import Report, reports_of
 from twitch.fleet.run import verdicts
@@ -178,20 +180,27 @@ class LetGo:
                 silent, reports = True, {}
             else:
                 silent = False
-            for report in reports.values():
-                await self._reported(report)
+            await self._reported(database, reports)
             await asyncio.sleep(pause_s(loop.time() - began))
 
-    async def _reported(self, report: Report) -> None:
-        one = self._open.get(report.run)
-        if one is None:
-            return
-        end = verdicts.of_report(report)
-        if end.outcome in GOOD:
-            _set(one.end, end)
-        else:
-            # A report has the error only in its logs, and the record of the node has it as one line.
-            self._start(self._look_at(one, instead=end))
+    async def _reported(self, database: PuppetDB, reports: Mapping[str, Report]) -> None:
+        """Take in the reports that have come, with the changes that are in them."""
+        ends = {run: verdicts.of_report(report) for run, report in reports.items() if run in self._open}
+        hashes = {run: end.report for run, end in ends.items() if end.report and not _is_unchanged(end)}
+        changes: Mapping[str, tuple[Change, ...]] = {}
+        if hashes:
+            with contextlib.suppress(PuppetDBError):  # the outcome is known all the same
+                changes = await changes_of(database, hashes)
+        for run, end in ends.items():
+            end = verdicts.with_changes(end, changes.get(run, ()))
+            one = self._open.get(run)
+            if one is None:
+                continue
+            if end.outcome in GOOD or end.changes:
+                _set(one.end, end)
+            else:
+                # There was no catalog, so no event says why; the record of the node does.
+                self._start(self._look_at(one, instead=end))
 
     # ---- the nodes
 
@@ -265,6 +274,10 @@ def _read(answer: Answer, *, noop: bool) -> Optional[Followed]:
     if answer.status in (401, 403, 404):
         return Gone(f"{answer.status}: {answer.message}")
     return None
+
+
+def _is_unchanged(end: End) -> bool:
+    return end.outcome is Outcome.UNCHANGED
 
 
 def _set(future: asyncio.Future[Followed], value: Followed) -> None:

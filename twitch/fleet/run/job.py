@@ -13,6 +13,7 @@ from twitch.fleet.events import Ask, Plan
 from twitch.fleet.nodes import Node
 from twitch.fleet.options import Share
 from twitch.fleet.puppetdb.client import PuppetDB
+from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier
 from twitch.fleet.run.resume import resume
 from twitch.fleet.show.result_file import read
@@ -36,7 +37,7 @@ class Job(NamedTuple):
     earlier: Earlier = NOTHING_EARLIER
 
 
-def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB]) -> Job:
+def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queues: Optional[Queues]) -> Job:
     """Return what the options ask for: anew, or with --from and without --only further."""
     ask = Ask(options.noop, tuple(options.tags), options.environment, not options.no_queue, options.label)
     failed_before = frozenset(node.name for node in chosen.nodes if node.before and node.before.failed)
@@ -48,9 +49,10 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB]) -> Jo
         ask, nodes, kept, failed_before, earlier = resumed
     unique = ask.label is None or ask.label.startswith(LABEL)
     ask = ask._replace(label=ask.label or LABEL + secrets.token_hex(LABEL_BYTES))
+    servers = queues.urls if queues is not None else ()
     seed = options.seed if options.seed is not None else secrets.randbelow(MOST_SEEDS)
     return Job(
-        _plan(options, chosen, ask, seed, failed_before, database),
+        _plan(options, chosen, ask, seed, failed_before, database)._replace(puppetservers=servers),
         in_order(nodes, seed, earlier),
         unique,
         kept,

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from typing import Callable, Optional
 
 from twitch.fleet.events import NodeEvent, Plan, Summary
 from twitch.fleet.show import recent
-from twitch.fleet.show.result_file import ResultError, ResultWriter
+from twitch.fleet.show.result_file import STANDARD_STREAM, ResultError, ResultWriter
 from twitch.fleet.show.result_lines import Line
 from twitch.fleet.show.results import Results
 from twitch.fleet.show.screen import Screen, open_screen
+from twitch.texts import one_line
 
 
 class Outputs:
-    """Writes each line to all result files, and shows it."""
+    """Writes each line to the result files, and shows it."""
 
-    def __init__(self, json: Optional[str], *, quiet: bool) -> None:
-        """Write to a file of the state directory, and to `json` (--json) if it is there.
-
-        Raises `ResultError` if `json` cannot be written.
-        """
+    def __init__(self, options: Namespace) -> None:
+        """Notes go to standard error. `ResultError` is raised if --json cannot be written."""
         self.results = Results()
         self.broken: Callable[[str], None] = lambda why: None  # called when a line cannot be written
-        self._quiet = quiet
-        self._writers = [ResultWriter(json)] if json else []
-        self.file: Optional[str] = json if json != "-" else None  # to go on with
+        self.file: Optional[str] = None  # to go on with
+        self._options = options
+        self._writers: list[ResultWriter] = []
         self._screen: Optional[Screen] = None
-        self._open_default_file()
+        if options.json is not None:
+            self._add(ResultWriter(options.json))
 
-    def _open_default_file(self) -> None:
+    def start(self, plan: Plan, note: Optional[str]) -> None:
+        """Write the plan, also to a file in the state directory, and begin to show progress."""
         try:
-            writer = ResultWriter(recent.new_path(), private=True)
+            self._add(ResultWriter(recent.new_path(), private=True))
         except (OSError, ResultError) as error:
             self.note(f"There is no result file but that of --json: {error}")
-            return
-        self._writers.append(writer)
-        self.file = self.file or writer.path
-
-    def plan(self, plan: Plan) -> None:
-        """Write the first line, and begin to show progress."""
         self._write(plan)
-        self.show()
-        assert self._screen is not None, "shown"
+        plain = self._options.json == STANDARD_STREAM and sys.stdout.isatty()
+        self._screen = open_screen(self.results, quiet=self._options.quiet, plain=plain)
         self._screen.plan(plan)
+        if note is not None:
+            self.note(note)
 
     def event(self, event: NodeEvent) -> None:
         """Write and show a step of a node."""
@@ -54,7 +51,9 @@ class Outputs:
     def summary(self, summary: Summary) -> None:
         """Write the last line, and end the display."""
         self._write(summary)
-        self.hide()
+        if self._screen is not None:
+            self._screen.close(self.results)
+            self._screen = None
         for writer in self._writers:
             writer.close()
 
@@ -63,22 +62,22 @@ class Outputs:
         if self._screen is not None:
             self._screen.note(text)
         else:
-            print(text, file=sys.stderr)
+            print(one_line(text), file=sys.stderr)
 
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Show how many may run at once now."""
         if self._screen is not None:
             self._screen.window(limit, at_once, reason)
 
-    def show(self) -> None:
-        """Begin to show progress, or go on."""
-        self._screen = open_screen(self.results, quiet=self._quiet)
-
-    def hide(self) -> None:
-        """End the display, so that a question can be asked."""
+    def pause(self) -> None:
+        """Remove what is drawn, until the next line, so that a question can be asked."""
         if self._screen is not None:
             self._screen.close(self.results)
-            self._screen = None
+
+    def _add(self, writer: ResultWriter) -> None:
+        self._writers.append(writer)
+        if self.file is None and writer.path != STANDARD_STREAM:
+            self.file = writer.path
 
     def _write(self, line: Line) -> None:
         self.results.add(line)
@@ -86,7 +85,7 @@ class Outputs:
             try:
                 writer.write(line)
             except ResultError as error:
-                # What cannot be taken down must not be started: it could not be resumed.
+                # What cannot be taken down must not be started: nobody could go on with it.
                 self._writers.remove(writer)
                 self.note(str(error))
                 self.broken(str(error))

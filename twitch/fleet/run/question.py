@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
 
+from twitch import durations
 from twitch.fleet.nodes import Node
+from twitch.fleet.puppetserver.forecast import forecast
+from twitch.fleet.puppetserver.queue import Look, ServerQueue
+from twitch.fleet.run.job import Job
+from twitch.fleet.show.digest import number_of
+from twitch.fleet.show.results import Results
+from twitch.fleet.who.choice import Chosen
 
 MANY = 20  # nodes; on a terminal, more of them are asked about
 SILENT_S = 7 * 86400
 YES = frozenset({"y", "yes"})
 
 
-def introduction(nodes: Sequence[Node], who: str, at_once: int) -> str:
+def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look]) -> str:
     """Return one line about what is going to happen."""
     now = time.time()
-    before = [node.before for node in nodes if node.before is not None]
+    before = [node.before for node in todo.nodes if node.before is not None]
     failed = sum(one.failed for one in before)
     silent = sum(one.reported is not None and now - one.reported > SILENT_S for one in before)
-    parts = [f"{len(nodes)} node{'s' if len(nodes) != 1 else ''} ({who})"]
-    parts += [f"{failed} failed last time"] if failed else []
-    parts += [f"{silent} silent for a week"] if silent else []
-    return f"{', '.join(parts)}. {at_once} run{'s' if at_once != 1 else ''} at once."
+    who = [f"{number_of(len(todo.nodes), 'node')} ({chosen.who})"]
+    who += [f"{len(todo.kept)} done before"] if todo.kept else []
+    who += [f"{failed} failed last time"] if failed else []
+    who += [f"{silent} silent for a week"] if silent else []
+    at_once = f"{number_of(todo.plan.at_once, 'run')} at once"
+    return f"{', '.join(who)}. {'; '.join([at_once, *_servers(looks, len(todo.nodes))])}."
+
+
+def _servers(looks: Sequence[Look], nodes: int) -> list[str]:
+    """Return what the puppetservers can do, and how long the runs take at the earliest."""
+    found = forecast(looks)
+    if found is None:
+        return ["no puppetserver says how busy it is"] if looks else []
+    waiting = sum(look.waiting for look in looks if isinstance(look, ServerQueue))
+    busy = f"{waiting} waiting" if waiting else "none waiting"
+    shortest_s = found.shortest_s(nodes)
+    servers = f"{number_of(found.jrubies, 'JRuby')} on {number_of(found.servers, 'puppetserver')}, {busy}"
+    return [servers, *([f"at least {durations.shown(shortest_s)}"] if shortest_s is not None else [])]
+
+
+def after_canaries(results: Results, rest: int) -> str:
+    """Return the question after the canaries, with what they changed."""
+    canaries = [node for node in results.nodes.values() if node.canary]
+    changes = sorted({change.resource for node in canaries for change in node.changes})
+    outcomes = ", ".join(f"{node.name} {node.outcome.value if node.outcome else '-'}" for node in canaries)
+    changed = f" They changed {', '.join(changes)}." if changes else ""
+    return f"Canaries: {outcomes}.{changed} Go on with the other {number_of(rest, 'node')}?"
 
 
 def must_ask(nodes: Sequence[Node], *, yes: bool) -> bool:
@@ -36,10 +67,13 @@ def at_a_terminal() -> bool:
 
 
 def agreed(question: str) -> bool:
-    """Ask a question on standard error; return whether the answer is yes. Ctrl-C and the end mean no."""
+    """Ask a question on standard error; return whether the answer is yes. Ctrl-C means no."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return sys.stdin.readline().strip().lower() in YES
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return False
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -14,8 +14,10 @@ from typing import Callable, NamedTuple, Optional
 
 from twitch.fleet.events import Change
 from twitch.fleet.nodes import Node
+from twitch.fleet.outcomes import GOOD
 from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
+from twitch.fleet.show.digest import number_of
 
 CHANGES = frozenset({"changed", "would change"})
 NOTES = 5  # surprises that are said as they come; all are counted
@@ -31,11 +33,15 @@ class Kind(NamedTuple):
 class Surprise:
     """Compares what nodes change with what the canaries have changed."""
 
-    def __init__(self, note: Callable[[str], None], stop: Optional[Stop] = None) -> None:
-        """Say each surprise with `note`. Stop at the first one if `stop` is there (--stop-on-surprise)."""
+    def __init__(self, note: Callable[[str], None], stop: Optional[Stop] = None, *, canaries: int) -> None:
+        """Say each surprise with `note`. Stop at the first one if `stop` is there (--stop-on-surprise).
+
+        Without canaries, nothing is looked at.
+        """
         self._note = note
         self._stop = stop
         self._expected: set[Kind] = set()
+        self._active = canaries > 0
         self._canaries = 0
         self._compares = False
         self.seen: Counter[Kind] = Counter()  # kind of change -> number of nodes
@@ -53,10 +59,12 @@ class Surprise:
 
     def look(self, node: Node, end: End) -> None:
         """Take the end of a node: of a canary it is expected, of any other node it is compared."""
+        if not self._active:
+            return
         if not self._compares:
             self.expect(node, end.changes)
             return
-        self.nodes += 1
+        self.nodes += 1 if end.outcome in GOOD else 0
         new = kinds(node, end.changes) - self._expected
         self.surprising += 1 if new else 0
         for kind in sorted(new - self.seen.keys()):
@@ -72,14 +80,14 @@ class Surprise:
         if not self._compares or not self.nodes:
             return None
         canaries = "canary" if self._canaries == 1 else f"{self._canaries} canaries"
-        expected = f"The {canaries} changed {len(self._expected)} things"
+        expected = f"The {canaries} changed {number_of(len(self._expected), 'thing')}"
         if not self.surprising:
-            return f"{expected}, and none of the {self.nodes} other nodes anything else"
+            return f"{expected}, and of {number_of(self.nodes, 'other node')} none changed anything else"
         most, number = self.seen.most_common(1)[0]
+        more = f" and {len(self.seen) - 1} more" if len(self.seen) > 1 else ""
+        what = f"{said(most)} ({number_of(number, 'node')}){more}"
         return (
-            f"{expected}; {self.surprising} of {self.nodes} other nodes also changed something else: "
-            f"{said(most)} ({number} nodes)"
-            + (f" and {len(self.seen) - 1} more" if len(self.seen) > 1 else "")
+            f"{expected}; {self.surprising} of {self.nodes} other nodes also changed something else: {what}"
         )
 
 

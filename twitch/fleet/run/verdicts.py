@@ -73,6 +73,14 @@ def of_report(report: Report) -> End:
     )
 
 
+def with_changes(end: End, changes: tuple[Change, ...]) -> End:
+    """Return the end with what happened to the resources; a failure has the message of the first one."""
+    failure = next((change for change in changes if change.outcome == "failed"), None)
+    if end.outcome in GOOD or failure is None:
+        return end._replace(changes=changes)
+    return end._replace(changes=changes, error=failure.message or failure.resource)
+
+
 def _pending(record: RunRecord) -> bool:
     if record.noop_pending is not None:
         return record.noop_pending

@@ -19,7 +19,7 @@ class Scene:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.stop = Stop()
-        self.surprise = Surprise(self.notes.append, self.stop)
+        self.surprise = Surprise(self.notes.append, self.stop, canaries=1)
         self.surprise.look(Node("web01.example.com"), end("File[/etc/motd]", "File[/etc/nginx/web01.conf]"))
         self.surprise.compare()
 
@@ -29,7 +29,7 @@ async def same_change() -> None:
     scene.surprise.look(Node("web02.example.com"), end("File[/etc/motd]"))
     assert (scene.notes, scene.stop.reason) == ([], None)
     assert scene.surprise.summary() == (
-        "The canary changed 2 things, and none of the 1 other nodes anything else"
+        "The canary changed 2 things, and of 1 other node none changed anything else"
     )
 
 
@@ -77,7 +77,7 @@ def test_a_failure_is_for_the_budget_and_no_surprise() -> None:
 
 
 async def no_canary() -> None:
-    surprise = Surprise(lambda note: None, Stop())
+    surprise = Surprise(lambda note: None, Stop(), canaries=0)
     surprise.compare()
     surprise.look(Node("a"), end("File[/etc/motd]"))
     assert surprise.summary() is None
