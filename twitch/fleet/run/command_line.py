@@ -10,7 +10,6 @@ from typing import Optional
 from twitch.errors import UsageError
 from twitch.fleet import options as groups
 from twitch.fleet.run import question
-from twitch.fleet.who.choice import Who
 
 DESCRIPTION = "Run Puppet on many nodes, so many at once, and stop if too many fail."
 EPILOG = """\
@@ -44,25 +43,6 @@ def parse(arguments: Sequence[str]) -> Namespace:
     options = parser.parse_args(arguments)
     _check(options)
     return options
-
-
-def who(options: Namespace) -> Who:
-    """Return which nodes are chosen."""
-    group_fact, _ = one_per(options)
-    return Who(
-        nodes=tuple(options.node),
-        file=options.nodes,
-        query=options.query,
-        result=options.results,
-        affected_by=tuple(options.affected_by or ()),
-        only=tuple(options.only or ()),
-        or_all=options.or_all,
-        environment=options.environment,
-        exclude=tuple(options.exclude),
-        limit=options.limit,
-        address_fact=options.address_fact,
-        group_fact=group_fact,
-    )
 
 
 def one_per(options: Namespace) -> tuple[Optional[str], Optional[int]]:

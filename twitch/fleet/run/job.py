@@ -85,7 +85,7 @@ def _plan(
         nodes=tuple(node.name for node in chosen.nodes),
         ask=ask,
         who=chosen.who,
-        at_once=max(1, min(total, options.at_once.of(total))),
+        at_once=max(1, options.at_once.at_least_one_of(total)),
         canary=options.canary.at_least_one_of(total),
         max_failures=options.max_failures.of(total),
         max_unreachable=None if unreachable is None else unreachable.of(total),

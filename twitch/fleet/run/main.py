@@ -9,12 +9,12 @@ from twitch.fleet import exits, loop
 from twitch.fleet.node.access import access
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.run import ending, job, question
-from twitch.fleet.run.command_line import parse, who
+from twitch.fleet.run.command_line import parse
 from twitch.fleet.run.following import HELD, LOOKS_AT_ONCE
 from twitch.fleet.run.invocation import Invocation
 from twitch.fleet.run.outputs import Outputs
 from twitch.fleet.run.servers import open_puppetdb, open_puppetservers
-from twitch.fleet.who.choice import choose
+from twitch.fleet.who.choice import choose, of_options
 
 NO_PUPPETDB = "Without a PuppetDB, no run is proven, and it is not known which nodes failed before."
 
@@ -28,7 +28,7 @@ async def _main(options: Namespace) -> int:
     how = access(options)
     ending.check(options)
     async with open_puppetdb(options) as database, open_puppetservers(options) as queues:
-        chosen = await choose(who(options), database)
+        chosen = await choose(of_options(options), database)
         todo = job.make(options, chosen, database, queues)
         looks = await queues.look() if queues is not None else []
         outputs = Outputs(options)
