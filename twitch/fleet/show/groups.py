@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from twitch.errors import UsageError
-from twitch.fleet.outcomes import FAILURES, GOOD, UNCERTAIN, Outcome
+from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
 from twitch.fleet.show.changes import nodes_with
 from twitch.fleet.show.results import REMAINING, NodeResult, Results
 
@@ -16,6 +16,16 @@ def _with(outcome: Outcome) -> Choice:
     return lambda node: node.outcome is outcome
 
 
+MEANINGS = {
+    Outcome.PENDING: "a dry run that would change something",
+    Outcome.NOT_ATTEMPTED: "Puppet did not begin, such as without a signed certificate",
+    Outcome.UNPROVEN: "complete, but PuppetDB has no report of the run",
+    Outcome.LATE: "still running after --timeout",
+    Outcome.LOST: "started, and then out of reach",
+    Outcome.REFUSED: "the node does not grant the request",
+    Outcome.UNREACHABLE: "nothing was started",
+}
+
 # group -> what it is, for the help, and which nodes belong to it
 GROUPS: dict[str, tuple[str, Choice]] = {
     "new": (
@@ -23,13 +33,13 @@ GROUPS: dict[str, tuple[str, Choice]] = {
         lambda node: node.outcome in FAILURES and node.new is not False,
     ),
     "before": ("failed, as before", lambda node: node.outcome in FAILURES and node.new is False),
-    "fixed": ("failed before, and good now", lambda node: node.failed_before and node.outcome in GOOD),
+    "fixed": ("failed before, and good now", lambda node: node.fixed),
     "uncertain": ("late, lost or unproven", lambda node: node.outcome in UNCERTAIN),
     "remaining": (
         "not started, late, lost, unproven, or without an end",
         lambda node: node.outcome is None or node.outcome in REMAINING,
     ),
-    **{outcome.option: ("", _with(outcome)) for outcome in Outcome},
+    **{outcome.option: (MEANINGS.get(outcome, ""), _with(outcome)) for outcome in Outcome},
 }
 
 

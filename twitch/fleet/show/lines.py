@@ -60,9 +60,6 @@ class Lines:
             )
         self._reason = reason
 
-    def pause(self) -> None:
-        """Do nothing: a question is printed below the lines."""
-
     def close(self, results: Results) -> None:
         """Print nothing more."""
 

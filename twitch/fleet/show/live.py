@@ -81,18 +81,14 @@ class Live:
         self._window = (limit, at_once, reason)
         self._draw()
 
-    def pause(self) -> None:
-        """Remove the area until the next event, so that a question can be asked."""
+    def close(self, results: Results) -> None:
+        """Remove the area, so that other text can be printed."""
         if self._tick:
             self._tick.cancel()
             self._tick = None
         if self._area:
             self._area.stop()
             self._area = None
-
-    def close(self, results: Results) -> None:
-        """Remove the area for good."""
-        self.pause()
 
     def _failed(self, event: NodeEvent, outcome: Outcome, error: Optional[str]) -> None:
         text = _line(f"{event.node} {outcome.value}{f': {error}' if error else ''}", STYLES[outcome])
@@ -141,7 +137,7 @@ class Live:
     def _bar(self, now: float) -> Text:
         results = self._results
         total = max(1, len(results.nodes))
-        elapsed_s = max(0.0, now - (results.began or now))
+        elapsed_s = 0.0 if results.began is None else max(0.0, now - results.began)
         times = durations.shown(elapsed_s)
         if MIN_FOR_ESTIMATE <= results.finished < total:
             left_s = elapsed_s / results.finished * (total - results.finished)
@@ -187,7 +183,7 @@ class Live:
         for node in self._results.running.values():
             if len(lines) == MAX_LONGEST:
                 break
-            age = durations.shown(max(0.0, now - (node.started or now)))
+            age = durations.shown(0.0 if node.started is None else max(0.0, now - node.started))
             lines.append(_line(f"  {age:>7}  {node.name}", "dim"))
         return lines
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any, Optional
 from twitch import durations
 from twitch.errors import UsageError
 from twitch.fleet import exits
+from twitch.fleet.options import Parser
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show import digest, recent, ticket
 from twitch.fleet.show.causes import why
@@ -19,7 +19,8 @@ from twitch.fleet.show.changes import place_of, rows_of
 from twitch.fleet.show.folding import fold
 from twitch.fleet.show.groups import GROUPS, nodes_of
 from twitch.fleet.show.paint import Paint, paint_for
-from twitch.fleet.show.result_file import read
+from twitch.fleet.show.reports import Files
+from twitch.fleet.show.result_file import STANDARD_STREAM, read
 from twitch.fleet.show.results import NodeResult, Results
 from twitch.fleet.show.summary import change_lines, summary_text
 from twitch.texts import one_line
@@ -27,10 +28,12 @@ from twitch.texts import one_line
 CHANGES = "changes"
 
 EPILOG = """\
-GROUP is an outcome ({outcomes}),
-{words}, the title of a resource as the table of
-changes has it, such as 'File[/etc/motd]', the name of a node, or `changes` for the whole table.
-Without RESULT, the newest of {folder} is shown.
+GROUP is one of
+{words}
+  changes        the whole table of changes, instead of nodes
+or the title of a resource as in the table of changes, such as 'File[/etc/motd]', or the name of a node.
+
+Without RESULT, the newest in {folder} is shown.
 """
 
 
@@ -39,8 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     path, group = _path_and_group(options.result, options.group)
     results = read(path)
-    if options.html:
-        _write_page(results, Path(options.html), path)
+    files = Files(junit=options.junit, html=options.html)
+    if any(files):
+        files.check()
+        errors = files.write(results, result=None if path == STANDARD_STREAM else path)
+        if errors:
+            raise UsageError("; ".join(errors))
     elif options.json:
         print(json.dumps(_group_fields(results, group) if group else _fields(results)))
     elif options.names:
@@ -52,17 +59,12 @@ def main(arguments: Sequence[str]) -> int:
     return exits.OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    outcomes = " ".join(outcome.option for outcome in Outcome)
-    words = ", ".join(
-        f"{group} ({meaning})" for group, (meaning, _) in GROUPS.items() if meaning and group != "remaining"
-    )
-    parser = argparse.ArgumentParser(
-        prog=f"{digest.COMMAND} show",
-        description="Show the result of an earlier run: its summary, or the nodes of one group.",
-        epilog=EPILOG.format(outcomes=outcomes, words=words, folder=recent.folder()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def _parser() -> Parser:
+    words = "\n".join(f"  {group:<14} {meaning}".rstrip() for group, (meaning, _) in GROUPS.items())
+    parser = Parser(
+        "show",
+        "Show the result of an earlier run: its summary, or the nodes of one group.",
+        EPILOG.format(words=words, folder=recent.folder()),
     )
     parser.add_argument("result", metavar="RESULT", nargs="?", help="a file of --json; -: standard input")
     parser.add_argument("group", metavar="GROUP", nargs="?", help="show the nodes of this group")
@@ -71,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--names", action="store_true", help="only the names of the group (failed), one a line"
     )
-    output.add_argument("--html", metavar="FILE", help="write the page for a ticket or a mail")
+    parser.add_argument("--html", metavar="FILE", help="write the page for a ticket or a mail")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, for GitLab and Jenkins")
     return parser
 
 
@@ -87,15 +90,6 @@ def _path_and_group(result: Optional[str], group: Optional[str]) -> tuple[str, O
     ):
         return str(recent.newest()), result
     return result, group
-
-
-def _write_page(results: Results, page: Path, path: str) -> None:
-    from twitch.fleet.show.html import page_of
-
-    try:
-        page.write_text(page_of(results, path=path), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{page} cannot be written: {error.strerror}") from None
 
 
 # ---- a group as text

@@ -27,6 +27,7 @@ class NodeResult:
         "ended",
         "error",
         "failed_before",
+        "fixed",
         "name",
         "new",
         "outcome",
@@ -40,6 +41,7 @@ class NodeResult:
     def __init__(self, name: str, *, failed_before: bool = False) -> None:
         self.name = name
         self.failed_before = failed_before  # the run before this one
+        self.fixed = False  # failed before, and good now
         self.step: Optional[str] = None  # one of events.STEPS; None: not asked yet
         self.asked: Optional[float] = None  # epoch seconds
         self.started: Optional[float] = None
@@ -164,6 +166,8 @@ class Results:
         if event.outcome is not None:
             node.outcome = event.outcome
             node.new = self._new(node, event)
+            dry = self.plan is not None and self.plan.ask.noop  # a dry run fixes nothing
+            node.fixed = node.failed_before and event.outcome in GOOD and not dry
         node.verdict = event.verdict or node.verdict
         node.counts = event.counts or node.counts
         node.duration_s = event.duration_s if event.duration_s is not None else node.duration_s
@@ -186,9 +190,7 @@ class Results:
         if node.outcome in FAILURES:
             self.failed_before += one if node.new is False else 0
             self.failed_new += one if node.new is not False else 0
-        # A dry run fixes nothing.
-        if node.failed_before and node.outcome in GOOD and not (self.plan and self.plan.ask.noop):
-            self.fixed += one
+        self.fixed += one if node.fixed else 0
 
 
 def _forget(node: NodeResult) -> None:
@@ -196,3 +198,4 @@ def _forget(node: NodeResult) -> None:
     node.started = node.ended = node.outcome = node.new = node.verdict = node.counts = None
     node.duration_s = node.error = node.report = node.configuration_version = None
     node.changes = ()
+    node.fixed = False

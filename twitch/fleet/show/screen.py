@@ -29,9 +29,6 @@ class Screen(Protocol):
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Show how many may run at once now, and why they are fewer than `at_once`."""
 
-    def pause(self) -> None:
-        """Remove what is drawn until the next event, so that a question can be asked."""
-
     def close(self, results: Results) -> None:
         """End the display, so that other text can be printed. The summary is not printed here."""
 
