@@ -1,19 +1,12 @@
-"""Many names as few: web[001-480].example.net; and back, so that what is printed can be pasted.
+"""Many names as few: web[001-480].example.net, which can be pasted where names are taken (who/names.py).
 
 The form is that of ClusterShell and pdsh. Leading zeros are kept: `[001-480]` is not `[1-480]`.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections.abc import Iterable, Sequence
-
-from twitch.errors import UsageError
-
-# Names that one text may stand for: a mistyped [1-99999999] shall not fill the memory.
-MAX_NAMES = 200_000
 
 # Characters that have a meaning in a folded text. A certname has none of them.
 SPECIAL = re.compile(r"[\[\],\s]")
@@ -22,7 +15,7 @@ _Row = tuple[str, ...]
 
 
 def fold(names: Iterable[str]) -> str:
-    """Return the names as one text, sorted; `unfold` returns them again."""
+    """Return the names as one text, sorted."""
     return ",".join(parts(names))
 
 
@@ -68,21 +61,6 @@ def parts(names: Iterable[str]) -> list[str]:
     ]
     folded += [(name, (name,), ()) for name in single]
     return [text for text, _, _ in sorted(folded, key=lambda part: part[1:])]
-
-
-def unfold(text: str) -> list[str]:
-    """Return the names that a text stands for, separated by commas or white space.
-
-    Raises `UsageError` for brackets that do not hold numbers, and for more than MAX_NAMES names.
-    """
-    names: list[str] = []
-    for part in _split(text):
-        pieces = [_numbers(piece, part) if piece[0] == "[" else [piece] for piece in _pieces(part)]
-        size = len(names) + math.prod(map(len, pieces))
-        if size > MAX_NAMES:
-            raise UsageError(f"{part}: these are {size:,} names, and at most {MAX_NAMES:,} are possible")
-        names += ("".join(chosen) for chosen in itertools.product(*pieces))
-    return list(dict.fromkeys(names))
 
 
 # ---- folding: one number after the other, in the order that gives fewer texts
@@ -137,37 +115,6 @@ def _padded(text: str) -> bool:
 
 def _order(row: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(re.findall("[0-9]+", text)[0]) for text in row)
-
-
-# ---- unfolding
-
-
-def _split(text: str) -> list[str]:
-    """Return the parts between commas and white space outside of brackets."""
-    return [part for part in re.findall(r"(?:\[[^\]]*\]?|[^\s,\[])+", text) if part]
-
-
-def _pieces(part: str) -> list[str]:
-    """Return the texts outside of brackets, and the brackets with what is in them."""
-    pieces = [piece for piece in re.split(r"(\[[^\[\]]*\])", part) if piece]
-    if any(SPECIAL.search(piece) for piece in pieces if piece[0] != "[" or piece[-1] != "]"):
-        raise UsageError(f"{part}: a bracket is missing, as in web[001-480]")
-    return pieces
-
-
-def _numbers(brackets: str, part: str) -> Sequence[str]:
-    """Return the numbers in brackets, with their leading zeros."""
-    numbers: list[str] = []
-    for text in brackets[1:-1].split(","):
-        found = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", text)
-        if not found or int(found[2] or found[1]) < int(found[1]):
-            raise UsageError(f"{part}: '{text}' is not a range of numbers such as 001-480")
-        first, last = int(found[1]), int(found[2] or found[1])
-        if last - first >= MAX_NAMES:
-            raise UsageError(f"{part}: '{text}' has more than {MAX_NAMES:,} numbers")
-        width = len(found[1]) if _padded(found[1]) else 0
-        numbers += (f"{number:0{width}}" for number in range(first, last + 1))
-    return numbers
 
 
 def _size(part: str) -> int:

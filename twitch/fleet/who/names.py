@@ -20,8 +20,11 @@ STANDARD_INPUT = "-"
 
 
 def expanded(words: Iterable[str]) -> list[str]:
-    """Return the names that words stand for, in their order. Raise UsageError for what is not a name."""
-    return [name for word in words for name in _names(word)]
+    """Return the names that words stand for, in their order. Raise UsageError for what is not a name.
+
+    A word can be several names with commas between, as `show` prints them.
+    """
+    return [name for word in words for part in _separate(word) for name in _names(part)]
 
 
 def from_file(path: str) -> list[str]:
@@ -46,13 +49,17 @@ def text(path: str) -> str:
 
 def _words(content: str, where: str) -> Iterator[str]:
     for number, line in enumerate(content.splitlines(), 1):
-        words = re.sub(r",(?![^\[]*\])", " ", line.partition("#")[0]).split()
-        for word in words:
+        for word in _separate(line.partition("#")[0]):
             try:
                 expanded([word])
             except UsageError as error:
                 raise UsageError(f"{where}, line {number}: {error}") from None
             yield word
+
+
+def _separate(text: str) -> list[str]:
+    """Return what stands between spaces, and between commas outside of brackets."""
+    return re.sub(r",(?![^\[]*\])", " ", text).split()
 
 
 def _names(word: str) -> Iterator[str]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twitch.errors import UsageError
-from twitch.fleet.show.folding import fold, shorten, unfold
+from twitch.fleet.show.folding import fold, shorten
+from twitch.fleet.who.names import expanded
 
 
 @pytest.mark.parametrize(
@@ -30,50 +30,23 @@ from twitch.fleet.show.folding import fold, shorten, unfold
 )
 def test_names_are_folded(names: list[str], folded: str) -> None:
     assert fold(names) == folded
-    assert sorted(unfold(folded)) == sorted(set(names))
+    assert sorted(expanded([folded])) == sorted(set(names))
 
 
 NAMES = st.lists(
-    st.from_regex(r"(web|db|a)?[0-9]{0,4}(\.dc[0-9]{1,2})?(\.example\.net)?", fullmatch=True).filter(bool),
+    st.from_regex(r"(web|db|a|[0-9])[0-9]{0,4}(\.dc[0-9]{1,2})?(\.example\.net)?", fullmatch=True),
     max_size=60,
 )
 
 
 @given(NAMES)
-def test_folded_names_unfold_to_the_same_names(names: list[str]) -> None:
-    assert sorted(unfold(fold(names))) == sorted(set(names))
+def test_folded_names_can_be_pasted(names: list[str]) -> None:
+    assert sorted(expanded([fold(names)])) == sorted(set(names))
 
 
 @given(st.lists(st.text(max_size=20)))
 def test_any_names_can_be_folded(names: list[str]) -> None:
     fold(names)
-
-
-@given(st.text(alphabet="web[0123-], .x", max_size=30))
-def test_any_text_unfolds_or_is_refused(text: str) -> None:
-    try:
-        names = unfold(text)
-    except UsageError:
-        return
-    assert all(name and "[" not in name and "," not in name for name in names)
-
-
-@pytest.mark.parametrize(
-    "text", ["web[1-3", "web1]", "web[]", "web[a-b]", "web[3-1]", "web[1-2-3]", "web[-1]"]
-)
-def test_a_text_with_other_brackets_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="web"):
-        unfold(text)
-
-
-@pytest.mark.parametrize("text", ["web[1-99999999]", "r[1-999]n[1-999]", "a[1-150000],b[1-150000]"])
-def test_a_text_for_too_many_names_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="200,000"):
-        unfold(text)
-
-
-def test_names_are_separated_by_commas_or_white_space() -> None:
-    assert unfold("web[1,2] db1,mail\ncache1") == ["web1", "web2", "db1", "mail", "cache1"]
 
 
 def test_a_long_list_is_shortened_and_says_how_many_are_missing() -> None:

@@ -7,10 +7,10 @@ import pytest
 from tests.unit.fleet.show import realistic
 from twitch.fleet.events import Ask, Change, NodeEvent, Plan, Summary
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.show.folding import unfold
 from twitch.fleet.show.html import page_of
 from twitch.fleet.show.page_style import COLOURS
 from twitch.fleet.show.results import Results
+from twitch.fleet.who.names import expanded
 
 VOID = {"meta", "br", "wbr"}
 SCRIPT = "<script>alert(1)</script>"
@@ -122,7 +122,7 @@ def test_every_node_is_on_the_page_and_can_be_pasted() -> None:
     text = Page(page_of(results).replace("<wbr>", "").replace("<", "\n<")).text
     listed = text[text.index("All nodes") : text.index("To paste")]
     lines = (line for line in listed.splitlines() if line.endswith(".example.net") and " " not in line)
-    assert set(results.nodes) <= {name for line in lines for name in unfold(line)}
+    assert set(results.nodes) <= {name for line in lines for name in expanded([line])}
 
 
 def test_page_of_few_runs_has_a_lane_for_each_and_of_many_a_fixed_number_of_columns(page: str) -> None:
