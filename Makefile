@@ -1,6 +1,8 @@
 # make demo          boot a throwaway Debian machine with systemd, Puppet and puppet-twitch
 # make demo-shell    open a root shell in that machine
 # make demo-stop     delete that machine
+# make demo-fleet    boot a puppetserver, PuppetDB and three nodes, and show puppet-twitch-fleet;
+#                    demo-fleet-shell [ON=MACHINE], demo-fleet-stop
 # make test          run all tests (root, on Debian 12)
 # make check         run the quick tests: linters, units, unit tests, packages
 # make bench         measure, beside a peer; takes five minutes on an otherwise idle machine
@@ -34,7 +36,11 @@ FLEET = $(DESTDIR)/usr/lib/puppet-twitch-fleet
 FLEET_DOC = $(DESTDIR)/usr/share/doc/puppet-twitch-fleet
 FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py texts.py)
 
-.PHONY: help install uninstall install-fleet uninstall-fleet snippets deb rpm dist module reference demo demo-shell demo-stop bench check check-listener check-unit check-rest test test-agents test-module test-nodes tools images
+.PHONY: help install uninstall install-fleet uninstall-fleet
+.PHONY: snippets deb rpm dist module reference
+.PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
+.PHONY: tools images check check-listener check-unit check-rest test test-agents test-module test-nodes
+.PHONY: bench
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -222,6 +228,15 @@ demo-shell:
 	@tests/lab/demo shell
 demo-stop:
 	@tests/lab/demo stop
+
+demo-fleet:
+	@tests/prepare lab
+	@tests/lab/build debian13-servers debian13 debian12
+	@tests/lab/demo fleet start
+demo-fleet-shell:
+	@tests/lab/demo fleet shell $(if $(ON),--on=$(ON))
+demo-fleet-stop:
+	@tests/lab/demo fleet stop
 
 # ---- test
 

@@ -1,6 +1,6 @@
-"""`tests/lab/demo start | shell [COMMAND…] | stop`: one machine that stays, to try things on.
+"""`tests/lab/demo [fleet] start | shell [COMMAND…] | stop`: machines that stay, to try things on.
 
-`start` leaves a lab in the background, whose command `keep` boots the machine and waits for its end;
+`start` leaves a lab in the background, whose command `keep` boots the machines and waits for their end;
 `tour` and `enter` are run in that lab's namespaces. A demo exists while a file is locked: the kernel
 releases the lock with the last process of the lab, and the file holds the pid of its `enter`.
 """
@@ -18,39 +18,35 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from . import images
+from .demos import FLEET, ONE, Demo
 from .errors import LabError
-from .lab import Lab, machine_named
-from .machine import Machine
-from .nspawn import REBOOTED
-from .tour import tour
-
-NAME, IMAGE = "demo", "debian12"
-HELD = Path("/run/puppet-twitch-lab/demo.lock")
 
 HERE = Path(__file__).resolve().parent
 STOP_TIMEOUT_S = 30
 
-USAGE = "usage: tests/lab/demo start | shell [COMMAND…] | stop"
+USAGE = "usage: tests/lab/demo [fleet] start | shell [COMMAND…] | stop"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command of the command line; return the exit code."""
-    command, *rest = arguments or [""]
+    demo, words = (FLEET, arguments[1:]) if arguments[:1] == ["fleet"] else (ONE, arguments)
+    command, *rest = words or [""]
     try:
         if os.geteuid():
-            raise LabError("the demo's machine needs root")
+            raise LabError("the demo's machines need root")
         if command == "start" and not rest:
-            return start()
+            return start(demo)
         if command == "stop" and not rest:
-            return stop()
+            return stop(demo)
         if command == "shell":
-            shell(rest)
+            shell(demo, rest)
         if command == "keep":
-            return _keep()
+            return demo.keep()
         if command == "tour":
-            return tour(_attached())
+            return demo.tour()
         if command == "enter":
-            _enter(rest)
+            argv = demo.entrance(rest)
+            os.execvp(argv[0], argv)
         raise LabError(USAGE)
     except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -59,16 +55,17 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def start() -> int:
+def start(demo: Demo) -> int:
     """Remove the last demo, boot a new one and show the tour; return 0 if all of it worked."""
-    images.built(IMAGE)
-    HELD.parent.mkdir(exist_ok=True)
-    with HELD.open("a+") as held:
+    for image in demo.images:
+        images.built(image)
+    lock = _lock(demo)
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a+") as held:
         _end(held)
         held.truncate(0)
-        print("==> Booting a Debian 12 machine with its own systemd", flush=True)
         lab = subprocess.Popen(
-            (HERE / "enter", HERE / "demo", "keep"),
+            (HERE / "enter", HERE / "demo", *demo.words, "keep"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,36 +77,51 @@ def start() -> int:
         held.write(str(lab.pid))
         held.flush()
         try:
-            assert lab.stdout
-            line = lab.stdout.readline()  # or its end: `keep` has a limit for the boot
-            if line != "up\n":
-                raise LabError(f"it does not boot:\n{line}{lab.stdout.read()}")
-            code = subprocess.run(_in_lab(lab.pid, "tour")).returncode
+            _await_up(lab)
+            code = subprocess.run(_in_lab(demo, lab.pid, "tour")).returncode
         except BaseException:
             lab.send_signal(signal.SIGTERM)
             raise
-    print("\nA root shell in the machine:  make demo-shell\nRemove it:                    make demo-stop")
+    print(f"\n{demo.hint}")
     return code
 
 
-def stop() -> int:
-    """Remove the machine, if there is one."""
-    if HELD.exists():
-        with HELD.open("a+") as held:
+def stop(demo: Demo) -> int:
+    """Remove the machines, if there are any."""
+    lock = _lock(demo)
+    if lock.exists():
+        with lock.open("a+") as held:
             _end(held)
             held.truncate(0)
     print("There is no demo machine now.")
     return 0
 
 
-def shell(command: Sequence[str]) -> NoReturn:
-    """Become a root shell in the machine, or a command there; LabError if there is no demo."""
-    if HELD.exists():
-        with HELD.open("a+") as held:
+def shell(demo: Demo, command: Sequence[str]) -> NoReturn:
+    """Become a shell in a machine, or a command there; LabError if there is no demo."""
+    lock = _lock(demo)
+    if lock.exists():
+        with lock.open("a+") as held:
             if not _try_lock(held):
-                argv = _in_lab(_pid(held), "enter", *command)
+                argv = _in_lab(demo, _pid(held), "enter", *command)
                 os.execvp(argv[0], argv)
-    raise LabError("there is no demo machine: make demo")
+    raise LabError(f"there is no demo machine: make {demo.name}")
+
+
+def _lock(demo: Demo) -> Path:
+    return Path(f"/run/puppet-twitch-lab/{demo.name}.lock")
+
+
+def _await_up(lab: subprocess.Popen[str]) -> None:
+    """Print the steps of `keep` until the machines are up; LabError has its output if they do not boot."""
+    assert lab.stdout
+    while True:
+        line = lab.stdout.readline()  # or its end: `keep` has a limit for each step
+        if line == "up\n":
+            return
+        if not line.startswith("==> "):
+            raise LabError(f"it does not boot:\n{line}{lab.stdout.read()}")
+        print(line, end="", flush=True)
 
 
 def _end(held: IO[str]) -> None:
@@ -141,11 +153,11 @@ def _pid(held: IO[str]) -> int:
     return int(text)
 
 
-def _in_lab(enter: int, *arguments: str) -> list[str]:
+def _in_lab(demo: Demo, enter: int, *arguments: str) -> list[str]:
     """Return the command line that runs this command in the namespaces below that `enter`."""
     init = _child(_child(enter))  # below unshare: see namespaces.py
     namespaces = ("--mount", "--net", "--pid", "--ipc", "--uts")
-    return ["nsenter", f"--target={init}", *namespaces, "--", f"{HERE}/demo", *arguments]
+    return ["nsenter", f"--target={init}", *namespaces, "--", f"{HERE}/demo", *demo.words, *arguments]
 
 
 def _child(pid: int) -> int:
@@ -155,29 +167,3 @@ def _child(pid: int) -> int:
     except (FileNotFoundError, ValueError):
         raise LabError("the demo machine is just going away") from None
     return int(child)
-
-
-# -- in the lab's namespaces --------------------------------------------------------------------
-
-
-def _keep() -> int:
-    """Boot the machine, print `up`, and stay until it is powered off; it may reboot."""
-    with Lab() as lab:
-        machine = lab.boot(NAME, image=IMAGE)
-        print("up", flush=True)
-        while machine.await_end() == REBOOTED:
-            machine.start()
-    return 0
-
-
-def _enter(command: Sequence[str]) -> NoReturn:
-    """Become a command in the machine, a login shell without one."""
-    terminal = (f"TERM={os.environ['TERM']}",) if "TERM" in os.environ else ()
-    argv = _attached().command(["env", *terminal, *(command or ("bash", "--login"))])
-    os.execvp(argv[0], argv)
-
-
-def _attached() -> Machine:
-    machine = machine_named(NAME)
-    machine.attach()
-    return machine

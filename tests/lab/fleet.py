@@ -1,7 +1,7 @@
 """A site with a fleet: a puppetserver with PuppetDB, and nodes with puppet-twitch over TLS.
 
-Everything is real: the nodes are enrolled with the Puppet CA and run catalogs of that server, and the operator
-is a user of the puppetserver's machine with an EC certificate of the same CA.
+Everything is real: the nodes have certificates of the Puppet CA and run catalogs of that server. The operator
+is a user of the puppetserver's machine, with an EC certificate of the same CA.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from .install import install
-from .lab import Lab
+from .lab import Lab, machine_named
 from .machine import Completed, Machine
 from .puppetdb import PuppetDB
 from .server import PuppetServer, start_puppetserver
@@ -92,7 +92,7 @@ def as_operator(*argv: str) -> list[str]:
 
 
 def start_site(lab: Lab, nodes: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> Site:
-    """Boot a puppetserver with PuppetDB and these nodes, name -> image; return when all have reported once."""
+    """Boot a puppetserver with PuppetDB, and nodes, name -> image; return when all nodes have reported."""
     say("Booting the machines; a puppetserver and a PuppetDB with PostgreSQL start")
     server = start_puppetserver(lab, with_puppetdb=True)
     puppetdb = PuppetDB(server.machine)
@@ -107,6 +107,14 @@ def start_site(lab: Lab, nodes: Mapping[str, str], say: Callable[[str], None] = 
     each(lambda node: enrol(server, node), machines.values())
     server.machine.sh(CERTIFICATE)
     return Site(server, puppetdb, machines)
+
+
+def attached_site(nodes: Iterable[str]) -> Site:
+    """Return the site that another process of this lab has started."""
+    server, *machines = (machine_named(name) for name in ("puppet", *nodes))
+    for machine in (server, *machines):
+        machine.attach()
+    return Site(PuppetServer(server), PuppetDB(server), {machine.name: machine for machine in machines})
 
 
 def enrol(server: PuppetServer, node: Machine) -> None:

@@ -88,20 +88,15 @@ class PuppetDB:
         self.machine.wait(
             "curl -sf http://localhost:8080/status/v1/simple | grep -qx running",
             READY_TIMEOUT_S,
-            show="journalctl -b -u puppetdb -u 'postgresql*' -o cat; tail -n 40 /var/log/puppetdb/puppetdb.log",
+            show="journalctl -b -u puppetdb -u 'postgresql*' -o cat; tail -n 40 /var/log/puppetdb/*b.log",
         )
 
     def query(self, pql: str) -> list[dict[str, Any]]:
         """Return the rows of a query in PQL."""
-        asked = (
-            "curl",
-            "-sSf",
-            "-G",
-            "http://localhost:8080/pdb/query/v4",
-            "--data-urlencode",
-            f"query={pql}",
+        curl = ("curl", "-sSf", "-G", "http://localhost:8080/pdb/query/v4")
+        rows: list[dict[str, Any]] = json.loads(
+            self.machine.run(*curl, "--data-urlencode", f"query={pql}").stdout
         )
-        rows: list[dict[str, Any]] = json.loads(self.machine.run(*asked).stdout)
         return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 from .errors import LabError
 from .install import install
@@ -23,8 +24,9 @@ manifest = /etc/puppet/demo.pp
 class Tour:
     """Runs commands on a machine with their output shown, and knows the current step."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, shell: Callable[[str], Sequence[str]] | None = None) -> None:
         self.machine = machine
+        self._shell = shell or (lambda script: ("/bin/sh", "-c", script))  # script -> command line
         self.step = ""
 
     def begin(self, step: str) -> None:
@@ -32,12 +34,14 @@ class Tour:
         self.step = step
         print(f"\n==> {step}", flush=True)
 
-    def show(self, command: str, expected: str = "") -> str:
-        """Run a command and print its output; LabError if it fails or the output lacks the expected text."""
+    def show(self, command: str, expected: str = "", *, exit_code: int = 0) -> str:
+        """Run a command and print its output; LabError if it, or its exit code, is not the expected one."""
         print(f"$ {command}", flush=True)
-        done = self.machine.sh(f"exec 2>&1; {command}", check=False, timeout_s=120)
+        done = self.machine.run(*self._shell(f"exec 2>&1; {command}"), check=False, timeout_s=120)
         print(done.stdout.replace("\r\n", "\n").rstrip("\n"), flush=True)
-        if done.returncode:
+        if exit_code:
+            print(f"(exit code {done.returncode})", flush=True)
+        if done.returncode != exit_code:
             raise LabError(f"exit code {done.returncode}")
         if not re.search(expected, done.stdout, re.DOTALL):
             raise LabError(f"there is no {expected!r} in its output")
