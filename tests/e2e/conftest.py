@@ -5,7 +5,7 @@ These tests need `tests/lab/enter` and are skipped elsewhere, but in CI they mus
 `node12`, `node13` and `node` (each of both) are machines in any state. `clean_…` is the node as an
 installation leaves it, before and after each test; `stub_…` also runs the stub in place of Puppet.
 `agent…` is enrolled with the puppetserver; `tls_…` is too, and fails a test that makes the listener
-complain. `systems.py` has the marks of tests that run on Debian testing as well.
+complain. `site` is a fleet, with nodes of its own and a PuppetDB on the puppetserver. `systems.py` has the marks of tests that run on Debian testing as well.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.e2e import pki, stub, systems
 from tests.e2e.token_node import TokenNode, token_node
 from tests.lab import namespaces
 from tests.lab.errors import LabError
+from tests.lab.fleet import Site, start_site
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.network import Netns
@@ -63,18 +64,22 @@ def empty_lab() -> Iterator[Lab]:
         yield lab
 
 
+def used_fixtures(request: pytest.FixtureRequest) -> set[str]:
+    """Return the names of all fixtures of the selected tests."""
+    return {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+
+
 @pytest.fixture(scope="session")
-def starting_server(empty_lab: Lab) -> PuppetServer:
-    """Return the puppetserver, which may not answer yet."""
-    return start_puppetserver(empty_lab)
+def starting_server(request: pytest.FixtureRequest, empty_lab: Lab) -> PuppetServer:
+    """Return the puppetserver, which may not answer yet; with a PuppetDB if a selected test needs one."""
+    return start_puppetserver(empty_lab, with_puppetdb="site" in used_fixtures(request))
 
 
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest, empty_lab: Lab) -> Lab:
     """Return the lab, in which a puppetserver already starts if a selected test will need it."""
     # Its 20 s pass while other tests run. `agent` asks for it by name, once it is set up itself.
-    used = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    if used & {"server", "agent"}:
+    if used_fixtures(request) & {"server", "agent", "site"}:
         request.getfixturevalue("starting_server")
     return empty_lab
 
@@ -84,6 +89,15 @@ def server(starting_server: PuppetServer) -> PuppetServer:
     """Return the puppetserver, ready."""
     starting_server.await_ready()
     return starting_server
+
+
+@pytest.fixture(scope="session")
+def site(lab: Lab, starting_server: PuppetServer) -> Site:
+    """Return a site with four nodes of its own, which have run Puppet once."""
+    nodes = {"web1": "debian12", "web2": "debian13", "web3": systems.TESTING, "db1": "debian12"}
+    if not systems.has_testing():
+        nodes["web3"] = "debian13"
+    return start_site(lab, nodes, server=starting_server)
 
 
 @pytest.fixture(scope="session")

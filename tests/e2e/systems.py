@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lab import images
 from tests.lab.errors import NotBuiltError
 from tests.lab.install import install
 from tests.lab.lab import Lab
@@ -22,6 +23,15 @@ EVERY = {**STABLE, "nodetesting": TESTING}
 every_node = pytest.mark.parametrize("node", EVERY, indirect=True)
 every_agent = pytest.mark.parametrize("agent", EVERY, indirect=True)
 every_image = pytest.mark.parametrize("node", EVERY.values(), indirect=True, scope="module")
+
+
+def has_testing() -> bool:
+    """Return whether there is an image of Debian testing; LabError if nobody has tried to build one."""
+    try:
+        images.built(TESTING)
+    except NotBuiltError:
+        return False
+    return True
 
 
 def boot(lab: Lab, name: str, image: str) -> Machine:

@@ -91,10 +91,19 @@ def as_operator(*argv: str) -> list[str]:
     return ["runuser", f"--user={OPERATOR}", "--", "env", f"--chdir={HOME}", f"HOME={HOME}", *argv]
 
 
-def start_site(lab: Lab, nodes: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> Site:
-    """Boot a puppetserver with PuppetDB, and nodes, name -> image; return when all nodes have reported."""
+def start_site(
+    lab: Lab,
+    nodes: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    server: PuppetServer | None = None,
+) -> Site:
+    """Boot a puppetserver with PuppetDB, and nodes, name -> image; return when all nodes have reported.
+
+    A server that was started before, with PuppetDB, can be given.
+    """
     say("Booting the machines; a puppetserver and a PuppetDB with PostgreSQL start")
-    server = start_puppetserver(lab, with_puppetdb=True)
+    server = server or start_puppetserver(lab, with_puppetdb=True)
     puppetdb = PuppetDB(server.machine)
     machines = {name: lab.boot(name, image=image) for name, image in nodes.items()}
     say("Installing puppet-twitch on the nodes, and puppet-twitch-fleet for the operator")
