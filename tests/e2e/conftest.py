@@ -5,7 +5,8 @@ These tests need `tests/lab/enter` and are skipped elsewhere, but in CI they mus
 `node12`, `node13` and `node` (each of both) are machines in any state. `clean_…` is the node as an
 installation leaves it, before and after each test; `stub_…` also runs the stub in place of Puppet.
 `agent…` is enrolled with the puppetserver; `tls_…` is too, and fails a test that makes the listener
-complain. `site` is a fleet, with nodes of its own and a PuppetDB on the puppetserver. `systems.py` has the marks of tests that run on Debian testing as well.
+complain. `site` is a fleet, with nodes of its own and a PuppetDB on the puppetserver.
+`systems.py` has the marks of tests that run on Debian testing as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import pki, stub, systems
+from tests.e2e.cut_off import CutOff
 from tests.e2e.token_node import TokenNode, token_node
 from tests.lab import namespaces
 from tests.lab.errors import LabError
@@ -98,6 +100,23 @@ def site(lab: Lab, starting_server: PuppetServer) -> Site:
     if not systems.has_testing():
         nodes["web3"] = "debian13"
     return start_site(lab, nodes, server=starting_server)
+
+
+@pytest.fixture(scope="session")
+def three(request: pytest.FixtureRequest, site: Site) -> Site:
+    """Return the site for tests that leave web3 alone: it is cut off if a selected test needs that."""
+    # The two minutes until a node is lost pass while other tests run.
+    if "cut_off" in used_fixtures(request):
+        request.getfixturevalue("cut_off")
+    return site
+
+
+@pytest.fixture(scope="session")
+def cut_off(site: Site) -> Iterator[CutOff]:
+    """Return a run of web3 that is followed, and whose node has lost its network in the middle."""
+    cut_off = CutOff(site)
+    yield cut_off
+    cut_off.restore()
 
 
 @pytest.fixture(scope="session")

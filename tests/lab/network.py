@@ -73,6 +73,16 @@ def _hardware(owned: Sequence[str]) -> str:
     return "address 02:00:" + ":".join(f"{int(part):02x}" for part in four[0].split(".")) if four else ""
 
 
+def cut(name: str) -> None:
+    """Take the carrier of a machine's link away, as if somebody had pulled the cable."""
+    _ip(f"link set {name} down")
+
+
+def restore(name: str) -> None:
+    """Give a link that was cut its carrier back."""
+    _ip(f"link set {name} up")
+
+
 def unplug(name: str) -> None:
     """Remove the link and the namespace; both names are free again on return."""
     # The link by itself, because the kernel removes a deleted namespace, with its end of the link,
