@@ -12,43 +12,16 @@ import contextlib
 import functools
 import http.client
 import socket
-import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 
 from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import open_url
 
-from ._answers import MAX_BODY_BYTES, Answer, NotReached, Send, read
-
-CONNECT_TIMEOUT_S = 10
-# Beyond the time that the request itself waits. The listener answers, or closes, within ten seconds.
-ANSWER_TIMEOUT_S = 30
-
-# A node that is gone is noticed after 60 + 4 x 15 s, however long the request waits.
-KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-
-
-class Access(NamedTuple):
-    """How to reach a node, and as whom."""
-
-    host: str  # the name that TLS verifies
-    address: Optional[str] = None  # where to connect; None: what DNS has for the host
-    port: int = 2023
-    tls: bool = False
-    token: Optional[str] = None
-    client_cert: Optional[str] = None
-    client_key: Optional[str] = None
-    ca_path: Optional[str] = None
-    use_proxy: bool = False
-
-    @property
-    def url(self) -> str:
-        """Return the start of every URL of the node."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+from ._access import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Access, keep_alive, not_reached
+from ._answers import MAX_BODY_BYTES, Answer, Send, read
 
 
 def sender(access: Access) -> Send:
@@ -94,9 +67,12 @@ def ask(access: Access, method: str, path: str, parameters: Mapping[str, str], w
         try:
             return _answer(access, error)
         except (OSError, http.client.HTTPException) as cut:
-            raise _not_reached(access, cut, connected) from cut
-    except (OSError, http.client.HTTPException, UrlsConnectionError, ssl.CertificateError) as error:
-        raise _not_reached(access, error, connected) from error
+            raise not_reached(access, cut, connected=True, sent=True) from cut
+    except URLError as error:  # from connecting and sending; errors of reading are passed on as they are
+        cause = error.reason if isinstance(error.reason, Exception) else error
+        raise not_reached(access, cause, connected=bool(connected), sent=False) from error
+    except (OSError, http.client.HTTPException, UrlsConnectionError) as error:
+        raise not_reached(access, error, connected=bool(connected), sent=True) from error
 
 
 def _answer(access: Access, response: Any) -> Answer:
@@ -122,10 +98,7 @@ def _connecting(access: Access, connected: list[str]) -> Iterator[None]:
         sock = create_connection((host, port), CONNECT_TIMEOUT_S, *rest, **more)
         connected.append(host)
         sock.settimeout(timeout)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE:
-            if hasattr(socket, name):  # macOS has no TCP_KEEPIDLE
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        keep_alive(sock)
         return sock
 
     socket.create_connection = connect  # type: ignore[assignment]
@@ -133,35 +106,3 @@ def _connecting(access: Access, connected: list[str]) -> Iterator[None]:
         yield
     finally:
         socket.create_connection = create_connection
-
-
-def _not_reached(access: Access, error: Exception, connected: list[str]) -> NotReached:
-    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
-    where = f"{access.host} ({access.address})" if access.address else access.host
-    where = f"{where}, port {access.port}"
-    if isinstance(cause, socket.gaierror):
-        return NotReached(
-            f"the name {access.address or access.host} cannot be resolved: {cause.strerror}", sent=False
-        )
-    if isinstance(cause, (ssl.SSLError, ssl.CertificateError)):
-        # An alert of the node comes before it has read the request, also in TLS 1.3.
-        hint = "" if access.ca_path else "; ca_path names the certificate of Puppet's CA"
-        return NotReached(f"TLS with {where} failed: {_tls_text(cause)}{hint}", sent=False)
-    if not connected:
-        text = "no answer within 10 s" if isinstance(cause, TimeoutError) else _os_text(cause)
-        return NotReached(f"no connection to {where}: {text}", sent=False)
-    hint = "" if access.tls else "; if its port has TLS, set tls to true"
-    return NotReached(
-        f"{where} has closed the connection without an answer: {_os_text(cause)}{hint}", sent=True
-    )
-
-
-def _os_text(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
-
-
-def _tls_text(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return str(error.verify_message)
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error)

@@ -64,3 +64,14 @@ def lines(record: Mapping[str, Any]) -> list[str]:
             )
     left_out = len(shown) - MAX_LINES
     return [*shown[:MAX_LINES], f"{left_out} more"] if left_out > 0 else shown
+
+
+def disabled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an answer of a node says about who has disabled Puppet, as far as the caller may see it."""
+    hold = fields.get("disabled") or {}
+    values = {
+        "reason": hold.get("reason"),
+        "disabled_by": hold.get("by"),
+        "disabled_until": hold.get("until"),
+    }
+    return {"disabled": True, **{name: value for name, value in values.items() if value}}

@@ -251,14 +251,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.puppet_twitch.node.plugins.module_utils import (
+    _access,
+    _arguments,
     _http,
-    _node,
     _runs,
     _verdicts,
 )
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **_node.ARGUMENTS,
+    **_arguments.ARGUMENTS,
     "noop": {"type": "bool", "default": False},
     "tags": {"type": "list", "elements": "str", "default": []},
     "environment": {"type": "str"},
@@ -274,12 +275,12 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        mutually_exclusive=_node.MUTUALLY_EXCLUSIVE,
+        mutually_exclusive=_arguments.MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,
     )
     try:
-        access = _node.access(module.params)
-    except _node.InvalidOption as error:
+        access = _access.access(module.params)
+    except _access.InvalidOption as error:
         module.fail_json(msg=str(error))
     clock = _runs.Clock(module.params["wait"])
     send = _http.sender(access)
@@ -318,7 +319,7 @@ def _end_without_verdict(module: AnsibleModule, stopped: _runs.Stopped) -> None:
     if stopped.run:
         result["run"] = stopped.run
     if outcome == "disabled" and stopped.answer:
-        result.update(_node.disabled(stopped.answer.fields))
+        result.update(_verdicts.disabled(stopped.answer.fields))
         if module.params["disabled"] == "ok":
             module.exit_json(changed=False, skipped=True, **result)
     if outcome == "unreachable" and module.params["unreachable"] == "ignore":

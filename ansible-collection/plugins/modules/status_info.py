@@ -104,10 +104,15 @@ reachable:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.puppet_twitch.node.plugins.module_utils import _http, _node
+from ansible_collections.puppet_twitch.node.plugins.module_utils import (
+    _access,
+    _arguments,
+    _http,
+    _verdicts,
+)
 from ansible_collections.puppet_twitch.node.plugins.module_utils._answers import NotReached
 
-ARGUMENTS: dict[str, dict[str, Any]] = {**_node.ARGUMENTS, "max_age": {"type": "str"}}
+ARGUMENTS: dict[str, dict[str, Any]] = {**_arguments.ARGUMENTS, "max_age": {"type": "str"}}
 
 # The fields of an error around those of the status (RFC 9457).
 ERROR_FIELDS = ("type", "title", "status", "detail", "message")
@@ -117,15 +122,15 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        mutually_exclusive=_node.MUTUALLY_EXCLUSIVE,
+        mutually_exclusive=_arguments.MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,
     )
     max_age = module.params["max_age"]
     parameters = {"max_age": max_age} if max_age else {}
     try:
-        access = _node.access(module.params)
+        access = _access.access(module.params)
         answer = _http.ask(access, "GET", "/puppet/status", parameters)
-    except _node.InvalidOption as error:
+    except _access.InvalidOption as error:
         module.fail_json(msg=str(error))
     except NotReached as error:
         result = {"changed": False, "reachable": False, "msg": f"unreachable: {error}"}
@@ -143,7 +148,7 @@ def main() -> None:
         "disabled": False,
     }
     if status.get("disabled"):
-        result.update(_node.disabled(status))
+        result.update(_verdicts.disabled(status))
     if max_age:
         result["attention"] = answer.text if answer.status == 503 else ""
     module.exit_json(**result)

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from ansible_collections.puppet_twitch.node.plugins.module_utils import _http
+from ansible_collections.puppet_twitch.node.plugins.module_utils._access import Access
 from ansible_collections.puppet_twitch.node.plugins.module_utils._answers import MAX_BODY_BYTES, NotReached
 
 LIMIT_S = 30
@@ -77,7 +78,7 @@ def serve():
 
 
 def access(server, **options):
-    return _http.Access(**{"host": "127.0.0.1", "port": server.port, **options})
+    return Access(**{"host": "127.0.0.1", "port": server.port, **options})
 
 
 def test_a_request_and_its_answer(serve):
@@ -161,13 +162,13 @@ def test_a_closed_port_was_not_asked(serve):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(NotReached, match=rf"127\.0\.0\.1, port {port}: Connection refused") as raised:
-        _http.ask(_http.Access("127.0.0.1", port=port), "GET", "/puppet/status", {})
+        _http.ask(Access("127.0.0.1", port=port), "GET", "/puppet/status", {})
     assert not raised.value.sent
 
 
 def test_a_name_that_does_not_resolve_was_not_asked():
     with pytest.raises(NotReached, match="cannot be resolved") as raised:
-        _http.ask(_http.Access("node.invalid"), "GET", "/puppet/status", {})
+        _http.ask(Access("node.invalid"), "GET", "/puppet/status", {})
     assert not raised.value.sent
 
 
@@ -182,7 +183,7 @@ def test_a_port_without_tls_was_not_asked():
 
         refusing = threading.Thread(target=refuse, daemon=True)
         refusing.start()
-        node = _http.Access("127.0.0.1", port=listening.getsockname()[1], tls=True)
+        node = Access("127.0.0.1", port=listening.getsockname()[1], tls=True)
         with pytest.raises(NotReached, match=r"TLS with 127.0.0.1, port \d+ failed: .*ca_path") as raised:
             _http.ask(node, "POST", "/puppet/twitch", {})
         assert not raised.value.sent
