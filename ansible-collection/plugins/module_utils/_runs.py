@@ -88,7 +88,8 @@ def start(send: Send, ask: Ask, clock: Clock) -> str:
             if not error.sent:
                 raise Stopped("unreachable", str(error)) from error
             return _find(send, ask, label, clock, begun, str(error))
-        if answer.status == 202 and answer.run:
+        # 200 and 500 are about a run that has ended already. A 409 can name the run of another caller.
+        if answer.run and (answer.status in (200, 202, 500) or answer.fields.get("verdict")):
             return answer.run
         retries += answer.status != 409
         if not _worth_asking_again(answer, ask, retries) or not clock.left_s:

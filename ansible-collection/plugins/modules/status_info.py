@@ -88,7 +88,7 @@ disabled_by:
   description: Who has disabled Puppet.
   returned: if Puppet is disabled, and the caller may see it
   type: str
-  sample: token:deploy at 192.0.2.7
+  sample: token:deploy
 disabled_until:
   description: When that ends.
   returned: if Puppet is disabled, and that has an end

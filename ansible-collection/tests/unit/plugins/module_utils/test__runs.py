@@ -79,6 +79,21 @@ def test_a_run_without_a_label_gets_one():
     assert all(label.startswith("run-") for label in labels)
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(200, "changed"), (500, "failed"), (500, None), (409, "busy")]
+)
+def test_a_run_can_have_ended_before_the_first_answer(status, verdict):
+    node = Node(Answer(status, {"run": RUN, "verdict": verdict}, {"puppet-run": RUN}))
+    assert _runs.start(node.send, _runs.Ask(), node.clock()) == RUN
+
+
+def test_the_run_of_another_caller_is_not_the_run_of_the_task():
+    node = Node(Answer(409, {"run": RUN, "detail": "Puppet already running"}, {"puppet-run": RUN}))
+    with pytest.raises(_runs.Stopped) as stopped:
+        _runs.start(node.send, _runs.Ask(queue=False), node.clock())
+    assert (stopped.value.outcome, stopped.value.run) == ("busy", None)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_node_is_asked_again_when_it_says_so(status):
     node = Node(busy(status, "7"), busy(status, "3600"), STARTED)
