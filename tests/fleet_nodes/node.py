@@ -24,6 +24,7 @@ RESOURCES = 574
 PID = 4711
 # A node that is disabled from the beginning: by whom, and why.
 DISABLED_BY, DISABLED_WHY, DISABLED_S = "token:alice", "CHG-77 kernel upgrade", 7200
+OTHER_CALLER = "token:bob"  # of the run in the queue of a node with Fault.FULL
 # The failures of a fleet have few causes.
 CAUSES = ("no space left on device", "Could not find package app", "Permission denied")
 
@@ -37,7 +38,7 @@ class SimulatedRoot(RootClient):
     def __init__(
         self, spec: NodeSpec, reported: Callable[[NodeSpec, Record], None], dies: Callable[[], None]
     ) -> None:
-        self.started: list[str] = []  # the runs that callers have asked for, and that have begun
+        self.started: list[str] = []  # the runs that the test has asked for, and that have begun
         self.kept: dict[str, Record] = {}  # the records, the oldest first
         self.status: Optional[NodeStatus] = None
         self.status_at = float("inf")  # no caller that waits has to look whether conclude was killed
@@ -98,7 +99,7 @@ class SimulatedRoot(RootClient):
         if self.passes(Fault.BUSY) or full:
             self._begin_foreign()
         if full:
-            self._queued = self._new(Run("token:bob", "192.0.2.8", named=True, tags=("ntp",)), QUEUED)
+            self._queued = self._new(Run(OTHER_CALLER, "192.0.2.8", named=True, tags=("ntp",)), QUEUED)
         if not self._busy:
             return Answer(messages.STARTED, run=self._begin(self._new(question, RUNNING)))
         if not question.queue:
@@ -162,7 +163,8 @@ class SimulatedRoot(RootClient):
         return run
 
     def _begin(self, run: str) -> str:
-        self.started.append(run)
+        if self.kept[run].caller != OTHER_CALLER:
+            self.started.append(run)
         self._running = run
         self.kept[run] = self.kept[run]._replace(state=RUNNING, started=time.time(), pid=PID)
         if self._fault is Fault.DIE:

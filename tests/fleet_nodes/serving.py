@@ -11,7 +11,7 @@ from tests.fleet_nodes.node import MemoryRecords, SimulatedRoot
 from tests.fleet_nodes.scene import Fault, NodeSpec
 from twitch.config import Config
 from twitch.listener.api.routes import API
-from twitch.listener.connection import Connection
+from twitch.listener.connection import NEW, Connection
 from twitch.listener.exchange import HTTPError, Request, Response
 from twitch.listener.pause import Pause
 from twitch.listener.refusals import Refusals
@@ -102,7 +102,8 @@ class ServedNode:
     def cut(self) -> None:
         """Reset all connections."""
         for connection in list(self._connections):
-            connection.abort()
+            if connection.state != NEW:  # one that asyncio has accepted a moment ago
+                connection.abort()
 
     def _connection(self) -> Connection:
         connection = Connection(ADDRESS, self, self._connections.discard)

@@ -1,0 +1,33 @@
+"""`puppet-twitch-fleet` with short times: `python3 -m tests.fleet_nodes.impatient OPTION…`.
+
+Its own times are for networks and for Puppet, where a minute is short. Here a run takes half a second, and
+the same paths of the code have to be seen within seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from twitch.fleet import main
+from twitch.fleet.node import connection
+from twitch.fleet.run import asking, following, proving
+
+
+def hurry() -> None:
+    """Shorten every wait to a fraction; the rules stay as they are."""
+    connection.CONNECT_S = 2.0
+    connection.ANSWER_S = 1.0
+    asking.NOT_SENT_S = 0.1
+    asking.BUSY_S = (0.1, 0.5)
+    asking.LOOKS_S = (0.1, 0.5)
+    asking.MAX_RETRY_AFTER_S = 0.2
+    following.AGAIN_S = (0.1, 0.5)
+    following.OUT_OF_REACH_S = 1.5
+    following.LOOK_S = (0.1, 0.5)
+    following.SILENT_S = 1.0
+    proving.PROOF_S = 2.0
+
+
+if __name__ == "__main__":
+    hurry()
+    sys.exit(main.main())
