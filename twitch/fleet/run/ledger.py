@@ -59,12 +59,13 @@ class Ledger:
     # ---- the steps
 
     def queued(self, node: Node, why: Optional[str] = None) -> None:
-        """Take down that a node is asked for a run from now on; later, why it has to wait.
+        """Take down that a node is asked for a run from now on, or why it has to wait for its next turn.
 
-        The line is written before the request is sent: if the command is killed, a node with this line and
-        without a run is asked for our label first (see resume.py).
+        A line without a reason is written before each request is sent: if the command is killed, a node with
+        this line as its last is asked for our label first (see resume.py). After one with a reason, it is
+        certain that nothing was started.
         """
-        if node.name not in self._waits or (why and self._waits[node.name] != why):
+        if node.name not in self._waits or self._waits[node.name] != why:
             self._waits[node.name] = why
             self._write(node, QUEUED, error=why)
 

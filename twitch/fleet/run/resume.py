@@ -7,6 +7,7 @@ The result file has the ids of all runs, and the nodes and PuppetDB know what be
     late, lost or unproven, with a run    the run is followed
     running, with a run                   the run is followed
     queued, or lost without a run         the node is asked for our label first, then for a run
+    queued, with a reason to wait         the node is asked for a run
     nothing, or not started               the node is asked for a run
 
 The label is that of the earlier invocation, so runs that it has started are found by it.
@@ -64,7 +65,9 @@ def resume(results: Results, nodes: Iterable[Node], ask: Ask) -> Resumed:
 
 
 def _untouched(known: NodeResult) -> bool:
-    return known.outcome is Outcome.NOT_STARTED or (known.outcome is None and known.step is None)
+    if known.outcome is not None:
+        return known.outcome is Outcome.NOT_STARTED
+    return known.step is None or (known.step == QUEUED and known.error is not None)
 
 
 def _same(before: Ask, now: Ask) -> Ask:
