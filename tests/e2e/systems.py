@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import images
 from tests.lab.errors import NotBuiltError
-from tests.lab.install import install
+from tests.lab.install import SOURCE, install
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
@@ -18,6 +18,23 @@ from tests.lab.machine import Machine
 STABLE = {"node12": "debian12", "node13": "debian13"}
 TESTING = "debiantesting"
 EVERY = {**STABLE, "nodetesting": TESTING}
+
+# The unit tests of what depends on Python, systemd, h11 and OpenSSL most, of every side. All unit tests would
+# take minutes on each system, because many wait, or try thousands of inputs: they run on Debian 12 alone.
+UNIT_TESTS = (
+    *("tests/unit/test_main.py", "tests/unit/test_boundary.py", "tests/unit/test_config.py"),
+    *("tests/unit/test_messages.py", "tests/unit/test_records.py", "tests/unit/check"),
+    *("tests/unit/root/test_handler_run.py", "tests/unit/root/test_conclude.py"),
+    *("tests/unit/root/test_report.py", "tests/unit/root/test_settings.py", "tests/unit/root/test_locks.py"),
+    *("tests/unit/root/test_files.py", "tests/unit/root/test_store.py", "tests/unit/root/test_puppet.py"),
+    *("tests/unit/listener/test_handshake.py", "tests/unit/listener/test_tls.py"),
+    *("tests/unit/listener/test_crl.py", "tests/unit/listener/test_contexts.py"),
+    *("tests/unit/listener/test_server_process.py", "tests/unit/listener/test_server_life.py"),
+    *("tests/unit/listener/test_activation.py", "tests/unit/listener/test_exchange_requests.py"),
+    *("tests/unit/listener/test_exchange_limits.py", "tests/unit/listener/test_exchange_smuggling.py"),
+    *("tests/unit/listener/test_access.py", "tests/unit/listener/test_tokens.py"),
+    *("tests/unit/log", "tests/unit/cli/test_runs.py", "tests/unit/cli/test_completion.py"),
+)
 
 # Marks of tests with these fixtures, directly or by another one; the third for fixtures that boot an image.
 every_node = pytest.mark.parametrize("node", EVERY, indirect=True)
@@ -47,3 +64,11 @@ def boot_node(lab: Lab, name: str) -> Machine:
     machine = boot(lab, name, EVERY[name])
     install(machine)
     return machine
+
+
+def pass_unit_tests(machine: Machine, *options: str) -> None:
+    """See that UNIT_TESTS pass on a machine with pytest and puppet-twitch's source."""
+    command = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *UNIT_TESTS]
+    script = f"cd {SOURCE} && PYTHONPATH=. {' '.join(command)} 2>&1"
+    done = machine.sh(script, check=False, timeout_s=600)
+    assert done.returncode == 0, done.stdout
