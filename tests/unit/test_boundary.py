@@ -96,7 +96,7 @@ MAY_LOAD = {
     | {"ssl"}
     | {"stat", "statistics", "subprocess", "sys", "textwrap", "urllib", "xml"},
     "check": EVERYWHERE
-    | {"argparse", "fnmatch", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
+    | {"argparse", "fnmatch", "functools", "grp", "pwd", "shlex", "ssl", "stat", "subprocess", "tempfile"},
 }
 
 # What starts a program or runs code from elsewhere without an import.

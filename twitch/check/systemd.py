@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
 import re
 import shlex
@@ -56,8 +57,27 @@ def credentials(unit: str) -> dict[str, str]:
 
 
 def show(unit: str, name: str) -> str:
-    """Return a property of a unit as `systemctl show` prints it, or "" if it has no value."""
-    return output(["systemctl", "show", "-P", name, _loadable(unit)]) or ""
+    """Return a property of a unit as `systemctl show -P` prints it, or "" if it has no value."""
+    return properties(_loadable(unit)).get(name, "")
+
+
+@functools.cache
+def properties(unit: str) -> dict[str, str]:
+    """Return the properties of a unit that have a value; they are read once, because `check` changes nothing.
+
+    For one property, systemctl asks PID 1 for all, too: 50 questions were most of the time of `check`.
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for line in (output(["systemctl", "show", unit]) or "").splitlines():
+        key, equals, value = line.partition("=")
+        if not (equals and re.fullmatch("[A-Z][A-Za-z0-9]*", key)):  # a value of several lines
+            found[name] = f"{found.get(name, '')}\n{line}"
+            continue
+        # A list of addresses has a line for each.
+        found[key] = f"{found[key]}\n{value}" if key in found else value
+        name = key
+    return found
 
 
 def complaints(unit: str) -> list[str]:

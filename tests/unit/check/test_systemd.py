@@ -33,7 +33,9 @@ class FakeSystemd:
             return self.credentials
         if command[0] == "journalctl":
             return self.journal
-        return self.properties.get((command[-1], command[-2]))
+        return "\n".join(
+            f"{name}={value}" for (unit, name), value in self.properties.items() if unit == command[-1]
+        )
 
 
 @pytest.fixture
@@ -56,11 +58,31 @@ def test_show_asks_about_an_instance_of_a_template(fake: FakeSystemd) -> None:
     fake.properties["puppet-twitch@check.service", "User"] = "other"
     assert systemd.show("puppet-twitch@.service", "User") == "other"
     assert systemd.show("puppet-twitch.service", "User") == ""
-    assert fake.commands[0] == ["systemctl", "show", "-P", "User", "puppet-twitch@check.service"]
+    assert fake.commands[0] == ["systemctl", "show", "puppet-twitch@check.service"]
+
+
+def test_properties_of_a_unit_are_read_once(fake: FakeSystemd) -> None:
+    fake.properties["x.socket", "Accept"] = "yes"
+    fake.properties["x.socket", "Backlog"] = "128"
+    assert (systemd.show("x.socket", "Accept"), systemd.show("x.socket", "Backlog")) == ("yes", "128")
+    assert len(fake.commands) == 1
+
+
+def test_property_of_several_lines(fake: FakeSystemd) -> None:
+    fake.properties["x.socket", "Listen"] = "[::]:1 (Stream)\nListen=192.0.2.1:1 (Stream)"
+    fake.properties["x.socket", "Description"] = "one\n two = three\nfour"
+    assert systemd.show("x.socket", "Listen") == "[::]:1 (Stream)\n192.0.2.1:1 (Stream)"
+    assert systemd.show("x.socket", "Description") == "one\n two = three\nfour"
+
+
+def test_systemd_that_does_not_answer_has_no_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "output", lambda command: None)
+    assert systemd.show("x.socket", "Listen") == ""
 
 
 def test_the_listener_is_a_template_with_accept(fake: FakeSystemd) -> None:
     assert systemd.listener() == "puppet-twitch.service"
+    systemd.properties.cache_clear()
     fake.properties["puppet-twitch.socket", "Accept"] = "yes"
     assert systemd.listener() == "puppet-twitch@.service"
 
