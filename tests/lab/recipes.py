@@ -36,6 +36,40 @@ PACKAGES = (
     " apt-get download libyaml-0-2 >&2",
 )
 
+# Puppet is 700 files, and Ruby compiles them at each start. In these images each file is compiled once: CPU
+# time of a small run 1.5 instead of 2.0 s, of `puppet config print` 0.4 instead of 0.8. RubyGems loads this
+# program before Puppet, without a variable that a run would inherit. A changed file is compiled as ever.
+COMPILED = "/var/lib/compiled-ruby"
+COMPILED_RUBY = f"""
+class << RubyVM::InstructionSequence
+  def compiled(path)
+    info = File.stat(path)
+    "{COMPILED}/#{{path.tr('/', '%')}}.#{{info.mtime.to_i}}.#{{info.size}}"
+  end
+
+  def load_iseq(path)
+    load_from_binary(File.binread(compiled(path)))
+  rescue StandardError
+    nil
+  end
+end
+"""
+COMPILE_RUBY = f"""
+Dir.mkdir("{COMPILED}")
+Dir["/usr/lib/ruby/**/*.rb", "/usr/share/rubygems-integration/**/*.rb"].each do |path|
+  code = RubyVM::InstructionSequence.compile_file(path).to_binary
+  File.binwrite(RubyVM::InstructionSequence.compiled(path), code)
+rescue SyntaxError, SystemCallError
+  next # a template, or a link to nothing
+end
+"""
+PUPPET_COMPILED = (
+    "cat >>\"$1/usr/lib/ruby/vendor_ruby/rubygems/defaults/operating_system.rb\" <<'END'\n"
+    + COMPILED_RUBY
+    + "END",
+    "chroot \"$1\" ruby - <<'END'\n" + COMPILE_RUBY + "END",
+)
+
 # OpenVox and Python as we use them. A day on which they do not work is one on which testing has no image.
 WORKING = (
     'chroot "$1" puppet --version >&2',
@@ -65,13 +99,15 @@ class Recipe:
 
 RECIPES = {
     "debian11": Recipe("bullseye", (*BASE, "python3-pytest", "python3-hypothesis")),
-    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES),
-    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES),
+    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES + PUPPET_COMPILED),
+    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES + PUPPET_COMPILED),
     # With the peer that `make bench` measures beside us.
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
     "debian13-servers": Recipe("trixie", (*BASE, "puppet-agent", *SERVERS), QUIET_SERVERS),
     "debiantesting": Recipe(
-        "testing", (*BASE, "openvox-agent", "python3-pytest", "python3-hypothesis"), QUIET + WORKING
+        "testing",
+        (*BASE, "openvox-agent", "python3-pytest", "python3-hypothesis"),
+        QUIET + WORKING + PUPPET_COMPILED,
     ),
 }
 # The images that the tests boot, the slowest to build first.
