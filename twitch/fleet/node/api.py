@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Optional
 from urllib.parse import quote, urlencode
@@ -25,6 +26,13 @@ CURRENT, LAST = "current", "last"  # in place of the id of a run
 
 # A wait of more than a day is refused by the node.
 MAX_WAIT_S = 86_400
+
+
+# A log that breaks is asked for again: at once, and then after pauses, for four minutes in all if no line
+# comes. A node that boots again takes less.
+BREAKS = 10
+PAUSE_S = 1.0
+MAX_PAUSE_S = 30.0
 
 
 class NodeApi:
@@ -126,32 +134,38 @@ class NodeApi:
     ) -> AsyncIterator[LogLine]:
         """Yield the lines of a run's log; with `follow` up to its end, which is a line with the event `end`.
 
-        Where the listener has to leave before that, the log is asked for again from the next line on. A
-        connection that breaks is begun again as well, as long as lines have come since the last break. An
-        answer that is not 200 raises `Refusal`.
+        Where the listener has to leave before that, or the connection breaks, the log is asked for again
+        from the next line on, up to BREAKS times in a row. An answer that is not 200 raises `Refusal`.
         """
+        begun, breaks = False, 0
         while True:
-            position, came = after, False
+            lines = self._log(node, run, follow=follow, after=after, level=level)
             try:
-                async for line in self._log(node, run, follow=follow, after=after, level=level):
-                    came = came or line.event is None
-                    after = line.at if line.at is not None else after
+                async for line in lines:
+                    begun = True
                     if line.event == MOVED:
                         break
+                    if line.at is not None:
+                        after, breaks = line.at, 0
                     yield line
                     if line.event == END:
                         return
-                else:
-                    if not follow:
-                        return
-                    raise NotReached("the log ended before the run", RESET, sent=True)
-            except NotReached:
-                if not follow or not came or after == position:
+                if not follow:
+                    return
+                raise NotReached("the log ended before the run", RESET, sent=True)
+            except NotReached as error:
+                passes = not isinstance(error, Refusal) or error.answer.status == 503
+                if not (follow and begun and passes and breaks < BREAKS):
                     raise
+            finally:
+                await lines.aclose()  # at once, and not when the garbage is collected
+            if breaks:
+                await asyncio.sleep(min(PAUSE_S * 2**breaks, MAX_PAUSE_S))
+            breaks += 1
 
     async def _log(
         self, node: Node, run: str, *, follow: bool, after: int, level: Optional[str]
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         query: dict[str, Any] = {"follow": "true"} if follow else {}
         query.update({"after": after} if after else {})
         query.update({"level": level} if level else {})

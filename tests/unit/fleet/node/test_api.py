@@ -17,8 +17,9 @@ from tests.unit.fleet.node.serving import LIMIT_S, NODE, answering, at_the_port,
 from tests.unit.listener.api.test_log import Journald
 from twitch import holds
 from twitch.fleet.events import Ask, Change, Counts
+from twitch.fleet.node import api as node_api
 from twitch.fleet.node.access import Access
-from twitch.fleet.node.answers import GARBAGE, Answer, Disabled, NotReached
+from twitch.fleet.node.answers import GARBAGE, Answer, Disabled, LogLine, NotReached
 from twitch.fleet.node.api import NodeApi, Refusal
 from twitch.listener import log_source
 from twitch.log import reader
@@ -208,6 +209,47 @@ async def test_log_goes_on_where_the_listener_has_left(api: ApiUnderTest, journa
     assert rest[-1].event == "end"
 
 
+async def test_log_that_breaks_is_asked_for_again_from_the_next_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_api, "PAUSE_S", 0.0)
+    asked: list[bytes] = []
+    line = b'{"at": %d, "time": null, "level": "notice", "source": "Puppet", "message": "m%d"}\n'
+    answers = [
+        LOG_HEAD + line % (1, 1) + b'{"at": 2, "mess',
+        b"",
+        NO_PLACE,
+        LOG_HEAD + line % (2, 2) + b'{"event": "end", "verdict": "changed"}\n',
+    ]
+
+    async def serve(stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await stream.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        writer.write(answers[len(asked) - 1])
+        await writer.drain()
+        writer.transport.abort() if len(asked) == 2 else None
+
+    async with at_the_port(serve) as port, NodeApi(Access(port), connections=1) as node:
+        lines = [line async for line in node.log(NODE, RUN, follow=True)]
+    assert [line.message for line in lines if line.event is None] == ["m1", "m2"]
+    assert lines[-1].event == "end"
+    assert [b"after=1" in head for head in asked] == [False, True, True, True]
+
+
+async def test_log_that_never_goes_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_api, "PAUSE_S", 0.0)
+    data = LOG_HEAD + b'{"event": "state", "state": "running"}\n{"event": "moved"}\n'
+    async with at_the_port(answering(data)) as port, NodeApi(Access(port), connections=1) as node:
+        lines = node.log(NODE, RUN, follow=True)
+        assert (await lines.__anext__()).event == "state"
+        await asyncio.wait_for(until_given_up(lines), LIMIT_S)
+
+
+async def until_given_up(lines: AsyncIterator[LogLine]) -> None:
+    with pytest.raises(NotReached):
+        async for _ in lines:
+            pass
+
+
 async def test_log_that_is_not_granted_is_a_refusal(api: ApiUnderTest, journald: Journald) -> None:
     api.allow("anonymous = trigger status")
     api.record()
@@ -218,6 +260,8 @@ async def test_log_that_is_not_granted_is_a_refusal(api: ApiUnderTest, journald:
 
 
 # ---- answers of another program
+
+LOG_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 FOREIGN = {
@@ -258,10 +302,14 @@ async def test_texts_of_a_node_cannot_move_the_cursor() -> None:
     assert answer == Answer(200, r"\x1b[2Jx")
 
 
+# As a listener answers that has no place for the connection.
+NO_PLACE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n\r\nno place\n"
+)
+
+
 async def test_refusal_without_json_is_understood() -> None:
-    # As a listener answers that has no place for the connection.
-    head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nX-Content-Type-Options: nosniff\r\n"
-    data = head + b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n\r\nno place\n"
-    async with at_the_port(answering(data)) as port, NodeApi(Access(port), connections=1) as node:
+    async with at_the_port(answering(NO_PLACE)) as port, NodeApi(Access(port), connections=1) as node:
         answer = await node.trigger(NODE, Ask())
     assert (answer.status, answer.message, answer.retry_after_s) == (503, "no place", 2.0)
