@@ -1,0 +1,91 @@
+"""Addresses of names: in threads, so that a DNS server that is dead stalls nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from tests.unit.fleet.node.serving import LIMIT_S
+from twitch.fleet.node import names
+from twitch.fleet.node.answers import DNS, NotReached
+from twitch.fleet.node.names import Names
+from twitch.fleet.nodes import Node
+
+FOUND = ((int(socket.AF_INET6), "2001:db8::7"), (int(socket.AF_INET), "192.0.2.7"))
+
+
+@pytest.mark.parametrize(
+    ("node", "address", "family"),
+    [
+        (Node("web01"), "192.0.2.9", socket.AF_INET),
+        (Node("web01"), "2001:db8::9", socket.AF_INET6),
+        (Node("192.0.2.9"), None, socket.AF_INET),
+    ],
+)
+async def test_address_is_not_looked_up(
+    node: Node, address: str | None, family: socket.AddressFamily
+) -> None:
+    resolver = Names()
+    assert await resolver.find(node._replace(address=address), "web01") == 1
+    (found,) = await resolver.resolve("web01", 2023)
+    assert (found["host"], found["family"]) == (address or node.name, family)
+    assert (found["hostname"], found["port"]) == ("web01", 2023)
+
+
+async def test_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def look_up(name: str) -> names.Addresses:
+        asked.append(name)
+        return FOUND
+
+    monkeypatch.setattr(names, "_addresses", look_up)
+    resolver = Names()
+    node = Node("web01", "web01.oob.example.com")
+    for _ in range(3):
+        assert await resolver.find(node, "web01") == 2
+    assert asked == ["web01.oob.example.com"]
+    resolver.put_last("web01")
+    assert [one["host"] for one in await resolver.resolve("web01")] == ["192.0.2.7", "2001:db8::7"]
+    resolver.forget("web01")
+    await resolver.find(node, "web01")
+    assert len(asked) == 2
+
+
+async def test_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(names, "_addresses", fail)
+    with pytest.raises(NotReached, match="DNS: web01: Name or service not known") as caught:
+        await Names().find(Node("web01"), "web01")
+    assert (caught.value.kind, caught.value.sent) == (DNS, False)
+
+
+async def test_dead_dns_stalls_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "LOOK_UP_S", 0.2)
+    alive = threading.Event()
+
+    def look_up(name: str) -> names.Addresses:
+        if name.startswith("dead"):
+            alive.wait(LIMIT_S)
+        return FOUND
+
+    monkeypatch.setattr(names, "_addresses", look_up)
+    resolver = Names()
+    dead = [
+        asyncio.ensure_future(resolver.find(Node(f"dead{n}"), f"dead{n}")) for n in range(names.LOOK_UPS - 1)
+    ]
+    try:
+        assert await resolver.find(Node("web01"), "web01") == 2
+        failed = await asyncio.gather(*dead, return_exceptions=True)
+    finally:
+        alive.set()
+    assert {type(error) for error in failed} == {NotReached}
+    assert str(failed[0]) == "DNS has no answer for dead0 within 0.2 s"
+    # The threads that were waited for in vain make room again.
+    while resolver._free._value < names.LOOK_UPS:
+        await asyncio.sleep(0)
