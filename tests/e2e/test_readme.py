@@ -26,6 +26,7 @@ ELSEWHERE = (
     *("curl -H @FILE", "curl -X POST -H @FILE"),  # test_agent_progress, test_agent_cancel
     "curl -X POST",  # test_disable
     "puppet-twitch cancel",  # test_node_commands
+    *("puppet-twitch-fleet ", "git diff"),  # test_fleet_run
 )
 # The examples of README.md, and what they are on this node.
 EXAMPLES = {"token:deploy": "anonymous", "192.0.2.7": "127.0.0.1"}
