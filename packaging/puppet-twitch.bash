@@ -10,11 +10,21 @@ _puppet_twitch_runs() {
     done
 }
 
+# A package of its own, with a completion of its own.
+_puppet_twitch_to_fleet() {
+    local file=/usr/share/bash-completion/completions/puppet-twitch-fleet
+    # shellcheck source=packaging/puppet-twitch-fleet.bash
+    declare -F _puppet_twitch_fleet >/dev/null || { [[ -r $file ]] && source "$file"; } || return 0
+    COMP_WORDS=(puppet-twitch-fleet "${COMP_WORDS[@]:2}")
+    ((COMP_CWORD -= 1))
+    _puppet_twitch_fleet
+}
+
 _puppet_twitch() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="status runs run log trigger cancel disable enable metrics check token listen --help --version"
+        words="status runs run log trigger cancel disable enable metrics fleet check token listen --help --version"
     else
         case $command in
             status) words="--json --brief --check --max-age" ;;
@@ -29,6 +39,10 @@ _puppet_twitch() {
             check) words="--json --quiet --config" ;;
             token) words="--expires" ;;
             listen) words="--bind --port --idle-exit --debug" ;;
+            fleet)
+                _puppet_twitch_to_fleet
+                return
+                ;;
             *) return ;;
         esac
         words+=" --help"
