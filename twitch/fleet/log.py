@@ -82,6 +82,8 @@ async def show(options: Namespace) -> int:
     stop.on_first_interrupt = stop.leave  # nothing is lost: the runs go on, and their logs stay
     outcomes: dict[str, str] = {}
     async with NodeApi(how, connections=at_once) as api:
+        if api.note:
+            _note(api.note)
         logs = _Logs(api, options, chosen.nodes)
         with signals(stop):
             async for node, outcome in each(chosen.nodes, logs.show, at_once=at_once, stop=stop):

@@ -8,6 +8,8 @@ CPU; with uvloop 68 (each measured with 1,000 held connections).
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar
 
@@ -21,14 +23,30 @@ def run(command: Coroutine[Any, Any, Result]) -> Result:
     new_loop = _uvloop()
     if new_loop is None:
         _small_tls_buffers()
-        return asyncio.run(command)
+        return asyncio.run(_watched(command))
     loop = new_loop()
     try:
         asyncio.set_event_loop(loop)
-        return _to_the_end(loop, command)
+        return _to_the_end(loop, _watched(command))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+async def _watched(command: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command while errors that nobody waits for are one line, and not a traceback."""
+    asyncio.get_running_loop().set_exception_handler(_unforeseen)
+    return await command
+
+
+def _unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, (OSError, asyncio.TimeoutError)):
+        return  # of a connection that has had its answer, such as a reset while TLS is closed
+    what = f"{type(error).__name__}: {error}" if error else context.get("message")
+    print(f"puppet-twitch-fleet: an error in this program, please report it: {what}", file=sys.stderr)
+    if os.environ.get("PUPPET_TWITCH_DEBUG") == "1":
+        loop.default_exception_handler(context)
 
 
 def _small_tls_buffers() -> None:

@@ -85,6 +85,7 @@ class Connections:
         access = self._access
         self._free = asyncio.Semaphore(self.limit)
         self._names = Names()
+        tls: dict[str, Any] = {"ssl": access.tls} if access.tls else {}
         headers = {"User-Agent": f"puppet-twitch-fleet/{twitch.__version__}"}
         if access.token:
             headers["Authorization"] = f"Bearer {access.token}"
@@ -92,9 +93,9 @@ class Connections:
             connector=_Connector(
                 resolver=self._names,
                 use_dns_cache=False,  # Names has one
-                ssl=access.tls if access.tls else False,
                 limit=0,
                 force_close=True,
+                **tls,
             ),
             headers=headers,
             skip_auto_headers=("Accept-Encoding", "Content-Type"),

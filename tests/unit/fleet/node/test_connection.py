@@ -193,6 +193,16 @@ async def test_address_that_does_not_answer_is_followed_by_the_next(monkeypatch:
     assert answer.status == 202
 
 
+@pytest.mark.parametrize("name", ["web_01.example.com", "WEB01", "-", "[::1]", "::1", "127.0.0.1", "x." * 60])
+async def test_names_that_a_node_can_have(name: str) -> None:
+    node = Node(name, "127.0.0.1") if name != "::1" else Node(name)
+    address = "127.0.0.1" if name != "::1" else "::1"
+    server = await asyncio.start_server(answering(GOOD), address, 0)
+    async with NodeApi(Access(server.sockets[0].getsockname()[1]), connections=1) as api:
+        assert (await asyncio.wait_for(api.trigger(node, Ask()), LIMIT_S)).status == 202
+    server.close()
+
+
 @pytest.mark.parametrize("name", ["web 1", "web/1", "a@b", "x" * 300, "*", "a?b", "a#b"])
 async def test_name_that_is_none_is_not_asked(name: str) -> None:
     error = await failure(Access(1), Node(name))
