@@ -10,7 +10,8 @@ from twitch.fleet.run.stopping import BY_CTRL_C, Stop, signals
 
 def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
     async def scene() -> None:
-        stop, heard = Stop(), []
+        heard: list[str] = []
+        stop = Stop()
         stop.on_stop(heard.append)
         stop.stop("too many failures")
         stop.stop("--until")
@@ -23,7 +24,8 @@ def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
 
 def test_the_first_interrupt_stops_and_the_second_leaves() -> None:
     async def scene() -> None:
-        stop, notes = Stop(), []
+        notes: list[str] = []
+        stop = Stop()
         stop.on_first_interrupt = lambda: notes.append("first")
         with signals(stop):
             os.kill(os.getpid(), signal.SIGINT)

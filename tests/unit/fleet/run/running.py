@@ -1,0 +1,96 @@
+"""The command `run` against simulated nodes: in this process, or in one of its own that can be killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fleet_nodes import Fleet
+from twitch.fleet import main
+from twitch.fleet.outcomes import Outcome
+from twitch.fleet.show.result_file import read
+from twitch.fleet.show.results import Results
+
+ALL = ("--query", "nodes[certname] {}")
+LONGEST_S = 60
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+class Ended(NamedTuple):
+    """An invocation that has ended."""
+
+    status: int
+    results: Results
+    runs: dict[str, int]  # node -> number of runs that have begun since the invocation was started
+
+    def outcomes(self) -> dict[str, int]:
+        return {outcome.value: number for outcome, number in self.results.outcomes.items() if number}
+
+    def of(self, names: set[str]) -> set[Outcome]:
+        found = {self.results.nodes[name].outcome for name in names}
+        assert None not in found
+        return {outcome for outcome in found if outcome is not None}
+
+
+class Operator:
+    """Somebody at a shell, with a token and a directory for files."""
+
+    def __init__(self, fleet: Fleet, directory: Path) -> None:
+        self.fleet = fleet
+        self.directory = directory
+        self.json = directory / "result.jsonl"
+        self.errors = directory / "errors"  # standard error of a process of its own
+        token = directory / "token"
+        token.write_text(fleet.credentials.token)
+        token.chmod(0o600)
+        self.access: tuple[str, ...] = (
+            *("--port", str(fleet.port), "--plain-http", "--clear-text-token", "--token-file", str(token)),
+            *("--address-fact", "networking.ip"),
+        )
+
+    def arguments(self, *options: str, who: Sequence[str] = ALL) -> list[str]:
+        servers = () if "--puppetserver" in options else ("--puppetserver", "none")
+        return [
+            "run", *who, *self.access, "--puppetdb", self.fleet.puppetdb.url, *servers,
+            "--json", str(self.json), *options,
+        ]  # fmt: skip
+
+    def run(self, *options: str, who: Sequence[str] = ALL) -> Ended:
+        """Run Puppet on the nodes, all of them by default."""
+        before = self.started()
+        status = main.main(self.arguments(*options, who=who))
+        after = self.started()
+        return Ended(status, read(self.json), {name: after[name] - before[name] for name in after})
+
+    def started(self) -> dict[str, int]:
+        return {name: len(runs) for name, runs in self.fleet.started().items()}
+
+    def start(self, *options: str, who: Sequence[str] = ALL) -> subprocess.Popen[bytes]:
+        """Start the command in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "twitch.fleet.main", *self.arguments(*options, who=who)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors.open("wb"),
+        )
+
+    def read(self) -> Results:
+        """Return the result as it is now."""
+        return read(self.json)
+
+    def wait_for(self, process: subprocess.Popen[bytes], text: str, times: int = 1) -> None:
+        """Wait until a process has written a text so many times, into the result or to standard error."""
+        deadline = time.monotonic() + LONGEST_S
+        while sum(file.read_text().count(text) for file in (self.json, self.errors) if file.exists()) < times:
+            assert process.poll() is None, f"ended before: {self.errors.read_text()}"
+            assert time.monotonic() < deadline, f"{text!r} was not written {times} times"
+            time.sleep(0.01)
+
+    def anew(self) -> None:
+        """Write the next result into a file of its own."""
+        self.json = self.directory / f"{self.json.stem}-anew.jsonl"

@@ -1,0 +1,274 @@
+"""The command against simulated nodes, which count their runs: none is lost, and none is started twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+import pytest
+
+from tests import fleet_nodes
+from tests.fleet_nodes import Fault, Fleet
+from tests.unit.fleet.run.running import ALL, Operator
+from twitch.fleet.events import PROVEN
+from twitch.fleet.outcomes import Outcome
+
+NODES = 24
+
+
+@pytest.fixture(scope="module")
+def good_fleet() -> Iterator[Fleet]:
+    with fleet_nodes.start(NODES, run_s=(0.05, 0.2)) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def operator(good_fleet: Fleet, tmp_path: Path) -> Operator:
+    return Operator(good_fleet, tmp_path)
+
+
+def test_every_node_is_run_once_and_proven(operator: Operator) -> None:
+    ended = operator.run("--at-once", "8")
+    assert ended.status == 0
+    assert ended.outcomes() == {"changed": NODES}
+    assert set(ended.runs.values()) == {1}
+    assert all(node.step == PROVEN and node.report for node in ended.results.nodes.values())
+    assert ended.results.summary is not None and ended.results.summary.outcomes == {Outcome.CHANGED: NODES}
+
+
+def test_not_more_runs_go_on_at_once_than_the_operator_allows(operator: Operator) -> None:
+    operator.run("--at-once", "3")
+    assert most_at_once(operator.json) == 3
+
+
+def test_the_nodes_of_one_cluster_take_turns(operator: Operator) -> None:
+    operator.run("--at-once", "20", "--one-per", "cluster")
+    cluster = {node.name: int(node.name[4:9]) % 7 for node in operator.fleet.nodes}
+    for number in range(7):
+        assert most_at_once(operator.json, {name for name in cluster if cluster[name] == number}) == 1
+
+
+def most_at_once(path: Path, names: AbstractSet[str] = frozenset()) -> int:
+    """Return the greatest number of runs between their lines `running` and `ended`."""
+    running: set[str] = set()
+    most = 0
+    for line in map(json.loads, path.read_text().splitlines()):
+        if line["line"] != "node" or (names and line["node"] not in names):
+            continue
+        if line["event"] == "running":
+            running.add(line["node"])
+        elif line["event"] in ("ended", "proven"):
+            running.discard(line["node"])
+        most = max(most, len(running))
+    return most
+
+
+def test_without_connections_the_ends_come_from_puppetdb(operator: Operator) -> None:
+    ended = operator.run("--at-once", "50", "--follow", "puppetdb")
+    assert (ended.status, ended.outcomes(), set(ended.runs.values())) == (0, {"changed": NODES}, {1})
+    node = next(iter(ended.results.nodes.values()))
+    assert [change.resource for change in node.changes] == ["File[/etc/app.conf]"]
+
+
+def test_without_puppetdb_and_connections_the_nodes_are_asked_in_turn(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from twitch.fleet.run import invocation
+
+    monkeypatch.setattr(invocation, "HELD", 5)
+    addresses = [node.address or "" for node in operator.fleet.nodes]
+    operator.access = tuple(
+        word for word in operator.access if word not in ("--address-fact", "networking.ip")
+    )
+    ended = operator.run("--at-once", "10", "--puppetdb", "none", who=addresses)
+    assert (ended.status, ended.outcomes()) == (0, {"changed": NODES})
+    assert set(ended.runs.values()) == {1}
+
+
+def test_a_dry_run_with_changes_is_said_in_the_exit_status_if_asked_for(operator: Operator) -> None:
+    ended = operator.run("--noop", "--exit-pending")
+    assert (ended.status, ended.outcomes()) == (32, {"pending": NODES})
+    operator.anew()
+    first = operator.directory / "result.jsonl"
+    applied = operator.run(who=["--from", str(first), "--only", "pending"])
+    assert (applied.status, applied.outcomes()) == (0, {"changed": NODES})
+
+
+def test_a_run_that_outlasts_the_timeout_is_late_and_can_be_resumed(tmp_path: Path) -> None:
+    with fleet_nodes.start(2, run_s=(1.5, 1.5)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        ended = operator.run("--timeout", "1", "--at-once", "1")
+        assert ended.outcomes()["late"] >= 1 and ended.status == 16
+        resumed = operator.run(who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 2})
+        assert set(operator.started().values()) == {1}
+
+
+def test_the_window_shrinks_while_the_puppetserver_has_a_queue(operator: Operator) -> None:
+    server = operator.fleet.puppetserver
+    server.set(queue=9, oldest_s=7.0)
+    try:
+        ended = operator.run("--at-once", "8", "--limit", "5", "--puppetserver", server.url)
+    finally:
+        server.set(queue=0, oldest_s=0.0)
+    assert (ended.status, ended.outcomes()) == (0, {"changed": 5})
+    assert most_at_once(operator.json) == 1
+
+
+# ---- what goes wrong on nodes
+
+OUTCOMES = {
+    Fault.REFUSE: Outcome.UNREACHABLE,
+    Fault.HANG: Outcome.LOST,
+    Fault.GARBAGE: Outcome.UNREACHABLE,
+    Fault.DIE: Outcome.LOST,
+    Fault.DENY: Outcome.REFUSED,
+    Fault.DISABLED: Outcome.DISABLED,
+    Fault.BUSY: Outcome.CHANGED,
+    Fault.FULL: Outcome.CHANGED,
+    Fault.COOLDOWN: Outcome.CHANGED,
+    Fault.UNAVAILABLE: Outcome.CHANGED,
+    Fault.CUT: Outcome.CHANGED,
+    Fault.RESET: Outcome.CHANGED,
+    Fault.LEAVE: Outcome.CHANGED,
+    Fault.BLIP: Outcome.CHANGED,
+}
+# Nodes with these faults never begin a run. With FULL, a run of another caller begins as well.
+NEVER = {Fault.REFUSE, Fault.HANG, Fault.GARBAGE, Fault.DENY, Fault.DISABLED}
+
+
+@pytest.mark.parametrize(("follow", "label"), [("nodes", ("--label", "CHG-123")), ("puppetdb", ())])
+def test_every_fault_ends_in_its_outcome_and_no_run_is_started_twice(
+    tmp_path: Path,
+    follow: str,
+    label: tuple[str, ...],
+) -> None:
+    faults = {fault.value: 2 / 60 for fault in OUTCOMES}
+    with fleet_nodes.start(60, faults=faults, verdicts={"failed": 3 / 60}, run_s=(0.2, 0.4)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        ended = operator.run("--at-once", "40", "--max-failures", "100%", "--follow", follow, *label)
+        assert ended.status == 16
+        for fault, outcome in OUTCOMES.items():
+            names = fleet.with_fault(fault)
+            assert ended.of(names) == {outcome}, fault
+            runs = {ended.runs[name] for name in names}
+            assert runs == ({0} if fault in NEVER else {2} if fault is Fault.FULL else {1}), fault
+        assert all(ended.runs[name] == 1 for name in fleet.with_fault())
+        failed = [node for node in ended.results.nodes.values() if node.outcome is Outcome.FAILED]
+        assert len(failed) == 3 and all(node.new and node.error for node in failed)
+
+
+def test_the_first_new_failure_stops_the_start_of_others(tmp_path: Path) -> None:
+    with fleet_nodes.start(30, verdicts={"failed": 0.5}, run_s=(0.05, 0.2)) as fleet:
+        ended = Operator(fleet, tmp_path).run("--at-once", "2")
+        assert ended.status == 2 + 8
+        outcomes = ended.outcomes()
+        assert 1 <= outcomes["failed"] <= 2, "the one that stops, and one that was under way"
+        assert sum(ended.runs.values()) == 30 - outcomes["not started"]
+        assert ended.results.summary is not None
+        assert ended.results.summary.stopped == "1 newly failed, and --max-failures is 0"
+        assert len(ended.results.remaining()) == outcomes["not started"]
+
+
+def test_nodes_that_failed_before_do_not_stop_the_others(tmp_path: Path) -> None:
+    with fleet_nodes.start(10, verdicts={"failed": 0.3}, run_s=(0.05, 0.1)) as fleet:
+        fleet.puppetdb.fail_before(*(spec.name for spec in fleet.specs if spec.verdict == "failed"))
+        operator = Operator(fleet, tmp_path)
+        ended = operator.run()
+        assert (ended.status, ended.outcomes()) == (0, {"changed": 7, "failed": 3})
+        assert (ended.results.failed_before, ended.results.failed_new) == (3, 0)
+        operator.anew()
+        counted = operator.run("--count-old-failures", "--at-once", "1")
+        assert counted.status & 2
+
+
+def test_a_canary_that_fails_keeps_the_rest_from_starting(tmp_path: Path) -> None:
+    with fleet_nodes.start(10, verdicts={"failed": 1.0}, run_s=(0.05, 0.1)) as fleet:
+        ended = Operator(fleet, tmp_path).run("--canary", "1")
+        assert ended.status == 2 + 8
+        assert ended.outcomes() == {"failed": 1, "not started": 9}
+
+
+def test_a_canary_that_is_disabled_is_replaced(tmp_path: Path) -> None:
+    faults = {"disabled": 0.4, "refuse": 0.2}
+    with fleet_nodes.start(10, faults=faults, run_s=(0.05, 0.1)) as fleet:
+        ended = Operator(fleet, tmp_path).run("--canary", "4")
+        canaries = [node for node in ended.results.nodes.values() if node.canary]
+        assert [node.outcome for node in canaries].count(Outcome.CHANGED) == 4
+        assert ended.outcomes() == {"changed": 4, "disabled": 4, "unreachable": 2}
+
+
+# ---- what goes wrong on the way
+
+
+def test_runs_are_unproven_and_not_waited_for_if_puppetdb_has_no_reports(
+    operator: Operator,
+) -> None:
+    operator.fleet.puppetdb.hold(True)
+    try:
+        ended = operator.run("--at-once", "30", "--canary", "2")
+        assert ended.status == 8 + 16
+        assert ended.outcomes() == {"unproven": 2, "not started": NODES - 2}
+        assert ended.results.summary is not None
+        assert "is unproven" in str(ended.results.summary.stopped)
+    finally:
+        operator.fleet.puppetdb.hold(False)
+    resumed = operator.run(who=["--from", str(operator.json)])
+    assert (resumed.status, resumed.outcomes()) == (0, {"changed": NODES})
+    assert sum(resumed.runs.values()) == NODES - 2
+
+
+def test_the_command_can_be_killed_and_resumed(tmp_path: Path) -> None:
+    with fleet_nodes.start(40, run_s=(0.3, 0.6)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        for who, ended_before in ((ALL, 4), (("--from", str(operator.json)), 16)):
+            process = operator.start("--at-once", "8", who=who)
+            try:
+                operator.wait_for(process, '"event":"ended"', ended_before)
+            finally:
+                process.kill()
+                process.wait()
+        resumed = operator.run("--at-once", "8", who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 40})
+        assert set(operator.started().values()) == {1}
+
+
+def test_an_interrupt_follows_what_was_started_and_starts_nothing_more(tmp_path: Path) -> None:
+    with fleet_nodes.start(30, run_s=(0.5, 1.0)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        process = operator.start("--at-once", "4")
+        operator.wait_for(process, '"event":"running"', 4)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 8
+        started = sum(operator.started().values())
+        assert started < 30
+        ended = operator.read()
+        assert ended.count(Outcome.CHANGED) == started and ended.count(Outcome.NOT_STARTED) == 30 - started
+
+
+def test_the_second_interrupt_leaves_with_the_ids_of_the_runs(tmp_path: Path) -> None:
+    with fleet_nodes.start(6, run_s=(2.0, 2.5)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        process = operator.start("--at-once", "6")
+        operator.wait_for(process, '"event":"running"', 6)
+        process.send_signal(signal.SIGINT)
+        operator.wait_for(process, "Ctrl-C again")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        ended = operator.read()
+        assert ended.summary is not None and ended.summary.exit == 130
+        assert all(node.run for node in ended.nodes.values())
+        resumed = operator.run(who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 6})
+        assert set(operator.started().values()) == {1}
+
+
+def test_a_result_is_left_behind_without_an_option(operator: Operator) -> None:
+    operator.run()
+    (found,) = Path(os.environ["XDG_STATE_HOME"], "puppet-twitch").iterdir()
+    assert found.read_text() == operator.json.read_text()
