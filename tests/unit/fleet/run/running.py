@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import select
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from tests.fleet_nodes import Fleet
 from twitch.fleet import main
@@ -90,6 +95,51 @@ class Operator:
             assert process.poll() is None, f"ended before: {self.errors.read_text()}"
             assert time.monotonic() < deadline, f"{text!r} was not written {times} times"
             time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def when(self, text: str, times: int, do: Callable[[], None]) -> Iterator[None]:
+        """Do something while `run` goes on, as soon as the result has a text so many times."""
+        over = threading.Event()
+
+        def wait() -> None:
+            while not over.wait(0.01):
+                if self.json.exists() and self.json.read_text().count(text) >= times:
+                    do()
+                    return
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(LONGEST_S)
+
+    def at_a_terminal(self, question: str, answer: str, *options: str) -> int:
+        """Start the command at a terminal, answer its question, and return its exit status."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "twitch.fleet.main", *self.arguments(*options)],
+            cwd=REPOSITORY,
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        os.close(theirs)
+        written = b""
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while True:
+                ready, _, _ = select.select([ours], [], [], LONGEST_S)
+                assert ready, f"no question: {written.decode()}"
+                written += os.read(ours, 65536)
+                if answer and question.encode() in written:
+                    os.write(ours, answer.encode())
+                    answer = ""
+        os.close(ours)
+        status = process.wait(LONGEST_S)
+        assert not answer, f"no question: {written.decode()}"
+        return status
 
     def anew(self) -> None:
         """Write the next result into a file of its own."""

@@ -272,3 +272,37 @@ def test_a_result_is_left_behind_without_an_option(operator: Operator) -> None:
     operator.run()
     (found,) = Path(os.environ["XDG_STATE_HOME"], "puppet-twitch").iterdir()
     assert found.read_text() == operator.json.read_text()
+
+
+def test_runs_go_on_without_puppetdb_if_it_goes_away(tmp_path: Path) -> None:
+    with fleet_nodes.start(30, run_s=(0.1, 0.4)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        with operator.when('"event":"proven"', 5, fleet.puppetdb.stop):
+            ended = operator.run("--at-once", "10", "--follow", "puppetdb")
+        assert ended.status == 16
+        assert set(ended.outcomes()) == {"changed", "unproven"}
+        assert set(ended.runs.values()) == {1}
+        fleet.puppetdb.start()
+        resumed = operator.run(who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 30})
+        assert set(operator.started().values()) == {1}
+
+
+# ---- questions
+
+
+@pytest.mark.parametrize(("answer", "status", "started"), [("n\n", 1, 0), ("y\n", 0, NODES)])
+def test_many_nodes_are_asked_about_on_a_terminal(
+    operator: Operator, answer: str, status: int, started: int
+) -> None:
+    before = sum(operator.started().values())
+    assert operator.at_a_terminal("Start? [y/N]", answer) == status
+    assert sum(operator.started().values()) - before == started
+
+
+def test_the_rest_is_confirmed_after_the_canaries(operator: Operator) -> None:
+    before = sum(operator.started().values())
+    options = ("--canary", "2", "--confirm", "--yes")
+    question = "Go on with the other 22 nodes? [y/N]"
+    assert operator.at_a_terminal(question, "n\n", *options) == 8
+    assert sum(operator.started().values()) - before == 2
