@@ -8,6 +8,7 @@ are asked in turn.
 
     following ──verdict──▶ End
       │   ├─ another Puppet run was first ──▶ Overtaken: back to the window
+      │   ├─ the caller may not read runs ──▶ Unreadable: followed by PuppetDB
       │   └─ node out of reach for OUT_OF_REACH_S, or it knows no such run ──▶ Gone: PuppetDB may know
       └─ after --timeout: late, and followed further (see stage.py)
 """
@@ -55,13 +56,19 @@ class Gone(NamedTuple):
     why: str
 
 
+class Unreadable(NamedTuple):
+    """The caller may start runs on the node, and may not read what became of them."""
+
+    why: str
+
+
 class Overtaken(NamedTuple):
     """The run has not begun, because another Puppet run had: the node can be asked anew."""
 
     why: str
 
 
-Followed = Union[End, Gone, Overtaken]
+Followed = Union[End, Gone, Unreadable, Overtaken]
 
 
 class Following(Protocol):
@@ -244,6 +251,8 @@ class LetGo:
         if instead is not None:
             same = isinstance(found, End) and found.outcome is instead.outcome
             found = found._replace(report=instead.report) if isinstance(found, End) and same else instead
+        if isinstance(found, Unreadable) and self._database is not None:
+            found, one.heard = None, loop.time()  # PuppetDB will say it
         if found is None and loop.time() - one.heard > OUT_OF_REACH_S:
             found = Gone(f"out of reach since {OUT_OF_REACH_S:g} s: {why}")
         if found is not None:
@@ -271,7 +280,9 @@ def _read(answer: Answer, *, noop: bool) -> Optional[Followed]:
         return Overtaken(answer.message)
     if answer.status in (200, 500):
         return verdicts.of_answer(answer, noop=noop)
-    if answer.status in (401, 403, 404):
+    if answer.status in (401, 403):
+        return Unreadable(f"{answer.status}: {answer.message}")
+    if answer.status == 404:
         return Gone(f"{answer.status}: {answer.message}")
     return None
 

@@ -119,7 +119,9 @@ class Invocation:
     async def _stages(self) -> AsyncIterator[Stages]:
         """Give the way of a node through the stages; nothing is followed after this context."""
         async with contextlib.AsyncExitStack() as until_end:
-            following = await self._following(until_end)
+            plan = self._todo.plan
+            let_go = LetGo(self._api, self._database, noop=plan.ask.noop, note=self._outputs.note)
+            await until_end.enter_async_context(let_go.following())
             proving = None
             if self._database is not None:
                 proving = Proving(self._database, self._ledger)
@@ -129,22 +131,22 @@ class Invocation:
                 for watcher in (self._throttle.run(), self._follow_throttle(self._throttle)):
                     until_end.push_async_callback(_cancel, _task(watcher))
             asking = Asking(
-                self._api, self._todo.plan.ask, self._stop,
+                self._api, plan.ask, self._stop,
                 label_is_unique=self._todo.label_is_unique, busy_limit_s=self._timeout_s,
             )  # fmt: skip
             stages = Stages(
-                asking, following, proving, self._ledger, self._stop, self._surprise,
+                asking, self._following(let_go), let_go if self._database else None, proving,
+                self._ledger, self._stop, self._surprise,
                 timeout_s=self._timeout_s, earlier=self._todo.earlier,
             )  # fmt: skip
             until_end.push_async_callback(stages.leave)
             yield stages
 
-    async def _following(self, until_end: contextlib.AsyncExitStack) -> Following:
+    def _following(self, let_go: LetGo) -> Following:
         """Return how runs are followed: by connections while they are few enough, else without any."""
         plan, how = self._todo.plan, self._options.follow
         if how == "puppetdb" or (how is None and plan.at_once > HELD):
-            let_go = LetGo(self._api, self._database, noop=plan.ask.noop, note=self._outputs.note)
-            return await until_end.enter_async_context(let_go.following())
+            return let_go
         return Held(self._api, noop=plan.ask.noop, timeout_s=self._timeout_s)
 
     # ---- what comes from outside

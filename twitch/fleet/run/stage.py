@@ -26,7 +26,7 @@ from twitch import durations
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.run.asking import Asking, NotNow, Started
-from twitch.fleet.run.following import Following, Gone, Overtaken
+from twitch.fleet.run.following import Following, Gone, Overtaken, Unreadable
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier, Ledger
 from twitch.fleet.run.proving import Proving
 from twitch.fleet.run.stopping import Stop
@@ -47,6 +47,7 @@ class Stages:
         self,
         asking: Asking,
         following: Following,
+        by_puppetdb: Optional[Following],
         proving: Optional[Proving],
         ledger: Ledger,
         stop: Stop,
@@ -58,6 +59,7 @@ class Stages:
         """A run that goes on for longer than `timeout_s` is late, and its slot is free."""
         self._asking = asking
         self._following = following
+        self._by_puppetdb = by_puppetdb
         self._proving = proving
         self._ledger = ledger
         self._stop = stop
@@ -118,12 +120,17 @@ class Stages:
         timer = asyncio.get_running_loop().call_later(self._timeout_s, self._is_late, window, node)
         try:
             followed = await self._following.end_of(node, run)
+            if isinstance(followed, Unreadable) and self._by_puppetdb is not None:
+                followed = await self._by_puppetdb.end_of(node, run)
         finally:
             timer.cancel()
         if isinstance(followed, Overtaken):
             self._was_overtaken(window, node, followed.why)
             return
-        end = End(Outcome.LOST, followed.why) if isinstance(followed, Gone) else followed
+        if isinstance(followed, Unreadable):
+            # Without an end that can be seen, a slot means nothing.
+            self._stop.stop(f"runs cannot be followed: {node.name} answers {followed.why}")
+        end = End(Outcome.LOST, followed.why) if isinstance(followed, (Gone, Unreadable)) else followed
         self._ledger.ended(node, end)
         self._surprise.look(node, end)
         if self._proving is not None and end.report is None and end.outcome in (*GOOD, Outcome.LOST):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import select
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -144,3 +146,18 @@ class Operator:
     def anew(self) -> None:
         """Write the next result into a file of its own."""
         self.json = self.directory / f"{self.json.stem}-anew.jsonl"
+
+
+def most_at_once(path: Path, names: AbstractSet[str] = frozenset()) -> int:
+    """Return the greatest number of runs between their lines `running` and `ended`."""
+    running: set[str] = set()
+    most = 0
+    for line in map(json.loads, path.read_text().splitlines()):
+        if line["line"] != "node" or (names and line["node"] not in names):
+            continue
+        if line["event"] == "running":
+            running.add(line["node"])
+        elif line["event"] in ("ended", "proven"):
+            running.discard(line["node"])
+        most = max(most, len(running))
+    return most

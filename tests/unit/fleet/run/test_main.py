@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
 
 from tests import fleet_nodes
 from tests.fleet_nodes import Fault, Fleet
-from tests.unit.fleet.run.running import ALL, Operator
+from tests.unit.fleet.run.running import ALL, Operator, most_at_once
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
 
@@ -50,21 +48,6 @@ def test_the_nodes_of_one_cluster_take_turns(operator: Operator) -> None:
     cluster = {node.name: int(node.name[4:9]) % 7 for node in operator.fleet.nodes}
     for number in range(7):
         assert most_at_once(operator.json, {name for name in cluster if cluster[name] == number}) == 1
-
-
-def most_at_once(path: Path, names: AbstractSet[str] = frozenset()) -> int:
-    """Return the greatest number of runs between their lines `running` and `ended`."""
-    running: set[str] = set()
-    most = 0
-    for line in map(json.loads, path.read_text().splitlines()):
-        if line["line"] != "node" or (names and line["node"] not in names):
-            continue
-        if line["event"] == "running":
-            running.add(line["node"])
-        elif line["event"] in ("ended", "proven"):
-            running.discard(line["node"])
-        most = max(most, len(running))
-    return most
 
 
 def test_without_connections_the_ends_come_from_puppetdb(operator: Operator) -> None:
