@@ -99,7 +99,7 @@ class Asking:
                 if found is not None:
                     return found
                 if broken is not None and self._too_often(node):
-                    return _no_answer(broken)
+                    return End(Outcome.UNREACHABLE, f"{broken}; it has no run of ours")
             if self._stop.reason is not None:
                 return End(Outcome.NOT_STARTED, self._stop.reason)
             in_doubt_since = time.time()

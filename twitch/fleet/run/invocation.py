@@ -105,7 +105,13 @@ class Invocation:
         _, per_group = one_per(self._options)
         throttle = self._throttle
         limit = None if throttle is None else lambda: throttle.limit
-        self._window = Window(nodes, at_once=self._todo.plan.at_once, per_group=per_group, limit=limit)
+        self._window = Window(
+            nodes,
+            at_once=self._todo.plan.at_once,
+            begun=self._todo.earlier.nodes,
+            per_group=per_group,
+            limit=limit,
+        )
         await stages.stage(self._window)
 
     def _confirm(self, rest: int) -> None:
@@ -145,7 +151,9 @@ class Invocation:
     def _following(self, let_go: LetGo) -> Following:
         """Return how runs are followed: by connections while they are few enough, else without any."""
         plan, how = self._todo.plan, self._options.follow
-        if how == "puppetdb" or (how is None and plan.at_once > HELD):
+        # With fewer connections than slots, runs that are followed would keep others from being started.
+        many = plan.at_once > min(HELD, self._api.connections)
+        if how == "puppetdb" or (how is None and many):
             return let_go
         return Held(self._api, noop=plan.ask.noop, timeout_s=self._timeout_s)
 

@@ -9,15 +9,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from twitch.errors import UsageError
 from twitch.fleet.events import Ask, Plan
 from twitch.fleet.nodes import Node
 from twitch.fleet.options import Share
+from twitch.fleet.outcomes import Outcome
 from twitch.fleet.puppetdb.client import PuppetDB
 from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier
 from twitch.fleet.run.resume import resume
-from twitch.fleet.show.result_file import read
-from twitch.fleet.show.results import NodeResult
+from twitch.fleet.show.result_file import STANDARD_STREAM, read
+from twitch.fleet.show.results import NodeResult, Results
 from twitch.fleet.who.choice import Chosen
 
 # A label of one invocation: 4,000,000,000 of them, and a node keeps its last 50 runs.
@@ -41,10 +43,13 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
     """Return what the options ask for: anew, or with --from and without --only further."""
     ask = Ask(options.noop, tuple(options.tags), options.environment, not options.no_queue, options.label)
     failed_before = frozenset(node.name for node in chosen.nodes if node.before and node.before.failed)
+    result = _earlier_result(options)
+    if result is not None and database is None:
+        failed_before = frozenset(node.name for node in result.having({Outcome.FAILED}))
     nodes, earlier = chosen.nodes, NOTHING_EARLIER
     kept: Sequence[tuple[Node, NodeResult]] = ()
-    if options.results is not None and not options.only:
-        resumed = resume(read(options.results), chosen.nodes, ask)
+    if result is not None and not options.only:
+        resumed = resume(result, chosen.nodes, ask)
         # PuppetDB's last runs are by now those of the earlier invocation.
         ask, nodes, kept, failed_before, earlier = resumed
     unique = ask.label is None or ask.label.startswith(LABEL)
@@ -60,14 +65,26 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
     )
 
 
+def _earlier_result(options: Namespace) -> Optional[Results]:
+    """Return the result of --from. One on standard input was read when the nodes were chosen, and is gone."""
+    if options.results is None:
+        return None
+    if options.results != STANDARD_STREAM:
+        return read(options.results)
+    if not options.only:
+        raise UsageError("--from - goes with --only KIND; to go on with a result, name its file")
+    return None
+
+
 def in_order(nodes: list[Node], seed: int, earlier: Earlier) -> list[Node]:
     """Return the nodes in random order, so that not all of one rack or customer come first.
 
-    Nodes on which an earlier invocation has started runs are the first, because their runs go on.
+    Nodes on which an earlier invocation has begun are the first, because their runs go on.
     """
+    begun = earlier.nodes
     order = sorted(nodes, key=lambda node: node.name)
     random.Random(seed).shuffle(order)  # noqa: S311 - no secret
-    return sorted(order, key=lambda node: node.name not in earlier.runs)
+    return sorted(order, key=lambda node: node.name not in begun)
 
 
 def _plan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Callable, NamedTuple, Optional, cast
 
 from twitch.fleet.events import ENDED, PROVEN, QUEUED, RUNNING, NodeEvent
@@ -24,6 +25,11 @@ class Earlier(NamedTuple):
 
     runs: Mapping[str, str] = {}  # node -> the id of its run, which is followed further
     in_doubt: Mapping[str, float] = {}  # node -> epoch seconds when it was asked for a run, without an answer
+
+    @property
+    def nodes(self) -> AbstractSet[str]:
+        """Return the nodes on which a run was begun, or may have been."""
+        return self.runs.keys() | self.in_doubt.keys()
 
 
 NOTHING_EARLIER = Earlier()
@@ -101,6 +107,7 @@ class Ledger:
             counts=known.counts, duration_s=known.duration_s, error=known.error, report=known.report,
             configuration_version=known.configuration_version, changes=known.changes,
         )  # fmt: skip
+        self._stop_if_exceeded()
 
     def adopt_open(self, node: Node, earlier: Earlier) -> None:
         """Take over what an earlier invocation has begun on a node.
@@ -129,6 +136,9 @@ class Ledger:
         standing = self._stand(node, end.outcome, new=self._is_new(node, end.outcome))
         fields = end._asdict()
         self._write(node, event, run=self._runs.get(node.name), new=standing.new, **fields)
+        self._stop_if_exceeded()
+
+    def _stop_if_exceeded(self) -> None:
         exceeded = self._budget.exceeded()
         if exceeded is not None:
             self._stop.stop(exceeded)

@@ -43,7 +43,11 @@ async def _main(options: Namespace) -> int:
         async with NodeApi(how, connections=min(todo.plan.at_once, HELD) + LOOKS_AT_ONCE) as api:
             outputs.start(todo.plan, api.note)
             invocation = Invocation(options, todo, api, database, queues, outputs)
-            status = await invocation.to_the_end()
+            try:
+                status = await invocation.to_the_end()
+            except BaseException:
+                outputs.pause()  # so that the error can be read
+                raise
         outputs.summary(invocation.summary(status))
         await ending.end(options, outputs, database)
         return status

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import Iterator
 from typing import Callable, Optional
 
 BY_CTRL_C = "interrupted by Ctrl-C"
+BY_SIGTERM = "ended by SIGTERM"  # GitLab and Jenkins cancel a job so, and kill it some seconds later
 
 
 class Stop:
@@ -43,9 +45,9 @@ class Stop:
         for listener in self._listeners:
             listener(reason)
 
-    def leave(self) -> None:
+    def leave(self, reason: str = BY_CTRL_C) -> None:
         """Start nothing more, and do not wait for the runs that go on."""
-        self.stop(BY_CTRL_C)
+        self.stop(reason)
         self.left.set()
 
     def at(self, epoch_s: float, now_s: float, reason: str) -> None:
@@ -68,7 +70,7 @@ def signals(stop: Stop) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGINT: stop.interrupted,
-        signal.SIGTERM: stop.leave,
+        signal.SIGTERM: functools.partial(stop.leave, BY_SIGTERM),
     }
     before = {number: signal.getsignal(number) for number in handlers}
 

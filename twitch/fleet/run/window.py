@@ -3,6 +3,8 @@
 A slot is one run: it is taken when the node is asked, and free when the run has its verdict. A request that
 has timed out frees no slot (saltstack/salt#8597: the next node was started while the first still ran).
 
+    begun ──────────┐
+                    ▼
     ready ──turn──▶ slot ──free──▶ gone
       ▲  ▲            │
       │  └── parked   └─to_the_back──▶ delayed
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Callable, Optional
 
 from twitch.fleet.nodes import Node
@@ -34,14 +37,20 @@ class Window:
         nodes: Iterable[Node],
         *,
         at_once: int,
+        begun: AbstractSet[str] = frozenset(),
         per_group: Optional[int] = None,
         limit: Optional[Limit] = None,
     ) -> None:
-        """Take at most `at_once` runs, of one group at most `per_group`, and never more than `limit()`."""
+        """Take at most `at_once` runs, of one group at most `per_group`, and never more than `limit()`.
+
+        Nodes that are `begun` have runs of an earlier invocation: they get slots at once, beyond the limits.
+        """
+        order = list(nodes)
         self._at_once = at_once
         self._per_group = per_group
         self._limit: Limit = limit or (lambda: at_once)
-        self._ready = deque(nodes)
+        self._begun = deque(node for node in order if node.name in begun)
+        self._ready = deque(node for node in order if node.name not in begun)
         self._parked: dict[str, deque[Node]] = {}
         self._delayed: dict[str, tuple[Node, asyncio.TimerHandle]] = {}
         self._slots: dict[str, Node] = {}
@@ -58,7 +67,7 @@ class Window:
         """Yield each node when it gets a slot; end when no slot is taken and no node will get one."""
         while True:
             self._changed.clear()
-            node = None if self._closed else self._next()
+            node = self._next()
             if node is not None:
                 yield node
             elif not self._slots and (self._closed or not self._anyone_waits()):
@@ -104,18 +113,28 @@ class Window:
         return nodes
 
     def _next(self) -> Optional[Node]:
-        if len(self._slots) >= max(1, min(self._at_once, self._limit())):
+        """Return the node that gets a slot now, if there is one."""
+        if self._begun:
+            return self._with_slot(self._begun.popleft())
+        if self._closed or len(self._slots) >= max(1, min(self._at_once, self._limit())):
             return None
         while self._ready:
             node = self._ready.popleft()
-            if node.group is not None and self._per_group is not None:
-                if self._slots_of_group[node.group] >= self._per_group:
-                    self._parked.setdefault(node.group, deque()).append(node)
-                    continue
-                self._slots_of_group[node.group] += 1
-            self._slots[node.name] = node
-            return node
+            if not self._group_is_full(node):
+                return self._with_slot(node)
+            self._parked.setdefault(node.group or "", deque()).append(node)
         return None
+
+    def _group_is_full(self, node: Node) -> bool:
+        if node.group is None or self._per_group is None:
+            return False
+        return self._slots_of_group[node.group] >= self._per_group
+
+    def _with_slot(self, node: Node) -> Node:
+        self._slots[node.name] = node
+        if node.group is not None:
+            self._slots_of_group[node.group] += 1
+        return node
 
     def _anyone_waits(self) -> bool:
         # A parked node waits for a slot of its group, so there is none without slots.

@@ -118,3 +118,18 @@ def _trigger(fleet: Fleet, node: Node, label: str) -> None:
             assert answer.status == 202
 
     asyncio.run(trigger())
+
+
+def test_runs_that_go_on_are_followed_even_if_the_budget_is_used_up(fleet: Fleet, tmp_path: Path) -> None:
+    operator = Operator(fleet, tmp_path)
+    first, second = (node.name for node in fleet.nodes)
+    _trigger(fleet, fleet.nodes[0], OWN)
+    writer = ResultWriter(operator.json)
+    writer.write(plan(["gone", first, second]))
+    writer.write(NodeEvent(1001.0, first, QUEUED))
+    writer.write(ended("gone", Outcome.FAILED))
+    writer.close()
+    resumed = operator.run(who=["--from", str(operator.json)])
+    assert resumed.status == 2 + 8
+    assert resumed.outcomes() == {"failed": 1, "changed": 1, "not started": 1}
+    assert resumed.runs[second] == 0

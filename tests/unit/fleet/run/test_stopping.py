@@ -5,7 +5,7 @@ import os
 import signal
 
 from tests.unit.loops import run
-from twitch.fleet.run.stopping import BY_CTRL_C, Stop, signals
+from twitch.fleet.run.stopping import BY_CTRL_C, BY_SIGTERM, Stop, signals
 
 
 def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
@@ -59,7 +59,7 @@ def test_sigterm_leaves_at_once() -> None:
         with signals(stop):
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.wait_for(stop.left.wait(), 10)
-        assert stop.reason == BY_CTRL_C
+        assert stop.reason == BY_SIGTERM
 
     run(scene())
 

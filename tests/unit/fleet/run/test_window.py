@@ -187,3 +187,25 @@ def test_a_closed_window_gives_no_turn_and_ends_with_the_last_slot() -> None:
         assert window.left() == []
 
     run(scene())
+
+
+def test_nodes_whose_runs_go_on_have_slots_at_once_even_if_nothing_more_is_started() -> None:
+    async def scene() -> None:
+        window = Window(nodes("a", "b", "c", "d"), at_once=1, begun={"c", "b"})
+        turns = Turns(window)
+        assert await turns.settle() == ["b", "c"]
+        assert await turns.free("b") == ["b", "c"]
+        assert await turns.free("c") == ["b", "c", "a"]
+        await turns.free("a")
+        await turns.free("d")
+        await turns.end()
+
+        closed = Window(nodes("a", "b"), at_once=1, begun={"b"})
+        closed.close()
+        turns = Turns(closed)
+        assert await turns.settle() == ["b"]
+        await turns.free("b")
+        await turns.end()
+        assert names(closed.left()) == ["a"]
+
+    run(scene())
