@@ -16,8 +16,8 @@ to be agreed upon. The rules:
 
 A run needs a JRuby only seconds after its start, so a window that is halved is too small for minutes:
 halving, with one more each second, took 15 to 96 % longer than the best fixed number in a simulation of
-nine sites (1 to 16 JRubies, runs of 6 to 130 s), and began with requests that waited for minutes. These rules took at most
-20 % longer in eight of the nine, and 35 % in one, and no request waited for more than 26 s.
+nine sites (1 to 16 JRubies, runs of 6 to 130 s), and began with requests that waited for minutes. These rules
+took at most 20 % longer in eight of the nine, and 35 % in one, and no request waited for more than 26 s.
 """
 
 from __future__ import annotations

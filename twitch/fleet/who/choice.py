@@ -87,7 +87,7 @@ async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     named, said = await _named(who, database, notes)
     found = list(dict.fromkeys(named))
     if len(found) < len(named):
-        notes.append(f"{len(named) - len(found)} names are there more than once; each node counts once")
+        notes.append(f"Named more than once, and counted once: {len(named) - len(found)} of the nodes")
     excluded = _excluded(who.exclude, frozenset(found), notes)
     left_out = [(name, "excluded") for name in found if name in excluded]
     rest = [name for name in found if name not in excluded]

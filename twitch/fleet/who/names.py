@@ -1,41 +1,36 @@
-"""Names of nodes as people write them: one by one, in files, and with ranges such as web[001-480]."""
+"""Names of nodes as people write them: singly, in files, and with ranges such as web[001-480].example.com."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from twitch.errors import UsageError
-from twitch.fleet.show.folding import unfold
 from twitch.texts import one_line
 
 # What Puppet allows in a certname, and DNS in a name. A certname is in lower case; DNS does not care.
-NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,253}[a-z0-9_])?")
+NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,253}[a-z0-9_])?")
+RANGE = re.compile(r"\[([0-9,-]+)\]")
+
+MAX_NODES = 1_000_000  # of one range: an error in typing must not fill the memory
 
 STANDARD_INPUT = "-"
 
 
 def expanded(words: Iterable[str]) -> list[str]:
-    """Return the names that words stand for, in their order. Raise UsageError for what is not a name."""
-    names = [name for word in words for name in unfold(word.lower())]
-    for name in names:
-        if not NAME.fullmatch(name):
-            raise UsageError(f"{one_line(name)!r} is not the certname of a node, such as web01.example.com")
-    return names
+    """Return the names that words stand for, in their order. Raise UsageError for what is not a name.
+
+    A word can be several names with commas between, as `show` prints them.
+    """
+    return [name for word in words for part in _separate(word) for name in _names(part)]
 
 
 def from_file(path: str) -> list[str]:
     """Return the names in a file, or in standard input for `-`: with spaces, commas or newlines between."""
-    names: list[str] = []
-    for number, line in enumerate(text(path).splitlines(), 1):
-        try:
-            names += expanded([line.partition("#")[0]])
-        except UsageError as error:
-            where = "standard input" if path == STANDARD_INPUT else path
-            raise UsageError(f"{where}, line {number}: {error}") from None
-    return names
+    where = "standard input" if path == STANDARD_INPUT else path
+    return expanded(_words(text(path), where))
 
 
 def lines_of(path: str) -> list[str]:
@@ -50,3 +45,45 @@ def text(path: str) -> str:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     return content.decode("utf-8-sig", "replace")  # -sig: PowerShell 5 writes a mark before the text
+
+
+def _words(content: str, where: str) -> Iterator[str]:
+    for number, line in enumerate(content.splitlines(), 1):
+        for word in _separate(line.partition("#")[0]):
+            try:
+                expanded([word])
+            except UsageError as error:
+                raise UsageError(f"{where}, line {number}: {error}") from None
+            yield word
+
+
+def _separate(text: str) -> list[str]:
+    """Return what stands between spaces, and between commas outside of brackets."""
+    return re.sub(r",(?![^\[]*\])", " ", text).split()
+
+
+def _names(word: str) -> Iterator[str]:
+    prefixes = [""]
+    for index, part in enumerate(RANGE.split(word.lower())):
+        values = list(_numbers(part, word)) if index % 2 else [part]
+        if len(prefixes) * len(values) > MAX_NODES:
+            raise UsageError(f"{one_line(word)}: more than {MAX_NODES:,} names")
+        prefixes = [prefix + value for prefix in prefixes for value in values]
+    for name in prefixes:
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"{one_line(word)!r} is not the name of a node (its certname), such as web01.example.com"
+            )
+        yield name
+
+
+def _numbers(part: str, word: str) -> Iterator[str]:
+    """Yield the numbers of 001-480,500, with the leading zeros of the first of each range."""
+    for item in part.split(","):
+        first, dash, last = item.partition("-")
+        if not first.isdigit() or (dash and (not last.isdigit() or int(last) < int(first))):
+            raise UsageError(f"{one_line(word)}: a range is such as [001-480] or [1,3,5-8]")
+        if dash and int(last) - int(first) >= MAX_NODES:
+            raise UsageError(f"{one_line(word)}: more than {MAX_NODES:,} names")
+        for number in range(int(first), int(last or first) + 1):
+            yield str(number).zfill(len(first))

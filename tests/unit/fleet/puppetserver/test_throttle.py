@@ -195,14 +195,9 @@ async def test_the_throttle_looks_until_it_is_cancelled() -> None:
 
 async def test_the_throttle_also_watches_puppetdb() -> None:
     depth = {"status": {"queue_depth": 5000}}
-    async with (
-        servers.web(lambda path, fields: Reply(200, depth)) as pdb,
-        servers.web(lambda path, fields: Reply(200, status())) as server,
-    ):
-        async with (
-            Queues(Settings((server.url,), "test")) as queues,
-            PuppetDB(Where((pdb.url,), "")) as database,
-        ):
+    async with servers.web(lambda path, fields: Reply(200, depth)) as pdb:
+        database = PuppetDB(Where((pdb.url,), ""))
+        async with database, Queues(Settings((), "test")) as queues:
             throttle = Throttle(queues, 20, running=lambda: 20, database=database)
             await throttle.look()
     assert throttle.reason == "PuppetDB has 5,000 commands in its queue"
