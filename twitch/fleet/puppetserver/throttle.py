@@ -3,11 +3,11 @@
 The queue of a server has the requests of everybody: other operators, the agents' own runs. So no limits have
 to be agreed upon. The rules:
 
-- Begin with two runs for each JRuby, and add as many as there are JRubies with each look, as long as no
-  request waits and all runs that may be there are there.
+- Begin with two runs for each JRuby, and with each look add one for each JRuby, or a quarter if that is more,
+  as long as no request waits and all runs that may be there are there.
 - A server is overloaded if more requests wait than it has JRubies, or one has waited for five seconds and
   twice as long as a run uses a JRuby. Then there are fewer runs, by those that wait beyond half of the
-  JRubies, and later a quarter of the JRubies more with each look.
+  JRubies, and from now on more are added slowly.
 - If a server turns requests away or its status comes late, or if the queue of PuppetDB is long and grows,
   half as many.
 - There are never fewer than one. They are not reduced again before the runs that were there have ended,
@@ -17,7 +17,7 @@ to be agreed upon. The rules:
 A run needs a JRuby only seconds after its start, so a window that is halved is too small for minutes:
 halving, with one more each second, took 15 to 96 % longer than the best fixed number in a simulation of
 nine sites (1 to 16 JRubies, runs of 6 to 130 s), and began with requests that waited for minutes. These rules
-took at most 20 % longer in eight of the nine, and 35 % in one, and no request waited for more than 26 s.
+took at most 20 % longer in eight of the nine, and 29 % in one, and no request waited for more than 26 s.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class Rules:
 
     def _more(self) -> int:
         """Return how many runs are added with a look."""
-        return max(1, math.ceil(self._jrubies / 4) if self._overload else self._jrubies)
+        if self._overload:
+            return math.ceil(max(1, self._jrubies / 4, self.limit / 50))
+        return math.ceil(max(1, self._jrubies, self.limit / 4))
 
     def _surplus(self, overloads: Sequence[Overload], running: int) -> int:
         """Return how many runs there are too many."""

@@ -133,7 +133,7 @@ class Invocation:
                 proving = Proving(self._database, self._ledger)
                 until_end.push_async_callback(_cancel, _task(proving.run()))
             if self._throttle is not None:
-                await self._throttle.look()  # a server that is overloaded now gets one run, and not twenty
+                await self._throttle.look()  # it says with how many runs to begin
                 for watcher in (self._throttle.run(), self._follow_throttle(self._throttle)):
                     until_end.push_async_callback(_cancel, _task(watcher))
             asking = Asking(

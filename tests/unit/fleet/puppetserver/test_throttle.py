@@ -47,6 +47,7 @@ def test_runs_begin_with_two_for_each_jruby() -> None:
 
 def test_runs_are_added_up_to_at_once_while_no_request_waits() -> None:
     assert [rules(*[IDLE] * looks).limit for looks in (1, 2, 3)] == [12, 16, 20]
+    assert [rules(*[IDLE] * looks, at_once=50).limit for looks in (4, 5, 6, 9)] == [25, 32, 40, 50]
     assert in_full_use().reason is None
 
 
