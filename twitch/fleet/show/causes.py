@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
@@ -12,6 +13,15 @@ from twitch.texts import one_line
 
 # Outcomes of a resource that make a run fail, in the words of a node's record.
 FAILED = ("failed", "failed to restart")
+
+# What a node says around the reason and the error of a run (`failure` of twitch/views.py).
+SAID = re.compile(
+    r"^(?:Puppet run failed: (?:(?:interrupted|not attempted|busy): )?)?"
+    r"(.*?)(?:; journalctl _SYSTEMD_INVOCATION_ID=\S+)?$",
+    re.DOTALL,
+)
+# A resource, and what happened to it.
+RESOURCE = re.compile(r"([A-Z]\w*(?:::[A-Z]\w*)*\[.*?\])(?:: (.+))?", re.DOTALL)
 
 # Puppet can quote a whole template in a message.
 MAX_TEXT = 400
@@ -50,13 +60,21 @@ def causes_of(nodes: Iterable[NodeResult]) -> list[Cause]:
 
 def why(node: NodeResult) -> tuple[Optional[str], str]:
     """Return the first failing resource and the message, each on one line, without the name of the node."""
-    failed = next((change for change in node.changes if change.outcome in FAILED), None)
     error = node.error or node.verdict or (node.outcome.value if node.outcome else "")
-    if failed is None:
-        return None, _line(error, node.name)
-    # The error of a node begins with the resource, which is not to be said twice.
-    rest = error[len(failed.resource) :].lstrip(": ") if error.startswith(failed.resource) else error
-    return _line(failed.resource, node.name), _line(failed.message or rest or failed.outcome, node.name)
+    found = SAID.match(error)
+    said = found[1] if found and found[1] else error
+    failed = next((change for change in node.changes if change.outcome in FAILED), None)
+    named = RESOURCE.fullmatch(said)
+    if failed is None and named is None:
+        return None, _line(said, node.name)
+    resource = failed.resource if failed else named[1] if named else ""
+    if failed and failed.message:
+        message = failed.message
+    elif named and named[1] == resource:
+        message = named[2] or (failed.outcome if failed else FAILED[0])
+    else:
+        message = said
+    return _line(resource, node.name), _line(message, node.name)
 
 
 def _line(text: str, node: str) -> str:

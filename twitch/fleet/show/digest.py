@@ -111,7 +111,8 @@ def counted(results: Results) -> list[Counted]:
     ]
     unknown = len(results.nodes) - results.finished
     if unknown:
-        lines.append(Counted(None, "no end", unknown, "the result stops before"))
+        why = "left, or not asked any more" if results.summary else "the result stops before"
+        lines.append(Counted(None, "no end", unknown, why))
     if results.fixed:
         lines.append(Counted(None, "fixed", results.fixed, "failed before, and good now"))
     return lines

@@ -58,6 +58,20 @@ def test_a_failure_without_a_message_has_its_outcome_as_cause() -> None:
     assert causes_of([failed("a", None, change)])[0].text == "Exec[x]: failed"
 
 
+def test_what_a_node_says_around_the_reason_is_no_part_of_the_cause() -> None:
+    tail = "; journalctl _SYSTEMD_INVOCATION_ID=5d0c1f6be09a4e3e8f5a2b0f4f0f9d11"
+    causes = {
+        f"Puppet run failed: File[/etc/x]: no space{tail}": ("File[/etc/x]", "no space"),
+        f"Puppet run failed: Twitch::Drop_in[a]{tail}": ("Twitch::Drop_in[a]", "failed"),
+        f"Puppet run failed: not attempted: no catalog{tail}": (None, "no catalog"),
+        f"Puppet run failed{tail}": (None, "Puppet run failed"),
+        "Exec[a [b]]: returned 1": ("Exec[a [b]]", "returned 1"),
+    }
+    for error, (resource, message) in causes.items():
+        (cause,) = causes_of([failed("n", error)])
+        assert (cause.resource, cause.message) == (resource, message)
+
+
 def test_the_message_of_a_resource_is_preferred_to_the_error_of_the_run() -> None:
     change = Change("Exec[x]", "failed", message="returned 1")
     assert causes_of([failed("a", "Exec[x]: y", change)])[0].text == "Exec[x]: returned 1"
