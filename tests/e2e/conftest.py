@@ -102,13 +102,17 @@ def site(lab: Lab, starting_server: PuppetServer) -> Site:
     return start_site(lab, nodes, server=starting_server)
 
 
-@pytest.fixture(scope="session")
-def three(request: pytest.FixtureRequest, site: Site) -> Site:
+@pytest.fixture
+def three(request: pytest.FixtureRequest, site: Site) -> Iterator[Site]:
     """Return the site for tests that leave web3 alone: it is cut off if a selected test needs that."""
     # The two minutes until a node is lost pass while other tests run.
     if "cut_off" in used_fixtures(request):
         request.getfixturevalue("cut_off")
-    return site
+    yield site
+    site.server.manifest("production", "")
+    for name, node in site.nodes.items():
+        if name != "web3":
+            node.run("touch", stub.CUE)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
-
 from tests.e2e import fleet_run, stub
 from tests.e2e.fleet_run import COMMAND, run
 from tests.lab.fleet import Site
@@ -14,13 +10,6 @@ from tests.lab.install import install
 
 FAIL = "exec { '/bin/false': }"
 NAMES = ("web1", "web2", "db1")
-
-
-@pytest.fixture(autouse=True)
-def empty_catalogs(three: Site) -> Iterator[None]:
-    """Give all nodes an empty catalog afterwards."""
-    yield
-    three.server.manifest("production", "")
 
 
 def test_fleet_failure_as_before_is_in_the_budget_and_new_ones_stop(three: Site) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tests.e2e import fleet_run, stub
 from tests.e2e.fleet_run import Started, run
 from tests.lab.fleet import Site
@@ -11,18 +14,33 @@ NAMES = ("web1", "web2", "db1")
 # The puppetserver has one JRuby, so three catalogs of two seconds make a queue of two.
 SLOW = "$waited = generate('/bin/sleep', '2')\n"
 
-LOCK = """\
-cd /; runuser -u postgres -- psql -q puppetdb <<'END' & echo
+# PuppetDB takes reports in, and its clients wait for every answer about them.
+LOCKED, UNLOCK = "/tmp/locked", "/tmp/unlock"
+LOCK = f"""\
+cd /tmp
+rm -f {LOCKED} {UNLOCK}
+exec runuser -u postgres -- psql -q puppetdb <<'END'
 BEGIN; LOCK TABLE reports IN ACCESS EXCLUSIVE MODE;
-\\! touch /root/locked; until test -e /root/unlock; do sleep 0.05; done
+\\! touch {LOCKED}; until test -e {UNLOCK}; do sleep 0.05; done
 END
 """
+
+
+@contextmanager
+def slow_puppetdb(site: Site) -> Iterator[None]:
+    """Lock the table of the reports."""
+    with site.machine.popen("/bin/sh", "-c", LOCK) as session:
+        site.machine.wait(f"test -e {LOCKED}")
+        try:
+            yield
+        finally:
+            site.machine.run("touch", UNLOCK)
+            session.wait(60)
 
 
 def test_fleet_full_puppetserver_is_a_reason_for_fewer_runs_at_once(three: Site) -> None:
     three.server.manifest("production", SLOW)
     result = run(three, "--at-once", "3", *NAMES)
-    three.server.manifest("production", "")
     assert (result.status, set(result.outcomes.values())) == (0, {"unchanged"}), result
     assert "puppet has 2 in its queue" in result.output
 
@@ -50,12 +68,10 @@ def test_fleet_slow_puppetdb_delays_the_proof(three: Site) -> None:
     begun = Started(three, "web1")
     begun.await_event("web1", "running")
     fleet_run.await_held(node)
-    three.machine.sh(f"rm -f /root/unlock /root/locked; {LOCK}")
-    three.machine.wait("test -e /root/locked")
-    stub.release(node)
-    begun.await_event("web1", "ended")
-    assert "proven" not in [line.get("event") for line in begun.lines()]
-    three.machine.run("touch", "/root/unlock")
+    with slow_puppetdb(three):
+        stub.release(node)
+        begun.await_event("web1", "ended")
+        assert "proven" not in [line.get("event") for line in begun.lines()]
     result = begun.end()
     assert (result.status, result.nodes["web1"]["event"]) == (0, "proven"), result
 
@@ -70,6 +86,5 @@ def test_fleet_puppetdb_that_stops_in_the_middle_leaves_runs_unproven(three: Sit
     stub.release(node)
     result = begun.end()
     three.puppetdb.start()
-    three.server.manifest("production", "")
     assert (result.status, result.outcomes) == (16, {"web1": "unproven"}), result
     assert result.nodes["web1"]["verdict"] == "changed"
