@@ -1,4 +1,4 @@
-"""PuppetDB and puppetserver that are slow, full, closed or away, while puppet-twitch-fleet runs nodes."""
+"""A puppetserver that is full, closed or away, and a slow PuppetDB, while puppet-twitch-fleet runs nodes."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_fleet_puppetserver_that_is_away_or_closed_is_named_and_the_window_stays
         timeout_s=240,
     )
     three.server.await_ready()
-    closed = run(three, *NAMES)
-    assert (closed.status, set(closed.outcomes.values())) == (0, {"unchanged"})
+    closed = run(three, "web1")
+    assert (closed.status, closed.outcomes) == (0, {"web1": "unchanged"})
     assert "the queue of puppet cannot be read: 403" in closed.output
 
 
@@ -74,17 +74,3 @@ def test_fleet_slow_puppetdb_delays_the_proof(three: Site) -> None:
         assert "proven" not in [line.get("event") for line in begun.lines()]
     result = begun.end()
     assert (result.status, result.nodes["web1"]["event"]) == (0, "proven"), result
-
-
-def test_fleet_puppetdb_that_stops_in_the_middle_leaves_runs_unproven(three: Site) -> None:
-    node = three.nodes["web1"]
-    fleet_run.hold(three, "web1")
-    begun = Started(three, "web1")
-    begun.await_event("web1", "running")
-    fleet_run.await_held(node)
-    three.puppetdb.stop()
-    stub.release(node)
-    result = begun.end()
-    three.puppetdb.start()
-    assert (result.status, result.outcomes) == (16, {"web1": "unproven"}), result
-    assert result.nodes["web1"]["verdict"] == "changed"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from .install import install
+from .install import SOURCE, copy_source, install
 from .lab import Lab, machine_named
 from .machine import Completed, Machine
 from .puppetdb import PuppetDB
@@ -58,12 +58,7 @@ chmod 600 key.pem
 chown -R {OPERATOR}: {HOME}/.config
 """
 
-# TODO: the package's own.
-COMMAND = """\
-#!/bin/sh
-exec /usr/bin/python3 -I -c 'import sys; sys.path.insert(0, "/usr/lib/puppet-twitch")
-from twitch.fleet.main import main; sys.exit(main())' "$@"
-"""
+INSTALL = f"make --directory={SOURCE} install-fleet"
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -108,8 +103,8 @@ def start_site(
     machines = {name: lab.boot(name, image=image) for name, image in nodes.items()}
     say("Installing puppet-twitch on the nodes, and puppet-twitch-fleet for the operator")
     each(install, machines.values())
-    install(server.machine)
-    server.machine.write("/usr/local/bin/puppet-twitch-fleet", COMMAND, 0o755)
+    copy_source(server.machine)
+    server.machine.sh(INSTALL)
     server.await_ready()
     puppetdb.await_ready()
     say("The nodes get their certificates from the Puppet CA, and run Puppet for the first time")

@@ -91,15 +91,6 @@ class PuppetDB:
             show="journalctl -b -u puppetdb -u 'postgresql*' -o cat; tail -n 40 /var/log/puppetdb/*b.log",
         )
 
-    def stop(self) -> None:
-        """Stop PuppetDB: connections are refused."""
-        self.machine.run("systemctl", "stop", "puppetdb.service")
-
-    def start(self) -> None:
-        """Start PuppetDB again and wait until it is ready."""
-        self.machine.run("systemctl", "start", "--no-block", "puppetdb.service")
-        self.await_ready()
-
     def query(self, pql: str) -> list[dict[str, Any]]:
         """Return the rows of a query in PQL."""
         curl = ("curl", "-sSf", "-G", "http://localhost:8080/pdb/query/v4")
