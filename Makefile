@@ -39,7 +39,8 @@ FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py tex
 .PHONY: help install uninstall install-fleet uninstall-fleet
 .PHONY: snippets deb rpm dist module reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
-.PHONY: tools images check check-listener check-unit check-rest test test-agents test-module test-nodes
+.PHONY: tools images check check-listener check-unit check-rest test test-agents test-module test-fleet
+.PHONY: test-nodes
 .PHONY: bench
 
 help:
@@ -265,16 +266,17 @@ check-unit:
 check-rest:
 	$(CHECK) tests/lint tests/units tests/module
 
-# Three at a time, each in a lab of its own, on two cores: mostly a test waits for one Puppet, which uses
-# one core, and some wait for times of puppet-twitch. The files are divided by CPU time; the first two labs have a
-# puppetserver.
+# Four at a time, each in a lab of its own, on two cores: mostly a test waits for one Puppet, which uses
+# one core, and some wait for times of puppet-twitch. The files are divided by CPU time. The first two labs have
+# a puppetserver; that of the fleet has PuppetDB as well, and waits for two minutes in all.
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
 AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_tls.py site_verdicts.py \
     site_by_hand.py),$(E2E))
 OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py),$(E2E))
+OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
 test: $(VENV)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
-	$(MAKE) --no-print-directory -j3 --output-sync=target test-agents test-module test-nodes
+	$(MAKE) --no-print-directory -j4 --output-sync=target test-agents test-module test-fleet test-nodes
 	@tests/lab/build --not-built
 
 test-agents:
@@ -282,7 +284,9 @@ test-agents:
 test-module:
 	tests/lab/enter $(PYTEST) --durations=10 $(OF_MODULE)
 test-nodes:
-	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(OF_MODULE),$(E2E))
+	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(OF_MODULE) $(OF_FLEET),$(E2E))
+test-fleet:
+	tests/lab/enter $(PYTEST) --durations=10 $(OF_FLEET)
 
 # ---- measure
 

@@ -1,4 +1,4 @@
-"""A PuppetDB that stops in the middle of a run. The last tests of the site, because it is not started again."""
+"""A PuppetDB that stops in the middle of a run: the last test of the site, because it stays off."""
 
 from __future__ import annotations
 
