@@ -10,8 +10,8 @@
 # make uninstall     remove what make install has installed
 # make install-fleet, make uninstall-fleet
 #                    the same for puppet-twitch-fleet, which needs no systemd
-# make deb, make rpm, make dist, make module
-#                    build packages for Debian, EL, Python and the Forge, in dist/
+# make deb, make rpm, make dist, make module, make collection
+#                    build packages for Debian, EL, Python, the Forge and Ansible, in dist/
 #
 # PREFIX cannot be chosen: the units name their paths, and nothing else looks into /usr/lib/puppet-twitch.
 
@@ -37,7 +37,7 @@ FLEET_DOC = $(DESTDIR)/usr/share/doc/puppet-twitch-fleet
 FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py texts.py)
 
 .PHONY: help install uninstall install-fleet uninstall-fleet
-.PHONY: snippets deb rpm dist module reference
+.PHONY: snippets deb rpm dist module collection reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
 .PHONY: tools images check check-listener check-unit check-rest test test-agents test-module test-fleet
 .PHONY: test-nodes
@@ -207,9 +207,18 @@ module:
 	rm -rf build/module
 	mkdir -p build/module/$(MODULE) dist
 	cd puppet-module/twitch && cp -r README.md REFERENCE.md metadata.json hiera.yaml \
-	    data files lib manifests templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
+	    data files lib manifests plans tasks templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
 	tar --create --gzip --directory=build/module --file=dist/$(MODULE).tar.gz \
 	    --owner=root:0 --group=root:0 $(MODULE)
+
+# The archive that Galaxy and `ansible-galaxy collection install FILE` take. In a copy, because the archive has
+# every file of the directory.
+collection:
+	rm -rf build/collection
+	mkdir -p build/collection dist
+	cp -r ansible-collection build/collection/node
+	find build/collection -name __pycache__ -prune -exec rm -r {} +
+	cd build/collection/node && ansible-galaxy collection build --force --output-path $(CURDIR)/dist >/dev/null
 
 # The module's REFERENCE.md, from its comments; in a copy, because puppet-strings leaves files behind.
 reference:
@@ -249,12 +258,15 @@ $(VENV)/ready: tests/requirements.txt | tools
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
+ANSIBLE = build/venv-ansible
+$(ANSIBLE)/ready: tests/requirements-ansible.txt tests/prepare_ansible | tools
+	tests/prepare_ansible
 images: | tools
 	@tests/lab/build
 
 # Three at a time on two cores, because many tests of the listener wait.
 CHECKS = check-rest check-unit check-listener
-check: $(VENV)/ready
+check: $(VENV)/ready $(ANSIBLE)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS)
 
 CHECK = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST)
@@ -274,7 +286,7 @@ AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% 
     site_by_hand.py),$(E2E))
 OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py),$(E2E))
 OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
-test: $(VENV)/ready
+test: $(VENV)/ready $(ANSIBLE)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
 	$(MAKE) --no-print-directory -j4 --output-sync=target test-agents test-module test-fleet test-nodes
 	@tests/lab/build --not-built

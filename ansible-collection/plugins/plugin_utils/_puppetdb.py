@@ -1,7 +1,5 @@
 # Copyright (c) 2026 The puppet-twitch developers
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or
-# https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-License-Identifier: MIT
 
 """Queries to PuppetDB, and where it is.
 

@@ -6,6 +6,7 @@ verdict on one node.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from tests.unit.fake_node import TWITCH_GID, TWITCH_UID, FakeNode
 from tests.unit.listening import start, stopped
 from tests.unit.pki import PKI
 from twitch.holds import Hold, together
-from twitch.listener import tokens
 from twitch.messages import Answer, Question, Run
 from twitch.node_status import DISABLED
 from twitch.records import BUSY, FINISHED, RUNNING, Record
@@ -32,7 +32,7 @@ anonymous = status
 token:deploy = trigger noop tags environment=test status logs
 token:small = trigger status
 token:blind = trigger
-cert:operator = trigger status
+cert:operator = trigger noop status
 """
 
 # A run takes so long. In the real world it is never over before the listener has read root's answer.
@@ -110,8 +110,8 @@ class AnsweringNode:
     def _write_tokens(self) -> None:
         lines = []
         for name in ("deploy", "small", "blind"):
-            self.tokens[name], line = tokens.new(name)
-            lines.append(line)
+            self.tokens[name] = name[0] * 43  # the same on each node
+            lines.append(f"{name} {hashlib.sha256(self.tokens[name].encode()).hexdigest()}")
         path = self._node.etc / "puppet-twitch/tokens"
         path.write_text("\n".join((*lines, "")))
         os.chown(path, 0, TWITCH_GID)
@@ -155,7 +155,7 @@ def _credentials(node: FakeNode, pki: Optional[PKI]) -> str:
     """Return what the shell of the listener has to do for TLS."""
     if pki is None:
         return ""
-    directory: Path = pki.hand_over(node.etc / "credentials", *pki.certificate("web1.example.com"))
+    directory: Path = pki.hand_over(node.etc / "credentials", *pki.certificate("localhost"))
     for path in (directory, *directory.iterdir()):
         os.chown(path, TWITCH_UID, -1)
     return f"export CREDENTIALS_DIRECTORY=/etc/{directory.name};"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.unit.drivers.answering_node import AnsweringNode
-from tests.unit.fake_node import FakeNode
+from tests.unit.fake_node import PYTHON, REPOSITORY, FakeNode
 from tests.unit.listening import port
 from tests.unit.pki import PKI
 from twitch.node_status import DISABLED
@@ -58,7 +59,7 @@ def busy(module_root: None, tree: Path, tmp_path_factory: Factory) -> Iterator[A
 def answering_tls(
     module_root: None, tree: Path, pki: PKI, tmp_path_factory: Factory
 ) -> Iterator[AnsweringNode]:
-    """Return a node called web1.example.com, with TLS."""
+    """Return a node with TLS, whose name is localhost."""
     yield from _answering(tmp_path_factory.mktemp("tls"), tree, pki=pki)
 
 
@@ -67,6 +68,17 @@ def ca(pki: PKI) -> str:
     """Return the path of the certificates of both CAs."""
     path = pki.directory / "bundle.pem"
     path.write_text(pki.bundle())
+    return os.fspath(path)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: Factory) -> str:
+    """Return the path of the command puppet-twitch-fleet."""
+    path = tmp_path_factory.mktemp("command") / "puppet-twitch-fleet"
+    start = f"import sys; sys.path.insert(0, {os.fspath(REPOSITORY)!r})"
+    code = f"{start}; from twitch.fleet.main import main; sys.exit(main())"
+    path.write_text(f'#!/bin/sh\nexec {PYTHON} -c {shlex.quote(code)} "$@"\n')
+    path.chmod(0o755)
     return os.fspath(path)
 
 

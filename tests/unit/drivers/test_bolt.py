@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -88,7 +89,7 @@ def test_a_run_that_is_not_good_has_a_kind(
 
 
 @pytest.mark.parametrize("parameters", [{"_noop": True}, {"noop": True}])
-def test_noop(answering: AnsweringNode, installdir: Path, parameters: dict[str, bool]) -> None:
+def test_noop(answering: AnsweringNode, installdir: Path, parameters: dict[str, Any]) -> None:
     status, result = task(installdir, "run", _target=target(answering), label="changed", **parameters)
     assert (status, result["outcome"], result["noop"], result["would_change"]) == (0, "pending", True, 2)
     assert answering.asked[-1].noop
@@ -143,7 +144,7 @@ def test_without_the_grant_status_the_run_is_named(
     answering_tls: AnsweringNode, ca: str, installdir: Path
 ) -> None:
     answering_tls.forbid_status()
-    options = {"name": "web1.example.com", "ca_path": ca, "token": answering_tls.tokens["blind"]}
+    options = {"ca_path": ca, "token": answering_tls.tokens["blind"]}
     status, result = task(installdir, "run", _target=target(answering_tls, **options))
     answering_tls.allow_status()
     assert (status, result["_error"]["kind"]) == (1, "twitch/refused")
@@ -155,7 +156,7 @@ def test_without_the_grant_status_the_run_is_named(
 
 def test_a_busy_node(busy: AnsweringNode, installdir: Path) -> None:
     for queue in (False, True):
-        options = {"queue": queue, "wait": 1 if queue else 60}
+        options: dict[str, Any] = {"queue": queue, "wait": 1 if queue else 60}
         status, result = task(installdir, "run", _target=target(busy), **options)
         assert (status, result["_error"]["kind"]) == (1, "twitch/busy")
 
@@ -172,7 +173,7 @@ def test_tls_verifies_the_name_of_the_target(
 ) -> None:
     cert, key = pki.certificate("operator")
     files = {"client-cert": os.fspath(cert), "client-key": os.fspath(key), "ca-path": ca, "token": None}
-    named = target(answering_tls, name="web1.example.com", **files)
+    named = target(answering_tls, **files)
     status, result = task(installdir, "run", _target=named, label="changed")
     assert (status, result["outcome"]) == (0, "changed")
     assert answering_tls.asked[-1].caller == "cert:operator"
@@ -199,59 +200,65 @@ def test_an_invalid_parameter_is_named(installdir: Path, parameters: dict[str, A
 
 # ---- the task fleet
 
-FLEET = f"""\
-#!{sys.executable} -IS
-import json, sys
-path = next(word for word in sys.argv if word.startswith("--json="))[7:]
-nodes = sys.stdin.read().split()
-with open(path, "w") as file:
-    for line in ({{"line": "plan", "nodes": nodes}}, *(
-        {{"line": "node", "node": node, "event": "ended", "outcome": node}} for node in nodes
-    ), {{"line": "summary", "failed_new": nodes.count("failed"), "failed_before": 0, "fixed": 0}}):
-        file.write(json.dumps(line) + "\\n")
-print("summary of", " ".join(sys.argv[1:3]))
-sys.exit(2 * ("failed" in nodes))
-"""
-
 
 @pytest.fixture
-def commands(tmp_path: Path) -> str:
-    """Return a PATH with a command that takes the names of nodes for their outcomes."""
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    (directory / "puppet-twitch-fleet").write_text(FLEET)
-    (directory / "puppet-twitch-fleet").chmod(0o755)
-    return f"{directory}:/usr/bin:/bin"
+def fleet_options(
+    answering_tls: AnsweringNode, pki: PKI, ca: str, fleet: str, tmp_path: Path
+) -> dict[str, Any]:
+    """Return the parameters of a fleet of one node."""
+    cert, key = pki.certificate("operator")
+    return {
+        "targets": ["localhost"], "port": answering_tls.port, "executable": fleet, "puppetdb": "none",
+        "client_cert": os.fspath(cert), "client_key": os.fspath(key), "ca_path": ca, "puppetserver": ["none"],
+    }  # fmt: skip
 
 
-def test_fleet_returns_numbers_and_names(installdir: Path, commands: str) -> None:
-    status, result = task(installdir, "fleet", commands, targets=["changed", "unchanged", "late"])
-    assert (status, result["nodes"], result["remaining"]) == (0, 3, ["late"])
-    assert result["counts"] == {"changed": 1, "unchanged": 1, "late": 1}
-    assert result["_output"] == "summary of run --yes"
+def test_fleet_returns_numbers_and_names(installdir: Path, fleet_options: dict[str, Any]) -> None:
+    status, result = task(installdir, "fleet", label="changed", **fleet_options)
+    assert (status, result["nodes"], result["counts"]) == (0, 1, {"changed": 1})
+    assert (result["changed"], result["remaining"]) == (True, [])
+    assert "1 changed" in result["_output"]
 
 
-def test_fleet_with_failures_has_a_kind(installdir: Path, commands: str) -> None:
-    status, result = task(installdir, "fleet", commands, targets=["changed", "failed"])
+def test_fleet_with_noop(
+    answering_tls: AnsweringNode, installdir: Path, fleet_options: dict[str, Any]
+) -> None:
+    status, result = task(installdir, "fleet", label="changed", _noop=True, **fleet_options)
+    assert (status, result["counts"]) == (0, {"pending": 1})
+    assert answering_tls.asked[-1].noop
+
+
+def test_fleet_with_failures_has_a_kind(
+    installdir: Path, fleet_options: dict[str, Any], tmp_path: Path
+) -> None:
+    result_file = tmp_path / "result"
+    options = {**fleet_options, "result_file": os.fspath(result_file)}
+    status, result = task(installdir, "fleet", label="failed", **options)
     assert (status, result["_error"]["kind"]) == (1, "twitch/fleet")
     assert "1 failed" in result["_error"]["msg"]
-    assert result["groups"]["failed"] == ["failed"]
+    assert result["groups"] == {"failed": ["localhost"]}
+    assert "Package[nginx] failed" in result["errors"]["localhost"]
+    assert result_file.is_file()
 
 
 @pytest.mark.parametrize(
-    ("path", "parameters", "text"),
+    ("parameters", "text"),
     [
-        ("/usr/bin:/bin", {"query": "nodes[certname] { }"}, "not installed"),
-        ("/usr/bin:/bin", {}, "Exactly one of"),
-        ("/usr/bin:/bin", {"query": "x", "targets": ["y"]}, "Exactly one of"),
+        ({"query": "nodes[certname] { }", "executable": "no-such-fleet"}, "not installed"),
+        ({}, "Exactly one of"),
+        ({"query": "x", "targets": ["y"]}, "Exactly one of"),
     ],
 )
-def test_fleet_says_why_nothing_was_started(
-    installdir: Path, path: str, parameters: dict[str, Any], text: str
-) -> None:
-    status, result = task(installdir, "fleet", path, executable="no-such-fleet", **parameters)
+def test_fleet_says_why_nothing_was_started(installdir: Path, parameters: dict[str, Any], text: str) -> None:
+    status, result = task(installdir, "fleet", **parameters)
     assert (status, result["_error"]["kind"]) == (1, "twitch/invalid")
     assert text in result["_error"]["msg"]
+
+
+def test_fleet_passes_on_what_the_command_says(installdir: Path, fleet_options: dict[str, Any]) -> None:
+    status, result = task(installdir, "fleet", **{**fleet_options, "at_once": "many"})
+    assert (status, result["_error"]["kind"]) == (1, "twitch/not-started")
+    assert "many" in result["_error"]["msg"]
 
 
 # ---- the files
@@ -263,16 +270,12 @@ def test_bolt_and_ansible_have_the_same_logic(name: str) -> None:
 
 
 def test_tasks_know_the_exit_statuses_and_outcomes_of_the_command() -> None:
-    sys.path.insert(0, os.fspath(MODULE / "files"))
-    try:
-        from bolt_tasks import _fleet
-    finally:
-        sys.path.pop(0)
-    assert _fleet.NOTHING_STARTED == exits.NOTHING_STARTED
+    _fleet = runpy.run_path(os.fspath(MODULE / "files/bolt_tasks/_fleet.py"))
+    assert _fleet["NOTHING_STARTED"] == exits.NOTHING_STARTED
     bits = {exits.FAILURES, exits.UNREACHABLE, exits.STOPPED, exits.UNCERTAIN}
-    assert set(_fleet.BITS) == bits
+    assert set(_fleet["BITS"]) == bits
     remaining = {Outcome.NOT_STARTED, Outcome.LATE, Outcome.LOST, Outcome.UNPROVEN}
-    assert set(_fleet.REMAINING) == {outcome.value for outcome in remaining}
+    assert set(_fleet["REMAINING"]) == {outcome.value for outcome in remaining}
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
