@@ -14,10 +14,10 @@ BASE = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "curl", "ca-certificates", "make"),
     *("python3", "python3-systemd", "python3-h11", "python3-yaml"),
 )
-# A puppetserver with PuppetDB and PostgreSQL, and what puppet-twitch-fleet needs beside them.
+# A puppetserver with PuppetDB and PostgreSQL, and what puppet-twitch-fleet and operators need beside them.
 SERVERS = (
     *("puppetserver", "puppetdb", "puppet-terminus-puppetdb", "postgresql"),
-    *("openssl", "python3-aiohttp", "python3-rich"),
+    *("openssl", "python3-aiohttp", "python3-rich", "ansible-core"),
 )
 
 # Tests start Puppet themselves, and apt's timers fail without a network.

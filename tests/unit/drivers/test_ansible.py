@@ -1,5 +1,4 @@
-"""The collection puppet_twitch.node in real playbooks, against a real listener: with Debian's ansible-core, and
-with that of PyPI."""
+"""The collection puppet_twitch.node in real playbooks, against a real listener."""
 
 from __future__ import annotations
 
@@ -7,9 +6,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
