@@ -131,6 +131,17 @@ from ansible_collections.puppet_twitch.node.plugins.plugin_utils import _puppetd
 ENDINGS = ("puppetdb.yml", "puppetdb.yaml")
 
 
+def untrusted(value: Any) -> Any:
+    """Return a value in which no text is a template. Facts come from the nodes."""
+    if isinstance(value, dict):
+        return {untrusted(name): untrusted(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [untrusted(item) for item in value]
+    # Only what could be one, because `ansible-inventory --list` shows the mark. ansible-core 2.19 and later
+    # takes no variable of an inventory for a template.
+    return wrap_var(value) if isinstance(value, str) and "{" in value else value
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """The nodes of PuppetDB."""
 
@@ -192,7 +203,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         )
 
     def _add(self, certname: str, row: dict[str, Any]) -> None:
-        """Add a host with its variables. Facts come from the nodes, so no value is ever a template."""
+        """Add a host with its variables and groups."""
         prefix, address_fact = self.get_option("prefix"), self.get_option("address_fact")
         values: dict[str, Any] = {}
         for column, value in row.items():
@@ -203,10 +214,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for parent in parents:
                 into = into.setdefault(parent, {})
             into[name] = value
-        variables = {f"{prefix}{name}": wrap_var(value) for name, value in values.items()}
+        variables = {f"{prefix}{name}": untrusted(value) for name, value in values.items()}
         address: Optional[Any] = row.get(f"facts.{address_fact}") if address_fact else None
         if address:
-            variables["ansible_host"] = wrap_var(str(address))
+            variables["ansible_host"] = untrusted(str(address))
         host = self.inventory.add_host(certname)
         for name, value in variables.items():
             self.inventory.set_variable(host, name, value)

@@ -10,7 +10,6 @@ import runpy
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
