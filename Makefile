@@ -208,6 +208,7 @@ module:
 	mkdir -p build/module/$(MODULE) dist
 	cd puppet-module/twitch && cp -r README.md REFERENCE.md metadata.json hiera.yaml \
 	    data files lib manifests plans tasks templates types $(CURDIR)/LICENSE $(CURDIR)/build/module/$(MODULE)/
+	rm -rf build/module/$(MODULE)/files/bolt_tasks/__pycache__
 	tar --create --gzip --directory=build/module --file=dist/$(MODULE).tar.gz \
 	    --owner=root:0 --group=root:0 $(MODULE)
 

@@ -29,6 +29,7 @@ def run(*command: str, cwd: Path = MODULE) -> tuple[int, str]:
     [
         pytest.param(("puppet-lint", "."), id="puppet-lint"),
         pytest.param(("puppet", "parser", "validate", "manifests", "types"), id="manifests"),
+        pytest.param(("puppet", "parser", "validate", "--tasks", "plans"), id="plans"),
         pytest.param(("puppet", "epp", "validate", *map(str, MODULE.glob("templates/*"))), id="templates"),
         pytest.param(
             ("metadata-json-lint", "--strict-dependencies", "--fail-on-warnings", "metadata.json"),

@@ -67,8 +67,16 @@ def test_archive_can_be_installed_and_applied(archive: Path, tmp_path: Path) -> 
     assert "Service[puppet-twitch.socket]" in output
 
 
+def test_archive_has_tasks_that_can_be_executed(archive: Path) -> None:
+    with tarfile.open(archive) as opened:
+        modes = {member.name.partition("/")[2]: member.mode for member in opened.getmembers()}
+    assert {"plans/rollout.pp", "tasks/run.json", "files/bolt_tasks/_runs.py"} <= set(modes)
+    for task in ("run", "fleet"):
+        assert modes[f"tasks/{task}.py"] & 0o111 == 0o111
+
+
 def test_archive_has_the_documentation_and_no_tests(archive: Path) -> None:
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"README.md", "REFERENCE.md", "LICENSE", "metadata.json", "hiera.yaml"} <= names
-    assert not [name for name in names if name.startswith("spec") or "/." in f"/{name}"]
+    assert not [name for name in names if name.startswith("spec") or "/." in f"/{name}" or "pycache" in name]
