@@ -6,6 +6,7 @@
 # make test          run all tests (root, on Debian 12)
 # make check         run the quick tests: linters, units, unit tests, packages
 # make bench         measure, beside a peer; takes five minutes on an otherwise idle machine
+# make bench-fleet   measure puppet-twitch-fleet with 10,000 simulated nodes; takes a quarter of an hour
 # make install       install on this machine, on any distribution with systemd; takes DESTDIR=
 # make uninstall     remove what make install has installed
 # make install-fleet, make uninstall-fleet
@@ -39,9 +40,9 @@ FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py tex
 .PHONY: help install uninstall install-fleet uninstall-fleet
 .PHONY: snippets deb rpm dist module collection reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
-.PHONY: tools images check check-listener check-unit check-rest test test-agents test-module test-fleet
-.PHONY: test-nodes
-.PHONY: bench
+.PHONY: tools images check check-listener check-unit check-rest
+.PHONY: test test-agents test-module test-fleet test-nodes
+.PHONY: bench bench-fleet
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^PREFIX/,$$d'
@@ -308,3 +309,8 @@ bench:
 	@tests/prepare bench
 	@tests/lab/build debian12-bench
 	@tests/lab/enter $(PYTHON) -m tests.bench $(BENCH)
+
+# To measure only a part: make bench-fleet BENCH='--quick tls peers'
+bench-fleet:
+	@tests/prepare bench-fleet
+	@$(PYTHON) -m tests.bench_fleet $(BENCH)

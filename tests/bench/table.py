@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 MISSED = "MISSED"
-HEADINGS = ("what", "unit", "p50", "p95", "n", "goal", "", "webhook p50", "p95", "n", "ratio")
+HEADINGS = ("what", "unit", "p50", "p95", "n", "goal", "", "{peer} p50", "p95", "n", "ratio")
+PEER = "webhook"  # of `make bench`
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Row:
             "" if self.ratio is None else f"{self.ratio:.2f}",
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, peer: str = PEER) -> dict[str, Any]:
         return {
             "what": self.what,
             "unit": self.unit,
             "ours": _summary(self.ours),
-            "webhook": _summary(self.peer),
+            peer: _summary(self.peer),
             "ratio": self.ratio,
             "goal": str(self.goal) if self.goal else None,
             "missed": self.missed,
@@ -82,9 +83,9 @@ def percentile(samples: Sequence[float], percent: int) -> float:
     return sorted(samples)[max(0, math.ceil(len(samples) * percent / 100) - 1)]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], peer: str = PEER) -> str:
     """Return the rows as text, one line each, and their notes below."""
-    lines = [HEADINGS, *(row.cells() for row in rows)]
+    lines = [tuple(heading.format(peer=peer) for heading in HEADINGS), *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     left = (0, 1, 5, 6)
     text = [
@@ -98,10 +99,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([text[0], "-" * len(text[0]), *text[1:], "", *notes])
 
 
-def write(path: Path, conditions: dict[str, Any], rows: Sequence[Row]) -> None:
+def write(path: Path, conditions: dict[str, Any], rows: Sequence[Row], peer: str = PEER) -> None:
     """Write everything, samples included, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"conditions": conditions, "rows": [row.as_json() for row in rows]}
+    content = {"conditions": conditions, "rows": [row.as_json(peer) for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
