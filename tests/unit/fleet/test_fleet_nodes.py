@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +19,8 @@ import pytest
 from tests import fleet_nodes
 from tests.fleet_nodes.credentials import CONFIG, OPERATOR
 from tests.unit import listening
-from tests.unit.fake_node import FakeNode, new_run
-from tests.unit.processes import LIMIT_S, exit_status
+from tests.unit.fake_node import REPOSITORY, FakeNode, new_run
+from tests.unit.processes import LIMIT_S, exit_status, wait_until
 from tests.unit.reports import report
 from twitch.listener import tokens
 
@@ -174,3 +176,33 @@ def test_simulated_node_answers_as_a_real_one(
     for ours, theirs in zip(simulated, real):
         assert ours == theirs
     assert len(simulated) == len(real) == len([step for step in STORY if step != END])
+
+
+# Starts a fleet, prints the processes of its nodes, and waits.
+STARTED = """
+import time
+from tests import fleet_nodes
+with fleet_nodes.start(nodes=1500) as fleet:
+    print(*(process.pid for process in fleet.processes), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_simulated_nodes_end_with_the_process_that_has_started_them() -> None:
+    command = [sys.executable, "-c", STARTED]
+    parent = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert parent.stdout
+    pids = parent.stdout.readline().decode().split()
+    assert pids
+    parent.kill()
+    parent.communicate(timeout=LIMIT_S)
+    wait_until(lambda: not any(map(goes_on, pids)), "the nodes end")
+
+
+def goes_on(pid: str) -> bool:
+    """Return whether a process has not ended; one that nobody has waited for (Z) has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
