@@ -63,7 +63,11 @@ rescue SyntaxError, SystemCallError
   next # a template, or a link to nothing
 end
 """
-PUPPET_COMPILED = (
+# Facter asks Augeas for its version, for which Augeas reads all its lenses: another 0.5 s of CPU time of each
+# run. No test needs this fact.
+NO_AUGEAS = 'facts : { blocklist : [ "augeas" ] }'
+QUICK_PUPPET = (
+    f'mkdir "$1/etc/facter"; echo \'{NO_AUGEAS}\' >"$1/etc/facter/facter.conf"',
     "cat >>\"$1/usr/lib/ruby/vendor_ruby/rubygems/defaults/operating_system.rb\" <<'END'\n"
     + COMPILED_RUBY
     + "END",
@@ -99,15 +103,15 @@ class Recipe:
 
 RECIPES = {
     "debian11": Recipe("bullseye", (*BASE, "python3-pytest", "python3-hypothesis")),
-    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES + PUPPET_COMPILED),
-    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES + PUPPET_COMPILED),
+    "debian12": Recipe("bookworm", (*BASE, "puppet-agent"), QUIET + PACKAGES + QUICK_PUPPET),
+    "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES + QUICK_PUPPET),
     # With the peer that `make bench` measures beside us.
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
     "debian13-servers": Recipe("trixie", (*BASE, "puppet-agent", *SERVERS), QUIET_SERVERS),
     "debiantesting": Recipe(
         "testing",
         (*BASE, "openvox-agent", "python3-pytest", "python3-hypothesis"),
-        QUIET + WORKING + PUPPET_COMPILED,
+        QUIET + WORKING + QUICK_PUPPET,
     ),
 }
 # The images that the tests boot, the slowest to build first.
