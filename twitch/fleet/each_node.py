@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Callable, Optional, TypeVar
 
@@ -29,13 +30,9 @@ async def each(
                 return
             answers.put_nowait((node, await ask(node)))
 
-    async def work_all() -> None:
-        try:
-            await asyncio.gather(*(work() for _ in range(min(at_once, len(nodes)))))
-        finally:
-            answers.put_nowait(None)
-
-    working = asyncio.ensure_future(work_all())
+    workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(nodes)))]
+    working = asyncio.gather(*workers)
+    working.add_done_callback(lambda _: answers.put_nowait(None))
     leaving = asyncio.ensure_future(stop.left.wait())
     leaving.add_done_callback(lambda _: working.cancel())
     try:
@@ -44,11 +41,9 @@ async def each(
             if answer is None:
                 break
             yield answer
-        if not working.cancelled():
-            await asyncio.wait([working])
-        if not working.cancelled() and working.exception() is not None:
-            raise working.exception() or RuntimeError
+        with contextlib.suppress(asyncio.CancelledError):  # after `stop.leave`
+            working.result()  # raises what a worker has raised
     finally:
-        leaving.cancel()
-        working.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        for task in (*workers, leaving):
+            task.cancel()
+        await asyncio.gather(*workers, leaving, return_exceptions=True)

@@ -243,6 +243,8 @@ def _tls_failure(error: BaseException, *, sent: bool) -> Optional[NotReached]:
     if name == "CERTIFICATE_VERIFY_FAILED":
         # It names the name that was expected, or says what is wrong with the chain.
         why = text.partition("certificate verify failed: ")[2] or text
+        if "issuer certificate" in why or "self-signed" in why or "self signed" in why:
+            why = "it is of another CA than ours; see --ca"
         return NotReached(f"TLS: the certificate of the node: {why}", TLS, sent=False)
     alert = text.partition(" alert ")[2]
     if alert:

@@ -291,6 +291,7 @@ async def test_certificate_of_another_ca_is_refused(pki: PKI, ca: Path) -> None:
     async with at_the_port(answering(GOOD), server) as port:
         error = await failure(Access(port, tls(Files(ca)), "secret"))
     assert (error.kind, error.sent) == (TLS, False)
+    assert str(error) == "TLS: the certificate of the node: it is of another CA than ours; see --ca"
 
 
 async def test_plain_http_where_tls_is_expected(ca: Path) -> None:
