@@ -153,6 +153,30 @@ def test_a_package_over_make_install_leaves_no_old_file(bare: Machine) -> None:
     bare.sh("dpkg --purge puppet-twitch")
 
 
+def test_package_of_the_fleet_needs_no_node_and_leaves_nothing(bare: Machine) -> None:
+    deb = f"puppet-twitch-fleet_{VERSION}_all.deb"
+    bare.copy(build_deb(VERSION).with_name(deb), f"/root/{deb}")
+    everything = "find / -xdev -name '*puppet-twitch-fleet*' ! -path '/root/*' ! -path '/usr/src/*'"
+    bare.sh(f"{MAKE} install-fleet DESTDIR=/ && touch /usr/lib/puppet-twitch-fleet/twitch/fleet/old.py")
+    assert (
+        "puppet-twitch-fleet was installed as a package" not in bare.sh(f"{MAKE} uninstall-fleet 2>&1").stdout
+    )
+    assert bare.sh(everything).stdout == ""
+    # Over what was installed without a package. This machine has neither aiohttp nor a network.
+    bare.sh(f"{MAKE} install-fleet DESTDIR=/ && touch /usr/lib/puppet-twitch-fleet/twitch/fleet/old.py")
+    bare.sh(f"dpkg --force-depends --install /root/{deb}")
+    assert bare.sh("puppet-twitch-fleet --version").stdout == f"puppet-twitch-fleet {VERSION}\n"
+    lacking = bare.sh("puppet-twitch-fleet disable --help 2>&1", check=False)
+    assert lacking.returncode == 1
+    assert "the Python library aiohttp is missing: apt install python3-aiohttp" in lacking.stdout
+    assert not bare.exists("/usr/lib/puppet-twitch-fleet/twitch/fleet/old.py")
+    assert bare.exists("/usr/lib/puppet-twitch-fleet/twitch/fleet/__pycache__")
+    refused = bare.sh(f"{MAKE} uninstall-fleet 2>&1", check=False)
+    assert "puppet-twitch-fleet was installed as a package; remove that package" in refused.stdout
+    bare.sh("dpkg --purge puppet-twitch-fleet")
+    assert bare.sh(everything).stdout == ""
+
+
 def test_check_names_the_process_that_has_the_port(bare: Machine) -> None:
     bare.sh(f"{MAKE} install; systemctl enable --quiet puppet-twitch.socket puppet-twitch-run.socket")
     # As a unit, because runuser would leave its child behind.
