@@ -79,7 +79,7 @@ class Operator:
     def start(self, *options: str, who: Sequence[str] = ALL) -> subprocess.Popen[bytes]:
         """Start the command in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "twitch.fleet.main", *self.arguments(*options, who=who)],
+            [sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options, who=who)],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ class Operator:
         """Start the command at a terminal, answer its question, and return its exit status."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "twitch.fleet.main", *self.arguments(*options)],
+            [sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options)],
             cwd=REPOSITORY,
             stdin=theirs,
             stdout=subprocess.DEVNULL,

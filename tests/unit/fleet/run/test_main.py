@@ -11,7 +11,7 @@ import pytest
 
 from tests import fleet_nodes
 from tests.fleet_nodes import Fault, Fleet
-from tests.unit.fleet.run.running import ALL, Operator, most_at_once
+from tests.unit.fleet.run.running import Operator, most_at_once
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
 
@@ -204,21 +204,6 @@ def test_runs_are_unproven_and_not_waited_for_if_puppetdb_has_no_reports(
     resumed = operator.run(who=["--from", str(operator.json)])
     assert (resumed.status, resumed.outcomes()) == (0, {"changed": NODES})
     assert sum(resumed.runs.values()) == NODES - 2
-
-
-def test_the_command_can_be_killed_and_resumed(tmp_path: Path) -> None:
-    with fleet_nodes.start(24, run_s=(0.2, 0.4)) as fleet:
-        operator = Operator(fleet, tmp_path)
-        for who, ended_before in ((ALL, 3), (("--from", str(operator.json)), 12)):
-            process = operator.start("--at-once", "8", who=who)
-            try:
-                operator.wait_for(process, '"event":"ended"', ended_before)
-            finally:
-                process.kill()
-                process.wait()
-        resumed = operator.run("--at-once", "8", who=["--from", str(operator.json)])
-        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 24})
-        assert set(operator.started().values()) == {1}
 
 
 def test_an_interrupt_follows_what_was_started_and_starts_nothing_more(tmp_path: Path) -> None:
