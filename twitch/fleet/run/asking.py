@@ -21,7 +21,7 @@ from typing import NamedTuple, Optional, Union
 
 from twitch.errors import TwitchError
 from twitch.fleet.events import Ask
-from twitch.fleet.node.answers import DNS, GARBAGE, TLS, Answer, NotReached, RunRecord
+from twitch.fleet.node.answers import GARBAGE, TLS, Answer, NotReached, RunRecord
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import Outcome
@@ -145,8 +145,8 @@ class Asking:
     def _not_sent(self, node: Node, error: NotReached) -> Asked:
         tries = self._tries.setdefault(node.name, _Tries())
         tries.not_sent += 1
-        # A certificate does not become valid by itself, nor does a name appear.
-        if error.kind in (TLS, DNS) or tries.not_sent >= TRIES:
+        # A certificate does not become valid by itself. DNS has moments without an answer.
+        if error.kind == TLS or tries.not_sent >= TRIES:
             return End(Outcome.UNREACHABLE, str(error))
         return NotNow(_with_jitter(NOT_SENT_S * tries.not_sent), str(error))
 

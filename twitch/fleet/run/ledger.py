@@ -58,7 +58,7 @@ class Ledger:
         self._stop = stop
         self._failed_before = frozenset(failed_before)
         self._waits: dict[str, Optional[str]] = {}  # node -> why, until it runs
-        self._runs: dict[str, str] = {}  # node -> id of its run, until it is proven
+        self._runs: dict[str, str] = {}  # node -> id of its run
         self.standings: dict[str, Standing] = {}
         self.canaries: frozenset[str] = frozenset()
 
@@ -73,6 +73,7 @@ class Ledger:
         """
         if node.name not in self._waits or self._waits[node.name] != why:
             self._waits[node.name] = why
+            self._runs.pop(node.name, None)  # of a run that another one has overtaken
             self._write(node, QUEUED, error=why)
 
     def running(self, node: Node, run: str) -> None:
@@ -82,18 +83,19 @@ class Ledger:
         self._write(node, RUNNING, run=run)
 
     def ended(self, node: Node, end: End) -> None:
-        """Take down what became of a node."""
+        """Take down what became of a node, and that it is proven if PuppetDB has said so."""
         self._waits.pop(node.name, None)
-        self._outcome(node, PROVEN if end.report else ENDED, end)
+        self._outcome(node, ENDED, end._replace(report=None))
+        if end.report is not None:
+            self.proven(node, End(end.outcome, report=end.report))
 
     def proven(self, node: Node, end: End) -> None:
-        """Take down that PuppetDB has the report of a run."""
+        """Take down that PuppetDB has the report of a run; what it adds to the line before is in `end`."""
         self._outcome(node, PROVEN, end)
-        self._runs.pop(node.name, None)
 
     def unproven(self, node: Node, why: str) -> None:
         """Take down that PuppetDB has no report of a run that the node calls complete."""
-        self._outcome(node, ENDED, End(Outcome.UNPROVEN, why))
+        self._outcome(node, PROVEN, End(Outcome.UNPROVEN, why))
 
     def adopt(self, node: Node, known: NodeResult) -> None:
         """Take over the outcome that a node has had in an earlier invocation."""
@@ -125,10 +127,6 @@ class Ledger:
         """Return what has become of a node so far."""
         standing = self.standings.get(node.name)
         return standing.outcome if standing else None
-
-    def run_of(self, node: Node) -> Optional[str]:
-        """Return the id of the run of a node."""
-        return self._runs.get(node.name)
 
     # ---- writing and counting
 

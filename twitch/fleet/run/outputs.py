@@ -19,18 +19,21 @@ class Outputs:
     """Writes each line to the result files, and shows it."""
 
     def __init__(self, options: Namespace) -> None:
-        """Notes go to standard error. `ResultError` is raised if --json cannot be written."""
+        """Only notes are shown until `start`."""
         self.results = Results()
         self.broken: Callable[[str], None] = lambda why: None  # called when a line cannot be written
         self.file: Optional[str] = None  # to go on with
         self._options = options
         self._writers: list[ResultWriter] = []
         self._screen: Optional[Screen] = None
-        if options.json is not None:
-            self._add(ResultWriter(options.json))
 
     def start(self, plan: Plan, note: Optional[str]) -> None:
-        """Write the plan, also to a file in the state directory, and begin to show progress."""
+        """Write the plan, also to a file in the state directory, and begin to show progress.
+
+        Raises `ResultError` if the file of --json cannot be written.
+        """
+        if self._options.json is not None:
+            self._add(ResultWriter(self._options.json))
         try:
             self._add(ResultWriter(recent.new_path(), private=True))
         except (OSError, ResultError) as error:

@@ -79,8 +79,8 @@ class Proving:
             return
         end = verdicts.of_report(report)
         if one.end.outcome in GOOD and end.outcome in GOOD:
-            # The node knows more: what would change, numbers, resources.
-            end = one.end._replace(report=report.hash)
+            # The line `ended` has what the node knows: what would change, numbers, resources.
+            end = End(one.end.outcome, report=report.hash)
         self._ledger.proven(one.node, end)
 
     async def _give_up(self, trouble: Optional[str]) -> None:

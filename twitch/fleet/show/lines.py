@@ -16,6 +16,9 @@ from twitch.texts import one_line
 # How often the numbers are printed while nothing else is.
 PROGRESS_S = 10
 
+# Ends without a line of their own: of a run that is stopped early, thousands are not started.
+QUIET = frozenset({None, Outcome.UNCHANGED, Outcome.NOT_STARTED})
+
 
 class Lines:
     """Prints a line for each run that is not unchanged, and every few seconds how far the whole is."""
@@ -38,7 +41,7 @@ class Lines:
         """Print the end of a run that is not unchanged, and the numbers every few seconds."""
         node = self._results.nodes.get(event.node)
         unproven = event.event == PROVEN and event.outcome is Outcome.UNPROVEN
-        if (event.event == ENDED or unproven) and event.outcome not in (None, Outcome.UNCHANGED) and node:
+        if (event.event == ENDED or unproven) and event.outcome not in QUIET and node:
             self._ended(node)
         if time.monotonic() - self._progress >= PROGRESS_S:
             self._progress = time.monotonic()
