@@ -41,6 +41,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     groups.add_as_whom(parser)
     groups.add_servers(parser)
     options = parser.parse_args(arguments)
+    # Which options are there: with --from, the others are those of the earlier invocation (see job.py).
+    options.given = frozenset(word.partition("=")[0] for word in arguments if word.startswith("--"))
     _check(options)
     return options
 

@@ -28,6 +28,14 @@ LABEL_BYTES = 4
 
 MOST_SEEDS = 10**6
 
+# What a resumed run takes from the plan of the earlier one, unless the option is there.
+RESUMED = {
+    "--at-once": "at_once",
+    "--canary": "canary",
+    "--max-failures": "max_failures",
+    "--max-unreachable": "max_unreachable",
+}
+
 
 class Job(NamedTuple):
     """What is to be done."""
@@ -48,7 +56,8 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
         failed_before = frozenset(node.name for node in result.having({Outcome.FAILED}))
     nodes, earlier = chosen.nodes, NOTHING_EARLIER
     kept: Sequence[tuple[Node, NodeResult]] = ()
-    if result is not None and not options.only:
+    resumes = result is not None and not options.only
+    if result is not None and resumes:
         resumed = resume(result, chosen.nodes, ask)
         # PuppetDB's last runs are by now those of the earlier invocation.
         ask, nodes, kept, failed_before, earlier = resumed
@@ -56,8 +65,13 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
     ask = ask._replace(label=ask.label or LABEL + secrets.token_hex(LABEL_BYTES))
     servers = queues.urls if queues is not None else ()
     seed = options.seed if options.seed is not None else secrets.randbelow(MOST_SEEDS)
+    plan = _plan(options, chosen, ask, seed, failed_before, database)._replace(puppetservers=servers)
+    if resumes:
+        assert result is not None and result.plan is not None, "read"
+        same = {field for option, field in RESUMED.items() if option not in options.given}
+        plan = plan._replace(**{field: getattr(result.plan, field) for field in same})
     return Job(
-        _plan(options, chosen, ask, seed, failed_before, database)._replace(puppetservers=servers),
+        plan,
         in_order(nodes, seed, earlier),
         unique,
         kept,

@@ -12,7 +12,7 @@ import pytest
 
 from tests import fleet_nodes
 from tests.fleet_nodes import Fleet
-from tests.unit.fleet.run.running import Operator
+from tests.unit.fleet.run.running import Operator, most_at_once
 from twitch.errors import UsageError
 from twitch.fleet.events import ENDED, QUEUED, RUNNING, Ask, NodeEvent, Plan
 from twitch.fleet.node.access import Access
@@ -133,3 +133,18 @@ def test_runs_that_go_on_are_followed_even_if_the_budget_is_used_up(fleet: Fleet
     assert resumed.status == 2 + 8
     assert resumed.outcomes() == {"failed": 1, "changed": 1, "not started": 1}
     assert resumed.runs[second] == 0
+    allowed = operator.run("--max-failures", "1", who=["--from", str(operator.json)])
+    assert (allowed.status, allowed.outcomes()) == (0, {"failed": 1, "changed": 2})
+    assert allowed.results.plan is not None and allowed.results.plan.max_failures == 1
+
+
+def test_a_resumed_run_has_the_limits_of_the_first_one(fleet: Fleet, tmp_path: Path) -> None:
+    operator = Operator(fleet, tmp_path)
+    names = [node.name for node in fleet.nodes]
+    writer = ResultWriter(operator.json)
+    writer.write(plan(["gone", *names])._replace(max_failures=1, at_once=1))
+    writer.write(ended("gone", Outcome.FAILED))
+    writer.close()
+    resumed = operator.run(who=["--from", str(operator.json)])
+    assert (resumed.status, resumed.outcomes()) == (0, {"failed": 1, "changed": 2})
+    assert most_at_once(operator.json) == 1
