@@ -19,6 +19,7 @@ import random
 import time
 from typing import NamedTuple, Optional, Union
 
+from twitch import durations
 from twitch.errors import TwitchError
 from twitch.fleet.events import Ask
 from twitch.fleet.node.answers import GARBAGE, TLS, Answer, NotReached, RunRecord
@@ -130,7 +131,7 @@ class Asking:
         now = asyncio.get_running_loop().time()
         tries.busy_since = tries.busy_since if tries.busy_since is not None else now
         if now - tries.busy_since >= self._busy_limit_s:
-            return End(Outcome.NOT_STARTED, f"busy for {self._busy_limit_s:g} s: {message}")
+            return End(Outcome.NOT_STARTED, f"busy for {durations.shown(self._busy_limit_s)}: {message}")
         delay_s = tries.busy_s
         tries.busy_s = min(BUSY_S[1], tries.busy_s * BUSY_GROWTH)
         return NotNow(_with_jitter(delay_s), message)

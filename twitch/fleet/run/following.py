@@ -23,6 +23,7 @@ import random
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
+from twitch import durations
 from twitch.fleet.events import Change
 from twitch.fleet.node.answers import Answer, NotReached
 from twitch.fleet.node.api import NodeApi
@@ -112,7 +113,7 @@ class Held:
                     await asyncio.sleep(AGAIN_S[0])
                 continue
             if loop.time() - heard > OUT_OF_REACH_S:
-                return Gone(f"out of reach since {OUT_OF_REACH_S:g} s: {why}")
+                return Gone(f"out of reach for {durations.shown(OUT_OF_REACH_S)}: {why}")
             await asyncio.sleep(again_s)
             again_s = min(AGAIN_S[1], again_s * 2)
 
@@ -254,7 +255,7 @@ class LetGo:
         if isinstance(found, Unreadable) and self._database is not None:
             found, one.heard = None, loop.time()  # PuppetDB will say it
         if found is None and loop.time() - one.heard > OUT_OF_REACH_S:
-            found = Gone(f"out of reach since {OUT_OF_REACH_S:g} s: {why}")
+            found = Gone(f"out of reach for {durations.shown(OUT_OF_REACH_S)}: {why}")
         if found is not None:
             _set(one.end, found)
         else:

@@ -30,15 +30,17 @@ class Outputs:
     def start(self, plan: Plan, note: Optional[str]) -> None:
         """Write the plan, also to a file in the state directory, and begin to show progress.
 
-        Raises `ResultError` if the file of --json cannot be written.
+        Raises `ResultError` if the file of --json cannot be written, or if there would be none at all.
         """
+        self.results.add(plan)
         if self._options.json is not None:
-            self._add(ResultWriter(self._options.json))
+            self._begin(ResultWriter(self._options.json), plan)
         try:
-            self._add(ResultWriter(recent.new_path(), private=True))
+            self._begin(ResultWriter(recent.new_path(), private=True), plan)
         except (OSError, ResultError) as error:
-            self.note(f"There is no result file but that of --json: {error}")
-        self._write(plan)
+            if not self._writers:
+                raise ResultError(f"{error}; name another place for the result with --json FILE") from None
+            self.note(f"The result is in the file of --json only: {error}")
         plain = self._options.json == STANDARD_STREAM and sys.stdout.isatty()
         self._screen = open_screen(self.results, quiet=self._options.quiet, plain=plain)
         self._screen.plan(plan)
@@ -77,7 +79,8 @@ class Outputs:
         if self._screen is not None:
             self._screen.close(self.results)
 
-    def _add(self, writer: ResultWriter) -> None:
+    def _begin(self, writer: ResultWriter, plan: Plan) -> None:
+        writer.write(plan)
         self._writers.append(writer)
         if self.file is None and writer.path != STANDARD_STREAM:
             self.file = writer.path
