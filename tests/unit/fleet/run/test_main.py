@@ -14,6 +14,8 @@ from tests.fleet_nodes import Fault, Fleet
 from tests.unit.fleet.run.running import Operator, most_at_once
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
+from twitch.fleet.run.job import in_order
+from twitch.fleet.run.ledger import Earlier
 
 NODES = 24
 
@@ -44,7 +46,7 @@ def test_not_more_runs_go_on_at_once_than_the_operator_allows(operator: Operator
 
 
 def test_the_nodes_of_one_cluster_take_turns(operator: Operator) -> None:
-    operator.run("--at-once", "20", "--one-per", "cluster")
+    operator.run("--at-once", "20", "--one-per", "facts.cluster")
     cluster = {node.name: int(node.name[4:9]) % 7 for node in operator.fleet.nodes}
     for number in range(7):
         assert most_at_once(operator.json, {name for name in cluster if cluster[name] == number}) == 1
@@ -274,3 +276,19 @@ def test_the_rest_is_confirmed_after_the_canaries(operator: Operator) -> None:
     question = "Go on with the other 22 nodes? [y/N]"
     assert operator.at_a_terminal(question, "n\n", *options) == 8
     assert sum(operator.started().values()) - before == 2
+
+
+@pytest.mark.parametrize("follow", ["nodes", "puppetdb"])
+def test_a_change_that_the_canary_has_not_shown_can_stop_the_others(tmp_path: Path, follow: str) -> None:
+    with fleet_nodes.start(12, verdicts={"unchanged": 0.5}, run_s=(0.05, 0.1)) as fleet:
+        unchanged = {spec.name for spec in fleet.specs if spec.verdict == "unchanged"}
+        seed = next(
+            seed for seed in range(100) if in_order(fleet.nodes, seed, Earlier())[0].name in unchanged
+        )
+        options = ("--canary", "1", "--seed", str(seed), "--at-once", "1", "--follow", follow)
+        ended = Operator(fleet, tmp_path).run(*options, "--stop-on-surprise")
+        assert ended.status == 8
+        assert ended.outcomes()["changed"] == 1
+        assert ended.results.summary is not None
+        said = "changes File[/etc/app.conf] (ensure), which no canary has changed"
+        assert said in str(ended.results.summary.stopped)
