@@ -40,7 +40,7 @@ async def _values(results: Results, database: Optional[PuppetDB]) -> str:
         return "\n--values: values are in PuppetDB, and there is none"
     runs = [node.run for node in results.nodes.values() if node.run and node.report]
     try:
-        groups = await groups_of(database, runs, values=True)
+        groups = await groups_of(database, runs)
     except PuppetDBError as error:
         return f"\n--values: {error}"
     return "\n".join(["", "Values, by the number of nodes", *map(_group, groups)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import NamedTuple, Optional
 
 from twitch import durations
@@ -23,6 +24,10 @@ EXITS = {
     exits.UNCERTAIN: "runs that are unproven, late or lost",
     exits.CHANGES_PENDING: "changes pending",
 }
+
+# Unless environment.conf has a config_version, the version is the time of the catalog in epoch seconds, which
+# differs for every run of the same code (seen with puppetserver 7.9.5 and 8.7.0).
+TIME_OF_CATALOG = re.compile(r"[0-9]{10}")
 
 
 class Counted(NamedTuple):
@@ -154,14 +159,13 @@ def sections(results: Results) -> list[Section]:
 
 def versions(results: Results) -> list[tuple[str, list[str]]]:
     """Return the versions of the code with their nodes, if the runs had more than one; most nodes first."""
-    number = Counter(node.configuration_version for node in results.nodes.values())
-    number.pop(None, None)
-    if len(number) < 2:
-        return []
     nodes: dict[str, list[str]] = defaultdict(list)
     for node in results.nodes.values():
-        if node.configuration_version:
-            nodes[node.configuration_version].append(node.name)
+        version = node.configuration_version
+        if version and not TIME_OF_CATALOG.fullmatch(version):
+            nodes[version].append(node.name)
+    if len(nodes) < 2:
+        return []
     return sorted(nodes.items(), key=lambda version: -len(version[1]))
 
 

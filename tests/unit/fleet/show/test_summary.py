@@ -128,6 +128,13 @@ def test_versions_of_the_code_are_said_if_there_are_several() -> None:
     assert "2 versions of the code" in summary_text(results)
 
 
+def test_versions_that_are_the_time_of_the_catalog_are_not_compared() -> None:
+    results = results_of(
+        *(event._replace(configuration_version=f"179569321{n}") for n, event in enumerate(GOOD))
+    )
+    assert digest.versions(results) == []
+
+
 def test_the_ticket_has_what_when_and_what_became_of_it_on_one_line() -> None:
     text = ticket.paragraph(realistic.results(1000))
     assert text.startswith(
