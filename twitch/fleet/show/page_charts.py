@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from twitch import durations
 from twitch.fleet.outcomes import GOOD, Outcome
+from twitch.fleet.show.digest import number_of
 from twitch.fleet.show.page_style import COLOURS
 from twitch.fleet.show.results import NodeResult, Results
 from twitch.texts import one_line
@@ -27,6 +28,8 @@ ORDER = ("failed", "uncertain", "unreachable", "changed", "pending", "idle", "un
 
 # If the rest of the runs takes this many times as long as most of them, the chart ends before.
 MOST, LONG_TAIL = 0.99, 1.5
+
+NOT_BAD = GOOD | {Outcome.DISABLED}
 
 # Steps of the time axis, so that it has at most MAX_TICKS.
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -86,11 +89,12 @@ def _lanes(bars: list[Bar], total_s: float) -> str:
 
 
 def _columns(results: Results, bars: list[Bar], total_s: float) -> str:
-    shown_s = _shown(bars, total_s)
+    ends = _ends(results, bars)
+    shown_s = _shown(ends, total_s)
     step_s = shown_s / COLUMNS
     running = _under_way(bars, step_s)
     peak = max(sum(heights) for heights in zip(*running.values()))
-    bad = _bad_ends(results, step_s)
+    bad = _bad_ends(results, shown_s)
     worst = max((sum(heights) for heights in zip(*bad.values())), default=0)
     colours = [colour for colour in ORDER if colour in running or colour in bad]
     legend = "".join(
@@ -106,16 +110,26 @@ def _columns(results: Results, bars: list[Bar], total_s: float) -> str:
             "<figcaption>When nodes failed, were out of reach or uncertain</figcaption>",
             _plot(bad, worst, f"at most {worst:.0f} nodes in {durations.shown(step_s)}", " low"),
         ]
-    later = sum(bar.end_s > shown_s for bar in bars)
+    later = sum(end_s > shown_s for end_s in ends)
     if later:
-        what = f"{later:,} went on beyond this chart, up to {durations.shown(total_s)} after the beginning."
-        legend += f"<li>{what}</li>"
+        nodes, last = number_of(later, "node"), durations.shown(total_s)
+        legend += f"<li>{nodes} ended beyond this chart, up to {last} after the beginning.</li>"
     return f'<figure class="card">{"".join(parts)}{_axis(shown_s)}<ul class="legend">{legend}</ul></figure>'
 
 
-def _shown(bars: list[Bar], total_s: float) -> float:
+def _ends(results: Results, bars: list[Bar]) -> list[float]:
+    """Return when each node ended, also without a run, in seconds since the beginning, in order."""
+    without = (node.ended for node in results.nodes.values() if node.started is None)
+    return sorted(
+        [
+            *(bar.end_s for bar in bars),
+            *(max(0.0, ended - (results.began or 0)) for ended in without if ended is not None),
+        ]
+    )
+
+
+def _shown(ends: list[float], total_s: float) -> float:
     """Return the seconds that the chart shows: not the hour in which the last runs of all were waited for."""
-    ends = sorted(bar.end_s for bar in bars)
     most_s = 1.05 * ends[int(len(ends) * MOST)]
     return total_s if total_s < LONG_TAIL * most_s else most_s
 
@@ -137,18 +151,16 @@ def _under_way(bars: list[Bar], step_s: float) -> dict[str, list[float]]:
     return columns
 
 
-def _bad_ends(results: Results, step_s: float) -> dict[str, list[float]]:
+def _bad_ends(results: Results, shown_s: float) -> dict[str, list[float]]:
+    """Return for each colour the number of nodes in each column that ended badly."""
     columns: dict[str, list[float]] = {}
     for node in results.nodes.values():
-        if (
-            node.outcome is None
-            or node.outcome in GOOD
-            or node.outcome is Outcome.DISABLED
-            or node.ended is None
-        ):
+        if node.outcome is None or node.ended is None or node.outcome in NOT_BAD:
             continue
-        column = columns.setdefault(COLOURS[node.outcome], [0.0] * COLUMNS)
-        column[max(0, min(COLUMNS - 1, int((node.ended - (results.began or 0)) / step_s)))] += 1
+        end_s = max(0.0, node.ended - (results.began or 0))
+        if end_s <= shown_s:
+            column = columns.setdefault(COLOURS[node.outcome], [0.0] * COLUMNS)
+            column[min(COLUMNS - 1, int(end_s / shown_s * COLUMNS))] += 1
     return columns
 
 
