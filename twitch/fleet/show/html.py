@@ -207,7 +207,7 @@ def _table(nodes: Iterable[NodeResult]) -> str:
             f"<td>{_text(node.error or '')}{run}</td></tr>"
         )
     head = "<thead><tr><th>Node</th><th>Took</th><th>Error</th></tr></thead>"
-    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
+    return f"<table class=list>{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
 # ---- what changed

@@ -35,7 +35,7 @@ STYLE = """
   --bar-unchanged: #b9c2cc; --bar-idle: #dde2e8;
   --mono: ui-monospace, SFMono-Regular, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
 }
-@media (prefers-color-scheme: dark) { :root {
+@media screen and (prefers-color-scheme: dark) { :root {
   --back: #0e1116; --card: #171b22; --sunk: #0e1116; --line: #2d343d; --ink: #e7ecf2; --soft: #9aa4af;
   --link: #6cb0ff; --bad-back: #36161a; --bad-ink: #ffc9c4; --good-back: #10301c; --good-ink: #b5f0c6;
   --failed: #ff7b72; --unreachable: #d5dde6; --uncertain: #dcab30; --changed: #62abff; --pending: #bd93ff;
@@ -43,10 +43,11 @@ STYLE = """
   --bar-unchanged: #4a525d; --bar-idle: #2f363f;
 } }
 @media (prefers-contrast: more) { :root { --line: #6e7781; --soft: var(--ink); --idle: var(--ink); } }
+@media (forced-colors: active) { .share i, .legend i, svg { forced-color-adjust: none; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0; background: var(--back); color: var(--ink); line-height: 1.5; overflow-wrap: anywhere;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif;
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif;
   font-variant-numeric: tabular-nums; }
 main, header, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.5rem; }
 header { padding-top: 2.5rem; }
@@ -120,6 +121,7 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: .82rem; 
 td { padding: .5rem .6rem .5rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > td { border-bottom: 0; }
 @media (min-width: 40.01rem) { .unit { display: none; } }
+.list th:first-child { width: 17rem; }
 .took { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; font-weight: 600; }
 th.number { font-weight: 600; }
@@ -158,7 +160,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   :root { --back: #fff; --card: #fff; --sunk: #fff; --line: #bbb; --ink: #000; --soft: #444;
     --bad-back: #fff; --good-back: #fff; --bar-unchanged: #b9c2cc; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 10pt; } main, header, footer { max-width: none; padding: 0; }
+  html { font-size: 9.5pt; } body { font-size: 1rem; } main, header, footer { max-width: none; padding: 0; }
   .card, .cause, tr, .tiles li, figure { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .nodes { max-height: none; padding: 0; }
   details.print::details-content { content-visibility: visible; block-size: auto; }
