@@ -68,9 +68,11 @@ class Silent:
 class ServedNode:
     """A node with its socket and its connections."""
 
+    root_class: type[SimulatedRoot] = SimulatedRoot
+
     def __init__(self, spec: NodeSpec, site: Site, reported: Callable[[NodeSpec, Record], None]) -> None:
         self.spec = spec
-        self.root = SimulatedRoot(spec, reported, self.die)
+        self.root = self.root_class(spec, reported, self.die)
         self._site = site
         config = site.denying if spec.fault is Fault.DENY else site.config
         records = MemoryRecords(self.root)
