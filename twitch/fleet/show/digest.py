@@ -16,6 +16,7 @@ from twitch.texts import one_line
 
 COMMAND = "puppet-twitch-fleet"
 
+
 # What the bits of the exit status mean (exits.py).
 EXITS = {
     exits.FAILURES: "more failures than allowed",
@@ -180,7 +181,8 @@ def ending(results: Results) -> list[str]:
             f"{number_of(unknown, 'node has', 'nodes have')} no outcome."
         ]
     lines = []
-    if summary.stopped:
+    # The reason can come after the last node has been started; then the exit status says all.
+    if summary.stopped and results.count(Outcome.NOT_STARTED):
         lines.append(f"Stopped early: {one_line(summary.stopped)}.")
     if summary.exit == exits.LEFT:
         lines.append("Interrupted twice: runs went on, and were not followed.")

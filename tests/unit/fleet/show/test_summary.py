@@ -128,6 +128,12 @@ def test_versions_of_the_code_are_said_if_there_are_several() -> None:
     assert "2 versions of the code" in summary_text(results)
 
 
+def test_stop_after_the_last_node_was_started_is_not_called_early() -> None:
+    results = results_of(ended("a", Outcome.FAILED, "x"), *GOOD[1:], end=False)
+    results.add(Summary(9.0, {}, 1, 0, 0, 2, "1 newly failed, and --max-failures is 0"))
+    assert digest.ending(results) == ["Exit status 2: more failures than allowed."]
+
+
 def test_versions_that_are_the_time_of_the_catalog_are_not_compared() -> None:
     results = results_of(
         *(event._replace(configuration_version=f"179569321{n}") for n, event in enumerate(GOOD))
