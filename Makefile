@@ -313,4 +313,5 @@ bench:
 # To measure only a part: make bench-fleet BENCH='--quick tls peers'
 bench-fleet:
 	@tests/prepare bench-fleet
+	@test $$(id -u) != 0 || tests/lab/build debian13-servers
 	@$(PYTHON) -m tests.bench_fleet $(BENCH)

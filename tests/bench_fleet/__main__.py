@@ -23,7 +23,7 @@ import aiohttp
 import rich
 
 from tests.bench.table import MISSED, Row, table, write
-from tests.bench_fleet import figures, peers, runs, triggers
+from tests.bench_fleet import figures, peers, pressure, runs, triggers
 
 QUICK = 0.1
 # A quarter of an hour, of which eleven minutes are the 10,000 runs. SIGALRM ends a bench that waits for ever.
@@ -38,6 +38,7 @@ PARTS: dict[str, Part] = {
     "waits": triggers.waits,
     "peers": peers.measure,
     "runs": runs.measure,
+    "pressure": pressure.measure,
 }
 
 

@@ -63,10 +63,16 @@ def _steps(at: Tour, site: Site) -> None:
     at.show(f"puppet-twitch-fleet plan {AFFECTED}", "affected by .*at the earliest")
 
     at.begin("A dry run: what would change, on how many nodes")
-    at.show(f"puppet-twitch-fleet run --noop {AFFECTED}", "app.conf")
+    at.show(
+        f"puppet-twitch-fleet run --noop --json dry.jsonl {AFFECTED}", "would change .*app/manifests/init.pp"
+    )
 
-    at.begin("The run: one node has no such user")
-    at.show(f"puppet-twitch-fleet run --json result.jsonl {AFFECTED}", "1 failed|failed +1", exit_code=2)
+    at.begin("The run, on the nodes with pending changes: one of them has no such user")
+    at.show(
+        "puppet-twitch-fleet run --json result.jsonl --from dry.jsonl --only pending",
+        "1 failed|failed +1",
+        exit_code=2,
+    )
 
     at.begin("What failed, and why")
     at.show("puppet-twitch-fleet show result.jsonl failed", BROKEN)
