@@ -19,7 +19,8 @@ options:
     type: str
   address:
     description:
-      - Where to connect, if it is not what DNS has for O(host). For example C({{ ansible_host }}).
+      - Where to connect, if it is not what DNS has for O(host).
+      - The default is C(ansible_host) of the host in the inventory, unless O(host) is set.
     type: str
   port:
     description:

@@ -16,9 +16,10 @@ from ansible.plugins.action import ActionBase
 
 
 class HostAction(ActionBase):
-    """Runs the module of the same name where the task runs, with inventory_hostname as host.
+    """Runs the module of the same name where the task runs, for the host of the inventory.
 
-    A module cannot know inventory_hostname, and with delegate_to only the action sees it.
+    A module cannot know inventory_hostname. With delegate_to, the variable ansible_host is that of the host
+    to which the task is delegated, so only hostvars have the address of the node.
     """
 
     TRANSFERS_FILES = False
@@ -30,9 +31,16 @@ class HostAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if not arguments.get("host"):
-            arguments["host"] = (task_vars or {}).get("inventory_hostname")
+            arguments.update(_of_inventory(task_vars or {}, arguments))
         asynchronous = bool(self._task.async_val) and not self._connection.has_native_async
         result.update(
             self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=asynchronous)
         )
         return result
+
+
+def _of_inventory(task_vars: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the name of the host, and where the inventory says that it is."""
+    host = task_vars.get("inventory_hostname")
+    address = arguments.get("address") or task_vars["hostvars"][host].get("ansible_host")
+    return {"host": host, "address": address}

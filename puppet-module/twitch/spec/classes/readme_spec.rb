@@ -2,10 +2,10 @@
 
 require 'yaml'
 
-# Every example of the README has to compile.
+# Every example of the README for Hiera has to compile. The one of Bolt's inventory begins with its name.
 describe 'twitch' do
   readme = File.read(File.join(MODULE, 'README.md'))
-  readme.scan(/^```yaml\n(.*?)^```/m).flatten.each do |example|
+  readme.scan(/^```yaml\n(?!# inventory)(.*?)^```/m).flatten.each do |example|
     context "with\n#{example}" do
       let(:params) do
         params = YAML.safe_load(example).transform_keys { |name| name.delete_prefix('twitch::').to_sym }
