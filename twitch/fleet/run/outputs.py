@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from twitch.fleet.events import NodeEvent, Plan, Summary
 from twitch.fleet.show import recent
-from twitch.fleet.show.result_file import STANDARD_STREAM, ResultError, ResultWriter
+from twitch.fleet.show.result_file import STANDARD_STREAM, ResultError, ResultWriter, encode
 from twitch.fleet.show.result_lines import Line
 from twitch.fleet.show.results import Results
 from twitch.fleet.show.screen import Screen, open_screen
@@ -87,9 +87,10 @@ class Outputs:
 
     def _write(self, line: Line) -> None:
         self.results.add(line)
+        text = encode(line)
         for writer in tuple(self._writers):
             try:
-                writer.write(line)
+                writer.append(text)
             except ResultError as error:
                 # What cannot be taken down must not be started: nobody could go on with it.
                 self._writers.remove(writer)

@@ -30,6 +30,11 @@ class ResultError(TwitchError):
     """A result file that cannot be read or written."""
 
 
+def encode(line: Line) -> bytes:
+    """Return a line as the file has it."""
+    return to_json(line).encode() + b"\n"
+
+
 class ResultWriter:
     """Appends lines to a file; each line is in the file when `write` returns. `-` is standard output."""
 
@@ -49,7 +54,10 @@ class ResultWriter:
 
     def write(self, line: Line) -> None:
         """Append a line; raises `ResultError` if it cannot be written, and then leaves no part of it."""
-        text = to_json(line).encode() + b"\n"
+        self.append(encode(line))
+
+    def append(self, text: bytes) -> None:
+        """Append a line that is encoded already, because it goes to several files; else as `write`."""
         written = 0
         try:
             while written < len(text):
