@@ -8,10 +8,12 @@ misses its goal is marked MISSED and is no failure.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import resource
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -20,7 +22,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import aiohttp
-import rich
 
 from tests.bench.table import MISSED, Row, table, write
 from tests.bench_fleet import figures, peers, pressure, runs, triggers
@@ -78,7 +79,8 @@ def _options() -> argparse.Namespace:
 def _conditions(scale: float) -> dict[str, Any]:
     versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
     return {
-        "versions": {**versions, "rich": getattr(rich, "__version__", "")},
+        "versions": {**versions, "OpenSSL": ssl.OPENSSL_VERSION},
+        "uvloop": importlib.util.find_spec("uvloop") is not None,  # which the command takes if it is there
         "cores": os.cpu_count(),
         "load at the beginning": os.getloadavg(),
         "scale": scale,

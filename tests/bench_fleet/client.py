@@ -17,6 +17,7 @@ from typing import NamedTuple, Optional
 
 from tests.bench_fleet import figures
 from tests.fleet_nodes import Fleet
+from twitch.fleet import loop
 from twitch.fleet.events import Ask
 from twitch.fleet.node.access import Access
 from twitch.fleet.node.api import NodeApi
@@ -81,5 +82,5 @@ def _context(todo: Work) -> Optional[ssl.SSLContext]:
 
 if __name__ == "__main__":
     began = time.monotonic()
-    answers = asyncio.run(_do(Work(**json.loads(Path(sys.argv[2]).read_text()))))
+    answers = loop.run(_do(Work(**json.loads(Path(sys.argv[2]).read_text()))))
     figures.of_this_process(began, counts=dict(answers)).write(sys.argv[1])
