@@ -90,6 +90,21 @@ def test_name_is_free_after_a_failed_boot(lab: Lab) -> None:
     lab.discard(lab.boot("demo", image="debian12"))
 
 
+def test_kept_disk_is_the_beginning_of_many_machines(lab: Lab) -> None:
+    first = lab.boot("demo", image="debian12")
+    first.sh("echo first >/root/file; rm -r /opt /etc/motd; mkdir /opt; touch /opt/new")
+    second = lab.boot("demo", image="debian12", disk=lab.keep(first))
+    second.sh("echo second >/root/file")
+    disk = lab.keep(second)
+    for _ in range(2):
+        machine = lab.boot("demo", image="debian12", disk=disk)
+        assert machine.read("/root/file") == "second\n"
+        assert machine.run("ls", "/opt").stdout == "new\n"
+        assert not machine.exists("/etc/motd")
+        machine.sh("echo third >/root/file; touch /opt/newer")
+        lab.discard(machine)
+
+
 def test_enter_passes_arguments_input_directory_and_exit_code(lab: Lab, tmp_path: Path) -> None:
     command = [os.fspath(ENTER), "sh", "-c", 'pwd; printf "%s|" "$@"; cat; exit 42', "sh", "a b", "", "c"]
     done = subprocess.run(command, input="input", capture_output=True, text=True, cwd=tmp_path, timeout=60)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,11 @@ NUMBERS = {
 
 # In the lab's own /run, a tmpfs, which goes with the last process of the lab.
 DISKS = Path("/run/puppet-twitch-lab")
+# Below a machine's directory: what it has changed.
+UPPER = "upper"
+
+# What machines have changed in an image, the last one first.
+Disk = tuple[Path, ...]
 
 
 class Lab:
@@ -33,24 +38,28 @@ class Lab:
             raise LabError("not in the lab's namespaces: run this under tests/lab/enter")
         self._machines: dict[str, Machine] = {}
         self._held: dict[str, ExitStack] = {}
+        self._disks: dict[str, Disk] = {}
         self._clients = 0
+        self._kept = 0
         DISKS.mkdir()
         network.make_bridge()
 
-    def boot(self, name: str, *, image: str) -> Machine:
-        """Boot a fresh copy of an image as the machine `name`, one of NUMBERS."""
+    def boot(self, name: str, *, image: str, disk: Disk = ()) -> Machine:
+        """Boot a fresh copy of an image as `name`, one of NUMBERS; or of a machine whose disk was kept."""
         if name in self._machines:
             raise LabError(f"{name} exists already")
         machine = machine_named(name)
         # A boot that fails halfway is undone, so that only the test that asked for it fails.
         with ExitStack() as held:
-            held.enter_context(_disk(machine, held.enter_context(images.in_use(image))))
+            lower = (*disk, held.enter_context(images.in_use(image)))
+            held.enter_context(_mounted(machine, lower))
             _configure(machine)
             network.plug_in(name, machine.netns.addresses)
             held.callback(network.unplug, name)
             held.callback(_end, machine)
             machine.start()
             self._held[name] = held.pop_all()
+            self._disks[name] = disk
         self._machines[name] = machine
         return machine
 
@@ -58,6 +67,17 @@ class Lab:
         """Shut a machine down and remove its disk; its name is free again."""
         del self._machines[machine.name]
         self._held.pop(machine.name).close()
+
+    def keep(self, machine: Machine) -> Disk:
+        """Shut a machine down and return its disk, for `boot` with the same image."""
+        machine.poweroff()
+        self._kept += 1
+        changes = DISKS / f"kept{self._kept}"
+        # With the attributes by which overlayfs knows that a file was removed, or a directory replaced.
+        subprocess.run(["cp", "--archive", machine.own / UPPER, changes], check=True)
+        disk = (changes, *self._disks[machine.name])
+        self.discard(machine)
+        return disk
 
     def client(self, *addresses: str) -> network.Netns:
         """Return a new network namespace on the bridge with these addresses and no machine.
@@ -95,14 +115,14 @@ def machine_named(name: str) -> Machine:
 
 
 @contextmanager
-def _disk(machine: Machine, image: Path) -> Iterator[None]:
-    """Give a machine a disk of its own, on top of the image."""
+def _mounted(machine: Machine, lower: Sequence[Path]) -> Iterator[None]:
+    """Give a machine a disk of its own, on top of others, the uppermost first."""
     # Mounted by the lab, not by nspawn's --volatile=, so that a reboot keeps the disk.
-    upper, work = machine.own / "upper", machine.own / "work"
+    upper, work = machine.own / UPPER, machine.own / "work"
     for directory in (machine.root, upper, work):
         directory.mkdir(parents=True)
     try:
-        options = f"lowerdir={image},upperdir={upper},workdir={work}"
+        options = f"lowerdir={':'.join(map(os.fspath, lower))},upperdir={upper},workdir={work}"
         mount = ("mount", "-t", "overlay", "-o", options, "overlay", os.fspath(machine.root))
         subprocess.run(mount, check=True)
         try:
