@@ -11,7 +11,7 @@ import pytest
 from tests.lab import images
 from tests.lab.errors import NotBuiltError
 from tests.lab.install import SOURCE, install
-from tests.lab.lab import Lab
+from tests.lab.lab import Disk, Lab
 from tests.lab.machine import Machine
 
 # Machine -> image.
@@ -39,7 +39,7 @@ UNIT_TESTS = (
 # Marks of tests with these fixtures, directly or by another one; the third for fixtures that boot an image.
 every_node = pytest.mark.parametrize("node", EVERY, indirect=True)
 every_agent = pytest.mark.parametrize("agent", EVERY, indirect=True)
-every_image = pytest.mark.parametrize("node", EVERY.values(), indirect=True, scope="module")
+every_image = pytest.mark.parametrize("node", EVERY.values(), indirect=True, scope="function")
 
 
 def has_testing() -> bool:
@@ -51,10 +51,13 @@ def has_testing() -> bool:
     return True
 
 
-def boot(lab: Lab, name: str, image: str) -> Machine:
-    """Boot a machine; skip the test where testing has no image, which `make test` says at its end."""
+def boot(lab: Lab, name: str, image: str, disk: Disk = ()) -> Machine:
+    """Boot a machine, from a kept disk if there is one.
+
+    Skip the test where testing has no image, which `make test` says at its end.
+    """
     try:
-        return lab.boot(name, image=image)
+        return lab.boot(name, image=image, disk=disk)
     except NotBuiltError as error:
         pytest.skip(str(error))
 

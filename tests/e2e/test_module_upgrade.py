@@ -12,9 +12,11 @@ from tests.e2e.log_client import Following
 from tests.e2e.site import NEXT_VERSION, VERSION, Site
 from tests.e2e.systems import every_image
 from tests.lab import curl
-from tests.lab.lab import Lab
+from tests.lab.lab import Disk, Lab
 from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
+
+CALLER_TIMEOUT_S = 120
 
 HELD, GO, END = "/root/held", "/root/go", "/root/end"
 
@@ -45,16 +47,30 @@ def managed(server: PuppetServer) -> Site:
     return Site(server)
 
 
-@pytest.fixture(scope="module", params=systems.STABLE.values())
-def node(request: pytest.FixtureRequest, lab: Lab, managed: Site) -> Iterator[Machine]:
-    """Return a machine that the module has set up."""
-    booted = systems.boot(lab, "extra", request.param)
-    managed.enrol(booted, request.param)
-    managed.hiera(booted)
-    site.apply(booted)
-    yield booted
-    managed.server.manifest("module", "include twitch")
-    lab.discard(booted)
+class Disks:
+    """Disks of machines that the module has set up at version N: for a test, a boot is quicker than a run."""
+
+    def __init__(self, lab: Lab, managed: Site) -> None:
+        self._lab = lab
+        self._managed = managed
+        self._kept: dict[tuple[str, bool], Disk] = {}
+
+    def of(self, image: str, *, per_connection: bool) -> Disk:
+        """Return the disk of an image with a shape."""
+        if (image, per_connection) not in self._kept:
+            before = self.of(image, per_connection=False) if per_connection else ()
+            node = systems.boot(self._lab, "extra", image, before)
+            if not before:
+                self._managed.enrol(node, image)
+            self._managed.hiera(node, per_connection=per_connection)
+            site.apply(node)
+            self._kept[image, per_connection] = self._lab.keep(node)
+        return self._kept[image, per_connection]
+
+
+@pytest.fixture(scope="module")
+def disks(lab: Lab, managed: Site) -> Disks:
+    return Disks(lab, managed)
 
 
 @pytest.fixture
@@ -63,14 +79,22 @@ def per_connection() -> bool:
     return False
 
 
-@pytest.fixture
-def caller(node: Machine, managed: Site, per_connection: bool) -> Machine:
-    """Return another machine, and put the node into the state that the module leaves, at version N."""
+@pytest.fixture(params=systems.STABLE.values())
+def node(
+    request: pytest.FixtureRequest, lab: Lab, disks: Disks, managed: Site, per_connection: bool
+) -> Iterator[Machine]:
+    """Return a machine in the state that the module leaves, at version N."""
+    booted = systems.boot(lab, "extra", request.param, disks.of(request.param, per_connection=per_connection))
+    managed.hiera(booted, per_connection=per_connection)
+    assert booted.curl("/version").body.strip() == VERSION
+    yield booted
     managed.server.manifest("module", "include twitch")
-    managed.hiera(node, per_connection=per_connection)
-    node.run("rm", "-f", HELD, GO, END)
-    site.apply(node)
-    assert node.curl("/version").body.strip() == VERSION
+    lab.discard(booted)
+
+
+@pytest.fixture
+def caller(managed: Site) -> Machine:
+    """Return another machine."""
     return managed.server.machine
 
 
@@ -79,9 +103,19 @@ def ask(caller: Machine, node: Machine) -> Popen[str]:
     return caller.popen("curl", "--silent", "--show-error", "--include", url)
 
 
+def await_held(node: Machine, asked: Popen[str]) -> None:
+    """Wait until the run that a caller has asked for is held; the caller must not have an answer yet."""
+
+    def held() -> bool:
+        assert asked.poll() is None, asked.communicate()
+        return node.exists(HELD)
+
+    node.wait(held, CALLER_TIMEOUT_S)
+
+
 def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str]:
     """Wait for the end of a run, as its caller would; return its id and its verdict."""
-    output, _ = asked.communicate(timeout=120)
+    output, _ = asked.communicate(timeout=CALLER_TIMEOUT_S)
     reply = curl.parse(output.replace("\n", "\r\n"))
     run = reply.headers["puppet-run"]
     assert run
@@ -112,7 +146,7 @@ def test_upgrade_by_hand_during_a_run(node: Machine, caller: Machine, managed: S
     managed.server.manifest("module", HOLD)
     node.write(stub.CONFIG, "[access]\nanonymous = trigger status logs\n")
     asked = ask(caller, node)
-    node.wait(f"test -e {HELD}")
+    await_held(node, asked)
     follower = Following(node, "/puppet/runs/current/log?follow=true")
     follower.until("asked for ")
     package = f"/root/{site.build_deb(NEXT_VERSION).name}"
@@ -157,7 +191,7 @@ def test_triggered_run_removes_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
     managed.hiera(node, ensure="absent", per_connection=per_connection)
-    output, _ = ask(caller, node).communicate(timeout=120)
+    output, _ = ask(caller, node).communicate(timeout=CALLER_TIMEOUT_S)
     assert curl.parse(output.replace("\n", "\r\n")).status in (200, 202)
     node.wait(lambda: site.leftovers(node) == "")
     assert managed.server.reports(site.certname(node))[-1]["status"] == "changed"
