@@ -22,7 +22,7 @@ from twitch.listener.root_client import RootClient
 from twitch.log_lines import Line
 from twitch.log_packets import BEYOND, EMPTY, END, LIVE, LOG, LOG_SOCKET, LOST, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, Record, Records
+from twitch.records import FINISHED, RUNNING, Record, Records
 
 log = logging.getLogger(__name__)
 
@@ -276,11 +276,18 @@ class Source:
     # ---- the run
 
     async def _watch(self) -> None:
-        """Look at the record until the run has ended; then tell the reader, which may not have seen it."""
+        """Wait until the run has ended; then tell the reader, which may not have seen it.
+
+        This listener hears of the end of a run that it has started; it looks at the record of any other run.
+        """
         asked_at = self._loop.time()
         records, root = self._sources.records, self._sources.root
         while self.record and self.record.state != FINISHED:
-            await asyncio.sleep(LOOK_S)
+            run_end = root.run_ends.of(self.run) if self.record.state == RUNNING else None
+            if run_end:
+                await asyncio.wait([run_end])
+            else:
+                await asyncio.sleep(LOOK_S)
             self.record = records.read(self.run, resources=False)
             if self._loop.time() > max(asked_at, root.status_at) + GUARD_S:
                 asked_at = self._loop.time()

@@ -344,6 +344,20 @@ async def test_follower_of_a_killed_conclude_hears_the_verdict(api: ApiUnderTest
         await stream.until("# interrupted: killed\n\r\n0\r\n\r\n")
 
 
+async def test_follower_of_a_run_of_this_listener_hears_its_end_without_a_look(
+    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_source, "LOOK_S", 3600)
+    api.record(pid=PID)
+    async with visit(api.service) as client:
+        stream = Stream(client)
+        await stream.begin("/puppet/twitch?follow=true", method="POST")
+        api.finish("changed")
+        journald.append(ended())
+        await stream.until("# changed\n\r\n0\r\n\r\n")
+    assert len(api.root.asked) == 1
+
+
 async def test_silence_is_filled_with_what_is_known(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
