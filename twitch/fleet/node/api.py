@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import functools
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -12,14 +11,21 @@ from urllib.parse import quote, urlencode
 
 from twitch.fields import FieldError, Fields
 from twitch.fleet.events import Ask
-from twitch.fleet.node import answers
 from twitch.fleet.node.access import Access
-from twitch.fleet.node.answers import GARBAGE, RESET, Answer, LogLine, NodeStatus, NotReached, RunRecord
+from twitch.fleet.node.answers import (
+    GARBAGE,
+    REFUSED,
+    RESET,
+    Answer,
+    LogLine,
+    NodeStatus,
+    NotReached,
+    RunRecord,
+)
 from twitch.fleet.node.connection import Connections, Response
+from twitch.fleet.node.reading import JSON, answer_of, fields_of, foreign, log_line, node_status, run_record
 from twitch.fleet.nodes import Node
-from twitch.texts import one_line
 
-JSON, PROBLEM, TEXT = "application/json", "application/problem+json", "text/plain"
 JSON_LINES = "application/x-ndjson"
 
 CURRENT, LAST = "current", "last"  # in place of the id of a run
@@ -70,7 +76,7 @@ class NodeApi:
         response = await self._connections.ask(
             node, "POST", _trigger(ask, wait_s), accept=JSON, wait_s=wait_s
         )
-        return _of(response, _ours(response))
+        return answer_of(response, fields_of(response))
 
     async def run(self, node: Node, run: str, *, wait_s: int = 0) -> Answer:
         """Return what is known of a run; with `wait_s`, wait so long for its end.
@@ -92,25 +98,25 @@ class NodeApi:
         query: dict[str, Any] = {"limit": 200 if label else limit}
         query.update({} if since is None else {"since": int(since)})
         response = await self._ask(node, "GET", "/puppet/runs", query)
-        fields = _ours(response)
+        fields = fields_of(response)
         if response.status != 200:
-            raise Refusal(_of(response, fields))
+            raise Refusal(answer_of(response, fields))
         try:
-            records = [answers.run_record(item) for item in Fields(fields).optional_objects("runs") or ()]
+            records = [run_record(item) for item in Fields(fields).optional_objects("runs") or ()]
         except FieldError as error:
-            raise _foreign(response, str(error)) from error
+            raise foreign(response, str(error)) from error
         return [record for record in records if label is None or record.label == label][:limit]
 
     async def status(self, node: Node) -> NodeStatus:
         """Return what Puppet is doing. An answer that is not 200 raises `Refusal`."""
         response = await self._ask(node, "GET", "/puppet/status", {})
-        fields = _ours(response)
+        fields = fields_of(response)
         if response.status != 200:
-            raise Refusal(_of(response, fields))
+            raise Refusal(answer_of(response, fields))
         try:
-            return answers.node_status(Fields(fields))
+            return node_status(Fields(fields))
         except FieldError as error:
-            raise _foreign(response, str(error)) from error
+            raise foreign(response, str(error)) from error
 
     async def cancel(self, node: Node, run: str = CURRENT, *, force: bool = False, wait_s: int = 0) -> Answer:
         """Stop a run, or take it out of the queue."""
@@ -173,10 +179,10 @@ class NodeApi:
         async with self._connections.lines(node, target, accept=f"{JSON_LINES}, {JSON}") as lines:
             if lines.status != 200:
                 response = Response(lines.status, lines.headers, await lines.body())
-                raise Refusal(_of(response, _ours(response)))
+                raise Refusal(answer_of(response, fields_of(response)))
             async for line in lines:
                 try:
-                    yield answers.log_line(line)
+                    yield log_line(line)
                 except FieldError as error:
                     raise NotReached(f"not a line of a log: {error}", GARBAGE, sent=True) from error
 
@@ -184,7 +190,7 @@ class NodeApi:
         if wait_s:
             query["wait"] = min(wait_s, MAX_WAIT_S)
         response = await self._ask(node, method, path, query, wait_s=wait_s)
-        return _of(response, _ours(response))
+        return answer_of(response, fields_of(response))
 
     async def _ask(
         self, node: Node, method: str, path: str, query: dict[str, Any], *, wait_s: int = 0
@@ -201,7 +207,7 @@ class Refusal(NotReached):
     """Puppet-twitch has answered something else than what was asked for; `answer` has what."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(f"{answer.status}: {answer.message}", answers.REFUSED, sent=True)
+        super().__init__(f"{answer.status}: {answer.message}", REFUSED, sent=True)
         self.answer = answer
 
 
@@ -218,63 +224,3 @@ def _trigger(ask: Ask, wait_s: int) -> str:
 
 def _target(path: str, query: dict[str, Any]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
-
-
-def _ours(response: Response) -> dict[str, Any]:
-    """Return the fields of an answer; raises `NotReached` if it is not one of puppet-twitch."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in (JSON, PROBLEM):
-        try:
-            fields = answers.json_object(response.body)
-        except FieldError as error:
-            raise _foreign(response, str(error)) from error
-        if isinstance(fields.get("detail" if response.status >= 400 else "message"), str):
-            return fields
-    # A request that was not read, such as one beyond the limit of connections, is answered in text.
-    sniffed = response.headers.get("X-Content-Type-Options") == "nosniff"
-    if kind == TEXT and sniffed and response.status >= 400:
-        return {"detail": response.body.decode("utf-8", "replace").strip()}
-    raise _foreign(response, kind or "without a type")
-
-
-def _of(response: Response, fields: dict[str, Any]) -> Answer:
-    headers = response.headers
-    checked = Fields(fields)
-    try:
-        # With a run, a state and a time, the fields are those of a record; less is a reference to a run.
-        record = answers.run_record(checked) if "asked" in fields and "state" in fields else None
-        run = headers.get("Puppet-Run") or checked.optional_text("run")
-        disabled = answers.disabled(checked)
-    except FieldError as error:
-        raise _foreign(response, str(error)) from error
-    if run is not None and not answers.RUN_ID.fullmatch(run):
-        raise _foreign(response, "the id of a run is invalid")
-    verdict = headers.get("Puppet-Verdict", "").partition(";")[0].strip()
-    message = str(fields["detail" if response.status >= 400 else "message"])
-    return Answer(
-        status=response.status,
-        message=one_line(message.strip().split("\n", 1)[0]),
-        run=run,
-        verdict=one_line(verdict) or None,
-        retry_after_s=_retry_after(headers.get("Retry-After", "")),
-        record=record,
-        date=_date(headers.get("Date", "")),
-        disabled=disabled,
-    )
-
-
-def _foreign(response: Response, why: str) -> NotReached:
-    text = f"an answer that is not puppet-twitch's: {response.status}, {why}; another program listens there"
-    return NotReached(text, GARBAGE, sent=True)
-
-
-def _retry_after(text: str) -> Optional[float]:
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
-
-
-@functools.lru_cache(maxsize=64)  # many nodes answer in the same second
-def _date(text: str) -> Optional[float]:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
-    except (TypeError, ValueError, OverflowError):
-        return None

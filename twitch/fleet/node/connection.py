@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
@@ -22,7 +20,8 @@ from yarl import URL
 import twitch
 from twitch.fleet.node import open_files
 from twitch.fleet.node.access import Access
-from twitch.fleet.node.answers import DNS, GARBAGE, REFUSED, RESET, TIMEOUT, TLS, NotReached
+from twitch.fleet.node.answers import DNS, GARBAGE, TIMEOUT, NotReached
+from twitch.fleet.node.failures import failure
 from twitch.fleet.node.names import Names
 from twitch.fleet.nodes import Node
 
@@ -39,9 +38,6 @@ SILENCE_S = 75.0
 # The record of a run has up to 96 KB of resources (README, What a run did), and some more.
 MAX_BODY_BYTES = 256 * 1024
 MAX_LINE_BYTES = 256 * 1024  # of a log: the journal keeps lines of 48 KB (LineMax=), as JSON
-
-# [SSL: NAME] text (_ssl.c:992), as Python's ssl writes it.
-TLS_ERROR = re.compile(r"\[SSL(?:: (\w+))?\] (.+?)(?: \(_ssl\.c:|\]$|$)", re.DOTALL)
 
 
 class Response(NamedTuple):
@@ -149,13 +145,19 @@ class Connections:
                         yield answer
                         return
                 except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-                    failure = self._failure(error, progress, timeout)
+                    failed = failure(
+                        error,
+                        port=self._access.port,
+                        sent=progress.connected,
+                        connect_s=CONNECT_S,
+                        answer_s=timeout.sock_read or 0,
+                    )
                     attempts -= 1
                     if progress.connected:
-                        raise failure from error
-                    if failure.kind != TIMEOUT or not attempts:
+                        raise failed from error
+                    if failed.kind != TIMEOUT or not attempts:
                         self._names.forget(host)
-                        raise failure from error
+                        raise failed from error
                     # aiohttp before 3.10 does not try the next address after one that does not answer,
                     # such as an IPv6 address without a route.
                     self._names.put_last(host)
@@ -175,28 +177,6 @@ class Connections:
             )
         except ValueError as error:
             raise NotReached(f"{node.name!r} is not the name of a node", DNS, sent=False) from error
-
-    def _failure(
-        self, error: BaseException, progress: _Progress, timeout: aiohttp.ClientTimeout
-    ) -> NotReached:
-        """Return what went wrong, for people, and whether the request can have arrived."""
-        port, sent = self._access.port, progress.connected
-        tls = _tls_failure(error, sent=sent)
-        if tls:
-            return tls
-        if isinstance(error, asyncio.TimeoutError):
-            if not sent:
-                return NotReached(f"no connection to port {port} within {CONNECT_S:g} s", TIMEOUT, sent=False)
-            limit_s = timeout.sock_read or 0
-            return NotReached(f"no answer within {limit_s:g} s", TIMEOUT, sent=True)
-        if not sent:
-            return NotReached(f"port {port}: {_system_error(error)}", REFUSED, sent=False)
-        if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
-            text = "the answer is not HTTP; another program listens there"
-            return NotReached(f"port {port}: {text}", GARBAGE, sent=True)
-        if isinstance(error, aiohttp.ClientPayloadError):
-            return NotReached("the answer ended before its end", RESET, sent=True)
-        return NotReached("the connection was closed before the answer", RESET, sent=True)
 
 
 class Lines:
@@ -232,36 +212,3 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
             text = f"the answer is longer than {MAX_BODY_BYTES // 1024} KiB; another program listens there"
             raise NotReached(text, GARBAGE, sent=True)
     return bytes(body)
-
-
-def _tls_failure(error: BaseException, *, sent: bool) -> Optional[NotReached]:
-    """Return what TLS says, by the text of its error: aiohttp keeps the text, but not always the class."""
-    found = TLS_ERROR.search(str(error))
-    if not found or (sent and found[1] == "UNEXPECTED_EOF_WHILE_READING"):
-        return None
-    name, text = found[1] or "", found[2]
-    if name == "CERTIFICATE_VERIFY_FAILED":
-        # It names the name that was expected, or says what is wrong with the chain.
-        why = text.partition("certificate verify failed: ")[2] or text
-        if "issuer certificate" in why or "self-signed" in why or "self signed" in why:
-            why = "it is of another CA than ours; see --ca"
-        return NotReached(f"TLS: the certificate of the node: {why}", TLS, sent=False)
-    alert = text.partition(" alert ")[2]
-    if alert:
-        # Of the handshake: a client learns in TLS 1.3 that its certificate is refused when it believes to be
-        # connected already. The node has read nothing of the request then.
-        return NotReached(f"TLS: the node refuses us: {alert}", TLS, sent=False)
-    if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG") and not sent:
-        return NotReached("the port has no TLS; --plain-http if that is on purpose", TLS, sent=False)
-    return NotReached(f"TLS: {text}", TLS, sent=sent)
-
-
-def _system_error(error: BaseException) -> str:
-    """Return what the system said: of several addresses, about the first."""
-    number = getattr(error, "errno", None)
-    found = re.search(r"\[Errno (\d+)\]", str(error))
-    if number is None and found:
-        number = int(found[1])
-    if number is None:
-        return str(error) or type(error).__name__
-    return os.strerror(number).lower()
