@@ -95,7 +95,7 @@ class Ledger:
 
     def unproven(self, node: Node, why: str) -> None:
         """Take down that PuppetDB has no report of a run that the node calls complete."""
-        self._outcome(node, PROVEN, End(Outcome.UNPROVEN, why))
+        self._outcome(node, ENDED, End(Outcome.UNPROVEN, why))
 
     def adopt(self, node: Node, known: NodeResult) -> None:
         """Take over the outcome that a node has had in an earlier invocation."""

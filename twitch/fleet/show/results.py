@@ -161,8 +161,8 @@ class Results:
             node.asked = node.asked or event.time
         elif event.event == RUNNING:
             node.started = node.started or event.time
-        elif event.event == ENDED:
-            node.ended = event.time
+        elif event.event == ENDED and (node.ended is None or event.outcome is not Outcome.UNPROVEN):
+            node.ended = event.time  # that a run is unproven is known a minute after its end
         if event.outcome is not None:
             node.outcome = event.outcome
             node.new = self._new(node, event)

@@ -99,3 +99,10 @@ def test_equal_changes_of_many_nodes_are_one_object() -> None:
         *(NodeEvent(1.0, node, "ended", node, C, changes=(Change("A[b]", "changed"),)) for node in "ab")
     )
     assert results.nodes["a"].changes[0] is results.nodes["b"].changes[0]
+
+
+def test_an_unproven_run_has_ended_when_its_node_said_so() -> None:
+    results = Results()
+    results.add(NodeEvent(5.0, "a", "ended", "1", Outcome.CHANGED))
+    results.add(NodeEvent(65.0, "a", "ended", "1", Outcome.UNPROVEN))
+    assert (results.nodes["a"].ended, results.nodes["a"].outcome) == (5.0, Outcome.UNPROVEN)
