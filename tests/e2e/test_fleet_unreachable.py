@@ -21,10 +21,3 @@ def test_fleet_node_without_a_network_is_lost_and_found_again(cut_off: CutOff, t
     found = run(three, "--from", result.file)
     assert (found.status, found.outcomes) == (0, {"web3": "changed"}), found
     assert (found.nodes["web3"]["run"], found.nodes["web3"]["event"]) == (cut_off.id, "proven")
-
-
-def test_fleet_node_that_is_off_is_unreachable(three: Site) -> None:
-    # A name of a machine that is not booted: nobody answers.
-    result = run(three, "--max-unreachable", "0", "node11", "web1")
-    assert result.status == 4, result
-    assert result.outcomes["node11"] == "unreachable"
