@@ -41,14 +41,13 @@ keyed_groups:
 
 
 @pytest.fixture(scope="module")
-def changed_site(three: Site) -> Site:
-    """Return the site with the collection on the operator's machine."""
-    three.machine.sh(
+def collection(site: Site) -> None:
+    """Install the collection for the operator."""
+    site.machine.sh(
         f"cd {SOURCE} && make collection && cp dist/puppet_twitch-node-*.tar.gz {HOME}"
         f" && cp -r tests/e2e/ansible {HOME}/ && chown -R {OPERATOR}: {HOME}/*"
     )
-    three.operator("sh", "-c", "ansible-galaxy collection install --offline puppet_twitch-node-*.tar.gz")
-    return three
+    site.operator("sh", "-c", "ansible-galaxy collection install --offline puppet_twitch-node-*.tar.gz")
 
 
 def variables(file: str, credentials: str) -> str:
@@ -57,8 +56,8 @@ def variables(file: str, credentials: str) -> str:
     })  # fmt: skip
 
 
-def test_playbooks_with_debian_13(changed_site: Site) -> None:
-    site, file = changed_site, "/root/by-debian-13"
+def test_fleet_playbooks_with_debian_13(three: Site, collection: None) -> None:
+    site, file = three, "/root/by-debian-13"
     site.server.manifest("production", MANIFEST.format(file=file))
     options = ["-e", variables(file, CREDENTIALS), "-e", "ansible_python_interpreter=/usr/bin/python3"]
     done = site.operator("ansible-playbook", "-i", f"{','.join(NAMES)},", *options, "ansible/site.yml")
@@ -67,15 +66,14 @@ def test_playbooks_with_debian_13(changed_site: Site) -> None:
     site.operator("sh", "-c", write)
     done = site.operator("ansible-playbook", "-i", "site.puppetdb.yml", *options, "ansible/fleet.yml")
     assert "failed=0" in done.stdout
-    site.server.manifest("production", "")
     reports = site.puppetdb.query("reports[job_id, certname] { order by producer_timestamp desc limit 3 }")
     lines = [json.loads(line) for line in site.machine.read(f"{HOME}/fleet.jsonl").splitlines()]
     proven = {line["run"] for line in lines if line.get("event") == "proven"}
     assert {report["job_id"] for report in reports} >= proven > set()
 
 
-def test_playbook_with_debian_12(changed_site: Site, tmp_path: Path) -> None:
-    site, file = changed_site, "/root/by-debian-12"
+def test_fleet_playbook_with_debian_12(three: Site, tmp_path: Path) -> None:
+    site, file = three, "/root/by-debian-12"
     site.server.manifest("production", MANIFEST.format(file=file))
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / name).write_text(site.machine.read(f"{CREDENTIALS}/{name}"))
@@ -93,7 +91,6 @@ def test_playbook_with_debian_12(changed_site: Site, tmp_path: Path) -> None:
         [*words, PLAYBOOKS / "site.yml"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    site.server.manifest("production", "")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

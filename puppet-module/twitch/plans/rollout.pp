@@ -67,11 +67,11 @@ plan twitch::rollout (
       $results = $memo['results'] + run_task('twitch::run', $batch, 'Puppet', $options).results
       $bad = $results.filter |$result| { !$result.ok }
       $unreachable = $bad.filter |$result| { $result.error.kind == 'twitch/unreachable' }
-      $failed = count($bad) - count($unreachable)
+      $failed = length($bad) - length($unreachable)
       $why = if $failed > $max_failures {
         "${failed} targets have failed"
-      } elsif $max_unreachable and count($unreachable) > $max_unreachable {
-        "${count($unreachable)} targets cannot be reached"
+      } elsif $max_unreachable and length($unreachable) > $max_unreachable {
+        "${length($unreachable)} targets cannot be reached"
       }
       $memo + { 'results' => $results, 'why' => $why }
     }
@@ -79,7 +79,7 @@ plan twitch::rollout (
 
   if $end['why'] {
     $skipped = $end['skipped'].map |$target| { $target.name }
-    fail_plan("${end['why']}; ${count($skipped)} targets were not started", 'twitch/rollout', {
+    fail_plan("${end['why']}; ${length($skipped)} targets were not started", 'twitch/rollout', {
         'results' => $end['results'],
         'skipped' => $skipped,
     })

@@ -295,6 +295,17 @@ def test_metadata_is_what_bolt_takes(name: str) -> None:
         assert ("default" in spec) != spec["type"].startswith("Optional"), parameter
 
 
+def test_plan_calls_functions_of_puppet_and_bolt_alone() -> None:
+    # `puppet parser validate` accepts any name, and stdlib's `count` has passed as one of Puppet's.
+    lines = (MODULE / "plans/rollout.pp").read_text().splitlines()
+    code = "\n".join(line for line in lines if not line.startswith("#"))
+    called = set(re.findall(r"(?<![.a-z_:])([a-z_]+(?:::[a-z_]+)*)\(", code))
+    of_puppet, of_bolt = {"empty", "length"}, {"canary::random_split", "fail_plan", "get_targets", "run_task"}
+    assert called <= of_puppet | of_bolt
+    methods = set(re.findall(r"\.([a-z_]+)", code))
+    assert methods <= {"error", "filter", "kind", "map", "name", "ok", "reduce", "results", "slice"}
+
+
 def test_types_of_the_parameters_are_types_of_puppet(tmp_path: Path) -> None:
     types = [spec["type"] for metadata in TASKS.values() for spec in metadata["parameters"].values()]
     values = [
