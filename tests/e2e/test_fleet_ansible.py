@@ -60,11 +60,15 @@ def test_fleet_playbooks_with_debian_13(three: Site, collection: None) -> None:
     site, file = three, "/root/by-debian-13"
     site.server.manifest("production", MANIFEST.format(file=file))
     options = ["-e", variables(file, CREDENTIALS), "-e", "ansible_python_interpreter=/usr/bin/python3"]
-    done = site.operator("ansible-playbook", "-i", f"{','.join(NAMES)},", *options, "ansible/site.yml")
+    done = site.operator(
+        "ansible-playbook", "-i", f"{','.join(NAMES)},", *options, "ansible/site.yml", timeout_s=300
+    )
     assert "failed=0" in done.stdout
     write = f"cat >site.puppetdb.yml <<'END'\n{_inventory()}END"
     site.operator("sh", "-c", write)
-    done = site.operator("ansible-playbook", "-i", "site.puppetdb.yml", *options, "ansible/fleet.yml")
+    done = site.operator(
+        "ansible-playbook", "-i", "site.puppetdb.yml", *options, "ansible/fleet.yml", timeout_s=300
+    )
     assert "failed=0" in done.stdout
     reports = site.puppetdb.query("reports[job_id, certname] { order by producer_timestamp desc limit 3 }")
     lines = [json.loads(line) for line in site.machine.read(f"{HOME}/fleet.jsonl").splitlines()]
