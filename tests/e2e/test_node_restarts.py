@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from subprocess import Popen
 
@@ -193,13 +192,7 @@ def own_machine(lab: Lab) -> Iterator[Machine]:
     lab.discard(machine)
 
 
-def cut_the_power(machine: Machine) -> None:
-    os.kill(machine.leader, signal.SIGKILL)
-    machine.await_end(60)
-    machine.start()
-
-
-@pytest.mark.parametrize("down", [Machine.reboot, cut_the_power], ids=["reboot", "power cut"])
+@pytest.mark.parametrize("down", [Machine.reboot, Machine.cut_the_power], ids=["reboot", "power cut"])
 def test_node_that_went_down_during_a_run_answers_and_runs(
     own_machine: Machine, down: Callable[[Machine], None]
 ) -> None:

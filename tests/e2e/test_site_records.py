@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from subprocess import Popen
@@ -312,12 +310,6 @@ def own_machine(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
     lab.discard(machine)
 
 
-def cut_the_power(machine: Machine) -> None:
-    os.kill(machine.leader, signal.SIGKILL)
-    machine.await_end(60)
-    machine.start()
-
-
 def callers_of_holds(node: Machine, lock: str) -> list[str]:
     """Return who holds Puppet disabled, by Puppet's lock."""
     return [hold["caller"] for hold in json.loads(node.read(lock))["puppet_twitch"]["holds"]]
@@ -344,7 +336,7 @@ def test_history_survives_reboots_and_power_cuts(own_machine: Machine) -> None:
     # Cut in the middle of a run.
     stub.release(node)
     second = stub.hold(node)
-    cut_the_power(node)
+    node.cut_the_power()
     assert node.curl("/puppet/status").status == 200
     assert stub.record(node, second)["verdict"] == "interrupted"
     assert stub.record(node, second)["reason"] == "the node went down during the run"
@@ -353,7 +345,7 @@ def test_history_survives_reboots_and_power_cuts(own_machine: Machine) -> None:
     stub.release(node)
     third = stub.started(node)
     node.wait(lambda: not stub.unit_of(node, third))
-    cut_the_power(node)
+    node.cut_the_power()
     for _ in range(2):
         assert node.curl("/puppet/status").status == 200
     assert stub.record(node, third)["verdict"] == "changed"

@@ -42,6 +42,12 @@ class Client:
         self._parser = h11.Connection(h11.CLIENT)
         self._loop = asyncio.get_running_loop()
 
+    async def send_and_wait(self, data: bytes) -> None:
+        """Send a request, and return when its answer waits for a run or for root."""
+        await self.send(data)
+        while not self.connection.waiting:
+            await asyncio.sleep(0)
+
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self.socket, data)
 

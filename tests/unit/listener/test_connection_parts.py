@@ -9,7 +9,7 @@ import h11
 import pytest
 
 from tests.unit.echo import Echo, understood
-from tests.unit.wire import Client, reaches, visit
+from tests.unit.wire import reaches, visit
 from twitch.listener import connection
 from twitch.listener.pause import Pause
 
@@ -132,8 +132,7 @@ async def test_stop_ends_the_waiting_of_a_source_and_its_answer_is_complete() ->
     echo = Echo()
     echo.parts = waits
     async with visit(echo) as client:
-        await client.send(PARTS)
-        await waiting(client)
+        await client.send_and_wait(PARTS)
         client.connection.stop()
         assert (await client.answer()).body == b"begun ended"
         await client.end()
@@ -149,15 +148,9 @@ async def test_a_client_that_leaves_ends_the_waiting_of_a_source() -> None:
     echo = Echo()
     echo.parts = waits
     async with visit(echo) as client:
-        await client.send(PARTS)
-        await waiting(client)
+        await client.send_and_wait(PARTS)
         client.reset()
         await reaches(client, "lost")
     while not pauses:
         await asyncio.sleep(0)
     assert pauses == [True]
-
-
-async def waiting(client: Client) -> None:
-    while not client.connection.waiting:
-        await asyncio.sleep(0)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.unit.echo import Echo, understood
-from tests.unit.wire import Client, reaches, visit
+from tests.unit.wire import reaches, visit
 from twitch.listener import connection
 from twitch.listener.exchange import HTTPError
 
@@ -115,15 +113,9 @@ async def test_refuse_says_why_and_ends() -> None:
 async def test_only_a_connection_on_which_nothing_is_answered_is_idle() -> None:
     async with visit(Echo()) as client:
         assert client.connection.idle
-        await client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        await waits(client)
+        await client.send_and_wait(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         assert not client.connection.idle
         client.half_close()
         await client.answer()
         client.connection.abort()
         assert not client.connection.idle
-
-
-async def waits(client: Client) -> None:
-    while not client.connection.waiting:
-        await asyncio.sleep(0)

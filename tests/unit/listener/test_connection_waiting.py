@@ -17,13 +17,6 @@ WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
 QUICK = b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-async def waiting(echo: Echo, client: Client) -> None:
-    """Send the request and return when it waits."""
-    await client.send(WAIT)
-    while not client.connection.waiting:
-        await asyncio.sleep(0)
-
-
 async def test_a_pause_that_nobody_ends_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(Echo):
         async def respond(self, request: Request, pause: Pause) -> Response:
@@ -62,7 +55,7 @@ async def test_a_client_that_leaves_ends_its_waiting(
     monkeypatch.setattr(connection, "LINGER_S", 3600)
     echo = Echo()
     async with visit(echo) as client:
-        await waiting(echo, client)
+        await client.send_and_wait(WAIT)
         leave(client)
         while not echo.pauses:
             await asyncio.sleep(0)
@@ -72,7 +65,7 @@ async def test_a_client_that_leaves_ends_its_waiting(
 async def test_a_client_that_leaves_is_heard_behind_the_start_of_a_next_request() -> None:
     echo = Echo()
     async with visit(echo) as client:
-        await waiting(echo, client)
+        await client.send_and_wait(WAIT)
         await client.send(b"\r\n")  # some clients end every request with a line of their own
         client.close()
         await client.gone
@@ -82,7 +75,7 @@ async def test_a_client_that_leaves_is_heard_behind_the_start_of_a_next_request(
 async def test_a_listener_that_must_leave_ends_the_waiting_and_the_connection() -> None:
     echo = Echo()
     async with visit(echo) as client:
-        await waiting(echo, client)
+        await client.send_and_wait(WAIT)
         client.connection.stop()
         answer = await client.answer()
         await client.end()
@@ -98,7 +91,7 @@ async def test_a_listener_that_must_leave_lets_no_later_pause_begin() -> None:
 
     echo = Twice()
     async with visit(echo) as client:
-        await waiting(echo, client)
+        await client.send_and_wait(WAIT)
         client.connection.stop()
         await client.answer()
     assert echo.pauses == [True, True]

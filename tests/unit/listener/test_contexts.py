@@ -23,16 +23,6 @@ from twitch.listener.watched import Watched
 ON = "[tls]\nenabled = yes\n"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
-    return PKI(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def credentials(pki: PKI, tmp_path: Path) -> Path:
-    return pki.hand_over(tmp_path / "credentials", *pki.certificate("node"))
-
-
 # ---- what the listener asks at each connection
 
 

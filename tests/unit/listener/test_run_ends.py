@@ -9,7 +9,6 @@ import socket
 import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status, request
-from tests.unit.wire import Client
 from twitch.listener.api import call
 from twitch.listener.run_ends import MAX_KEPT, RunEnds
 from twitch.messages import Answer, Run, Status
@@ -26,17 +25,10 @@ def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "GUARD_S", 3600)
 
 
-async def send_and_wait(client: Client, target: str) -> None:
-    """Send a request; return when the API waits for the run."""
-    await client.send(request("GET", target))
-    while not client.connection.waiting:
-        await asyncio.sleep(0)
-
-
 async def test_waiting_caller_hears_the_verdict_without_a_look(api: ApiUnderTest) -> None:
     api.record()
     async with api.client() as client:
-        await send_and_wait(client, WAIT)
+        await client.send_and_wait(request("GET", WAIT))
         api.finish("changed")
         assert (await client.answer()).headers["puppet-verdict"] == "changed"
     assert len(api.root.asked) == 1
@@ -47,10 +39,10 @@ async def test_all_callers_of_a_run_hear_the_same_event(api: ApiUnderTest) -> No
     api.allow("anonymous = trigger status", "token:a = trigger", "plaintext_tokens = yes")
     api.record(state="queued")
     async with api.client() as first, api.client() as equal, api.client() as named, api.client() as other:
-        await send_and_wait(first, QUEUE)
-        await send_and_wait(equal, QUEUE)
+        await first.send_and_wait(request("GET", QUEUE))
+        await equal.send_and_wait(request("GET", QUEUE))
         await named.send(request("GET", QUEUE, api.token("a")))  # root is asked again
-        await send_and_wait(other, f"/puppet/runs/{RUN}?wait=3600")
+        await other.send_and_wait(request("GET", f"/puppet/runs/{RUN}?wait=3600"))
         while not named.connection.waiting:
             await asyncio.sleep(0)
         api.record(state="running")
@@ -71,8 +63,8 @@ async def test_root_is_asked_at_once_if_conclude_was_killed(api: ApiUnderTest) -
     api.record()
     api.root.answer_to = answer_to
     async with api.client() as first, api.client() as second:
-        await send_and_wait(first, WAIT)
-        await send_and_wait(second, f"/puppet/runs/{RUN}?wait=3600")
+        await first.send_and_wait(request("GET", WAIT))
+        await second.send_and_wait(request("GET", f"/puppet/runs/{RUN}?wait=3600"))
         assert (await api.get("/puppet/status")).status == 200  # this answer is older than the end of the run
         api.root.end(RUN)
         for client in (first, second):
@@ -87,7 +79,7 @@ async def test_caller_hears_at_once_that_the_verdict_cannot_be_written(api: ApiU
         Answer("status", status=status) if question == Status() else Answer("started", run=RUN)
     )
     async with api.client() as client:
-        await send_and_wait(client, WAIT)
+        await client.send_and_wait(request("GET", WAIT))
         api.root.end(RUN)
         assert (await client.answer()).status == 500
 
@@ -101,7 +93,7 @@ async def test_callers_look_at_a_run_of_another_listener(
     api.record(state=state)
     api.root.answer_to = lambda question: Answer("queued", run=RUN) if isinstance(question, Run) else None
     async with api.client() as client:
-        await send_and_wait(client, QUEUE)
+        await client.send_and_wait(request("GET", QUEUE))
         api.root.end(RUN)
         while api.root_client.run_ends.of(RUN):
             await asyncio.sleep(0)
@@ -115,8 +107,8 @@ async def test_caller_that_stops_waiting_leaves_the_event_to_others(
 ) -> None:
     api.record()
     async with api.client() as first, api.client() as second:
-        await send_and_wait(first, WAIT)
-        await send_and_wait(second, f"/puppet/runs/{RUN}?wait=3600")
+        await first.send_and_wait(request("GET", WAIT))
+        await second.send_and_wait(request("GET", f"/puppet/runs/{RUN}?wait=3600"))
         first.connection.leave()
         assert (await first.answer()).status == 202
         api.finish("changed")

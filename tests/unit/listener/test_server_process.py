@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from tests.unit.listening import (
     start,
     stopped,
 )
+from tests.unit.processes import wait_until
 from twitch.errors import EX_USAGE
 from twitch.records import RUNNING, Record
 
@@ -189,8 +189,8 @@ def test_requests_are_not_lost_across_its_exits(node: FakeNode) -> None:
                 for client in clients:
                     client.sendall(GET)
                 results.extend(answer(client) for client in clients)
-            while number % 2 and len(exits) == before:
-                time.sleep(0.001)
+            if number % 2:
+                wait_until(lambda: len(exits) > before, "the listener has ended")  # noqa: B023 (called at once)
 
     with port() as listening:
         asking = threading.Thread(target=ask_in_bursts)
@@ -236,8 +236,7 @@ def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(node: Fake
             assert answer(kept) == (200, VERSION)
             half.sendall(KEPT[:20])
             waiting.sendall(b"GET /puppet/twitch?async=false HTTP/1.1\r\nHost: node\r\n\r\n")
-            while not root.asked:
-                pass
+            wait_until(lambda: root.asked, "root is asked")
             process.send_signal(number)
             status, headers, body = answered(waiting)
             assert (status, body) == (202, b"Triggered puppet run")

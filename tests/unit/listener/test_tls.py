@@ -15,16 +15,6 @@ from twitch.errors import ConfigError
 from twitch.listener import tls
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
-    return PKI(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def credentials(pki: PKI, tmp_path: Path) -> Path:
-    return pki.hand_over(tmp_path / "credentials", *pki.certificate("node"))
-
-
 def paths(directory: Path) -> tls.Files:
     return tls.Files(*(os.fspath(directory / name) for name in tls.CREDENTIALS))
 

@@ -8,7 +8,6 @@ import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest, node_status, request
 from tests.unit.wire import Answer as Reply
-from tests.unit.wire import Client
 from twitch.listener import root_client
 from twitch.listener.api import call, parameters
 from twitch.messages import Answer, Status
@@ -28,13 +27,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(root_client, "REMEMBER_S", 0)
 
 
-async def send_and_wait(client: Client, target: str) -> None:
-    """Send a request; return when the API waits for the run."""
-    await client.send(request("GET", target))
-    while not client.connection.waiting:
-        await asyncio.sleep(0)
-
-
 # ---- until the run has ended
 
 
@@ -42,7 +34,7 @@ async def send_and_wait(client: Client, target: str) -> None:
 async def test_waiting_ends_with_the_run(api: ApiUnderTest, target: str) -> None:
     api.record()
     async with api.client() as client:
-        await send_and_wait(client, target)
+        await client.send_and_wait(request("GET", target))
         api.finish("changed")
         reply = await client.answer()
     assert reply.status == 200
@@ -53,7 +45,7 @@ async def test_waiting_goes_on_from_the_queue_into_the_run(api: ApiUnderTest) ->
     api.root_answers("queued", run=RUN)
     api.record(state="queued")
     async with api.client() as client:
-        await send_and_wait(client, "/puppet/twitch?async=false&queue")
+        await client.send_and_wait(request("GET", "/puppet/twitch?async=false&queue"))
         api.record(state="running")
         api.finish("unchanged")
         assert (await client.answer()).text == "Puppet run complete"
@@ -90,7 +82,7 @@ def assert_names_the_run(reply: Reply, target: str) -> None:
 async def test_waiting_ends_when_the_listener_stops(api: ApiUnderTest, target: str) -> None:
     api.record()
     async with api.client() as client:
-        await send_and_wait(client, target)
+        await client.send_and_wait(request("GET", target))
         client.connection.stop()
         reply = await client.answer()
         await client.end()
@@ -113,7 +105,7 @@ async def test_waiting_ends_when_the_client_shuts_down_its_half(api: ApiUnderTes
 async def test_waiting_ends_when_others_need_the_place(api: ApiUnderTest, target: str) -> None:
     api.record()
     async with api.client() as client:
-        await send_and_wait(client, target)
+        await client.send_and_wait(request("GET", target))
         client.connection.leave()
         reply = await client.answer()
         await client.end()
@@ -134,9 +126,7 @@ async def test_connection_knows_whether_its_waiting_caller_is_named(api: ApiUnde
     api.record()
     for headers, named in (((), False), ((api.token("a"),), True), ((api.token("other"),), False)):
         async with api.client() as client:
-            await client.send(request("GET", TARGETS["wait"], *headers))
-            while not client.connection.waiting:
-                await asyncio.sleep(0)
+            await client.send_and_wait(request("GET", TARGETS["wait"], *headers))
             assert client.connection.named is named
             client.half_close()
             await client.answer()
@@ -174,7 +164,7 @@ async def test_waiting_goes_on_if_root_does_not_answer(
     api.record()
     api.root.answer_to = lambda question: None
     async with api.client() as client:
-        await send_and_wait(client, TARGETS["run"])
+        await client.send_and_wait(request("GET", TARGETS["run"]))
         while len(api.root.asked) < 3:
             await asyncio.sleep(0)
         api.finish("changed")
@@ -229,7 +219,7 @@ async def test_root_is_asked_for_the_status_although_it_answers_triggers(
         Answer("status", status=status) if question == Status() else Answer("cannot", reason="full")
     )
     async with api.client() as client:
-        await send_and_wait(client, TARGETS["run"])
+        await client.send_and_wait(request("GET", TARGETS["run"]))
         while Status() not in api.root.asked:
             assert (await api.get("/puppet/twitch")).status == 500
         assert (await client.answer()).status == 500
@@ -249,7 +239,7 @@ async def test_debug_log_says_when_waiting_begins_and_ends(
     caplog.set_level("DEBUG")
     api.record()
     async with api.client() as client:
-        await send_and_wait(client, TARGETS["wait"])
+        await client.send_and_wait(request("GET", TARGETS["wait"]))
         api.finish("changed")
         await client.answer()
     lines = [message for message in caplog.messages if "waits" in message]

@@ -163,9 +163,7 @@ async def test_caller_that_has_asked_for_the_run_sees_what_failed(api: ApiUnderT
 async def test_caller_that_has_waited_for_the_end_sees_what_failed(api: ApiUnderTest) -> None:
     api.record()
     async with api.client() as client:
-        await client.send(request("GET", f"/puppet/runs/{RUN}?wait=5m"))
-        while not client.connection.waiting:
-            await asyncio.sleep(0)
+        await client.send_and_wait(request("GET", f"/puppet/runs/{RUN}?wait=5m"))
         api.finish("failed", reason="Exec[a]")
         reply = await client.answer()
     assert (reply.status, "Exec[a]" in reply.text) == (500, True)
