@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.machine import Machine
-from tests.lab.server import ENVIRONMENTS, PuppetServer
+from tests.lab.server import ENVIRONMENTS, KEYS, PuppetServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT_FROM = ("Makefile", "README.md", "NEWS.md", "LICENSE", "twitch", "units", "packaging")
@@ -87,7 +87,7 @@ class Site:
         node.write(
             "/etc/puppet/puppet.conf",
             f"[main]\nserver = {self.server.machine.name}\ncertname = {suite}-{node.name}\n"
-            "environment = module\n",
+            f"environment = module\n{KEYS}\n",
         )
 
 
