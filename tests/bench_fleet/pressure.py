@@ -150,7 +150,10 @@ def main(path: str, count: str) -> None:
         server.manifest("production", SLOW)
         server.await_ready()
         os.chdir(directory)
-        costs = asyncio.run(_measure(specs, directory))
+        try:
+            costs = asyncio.run(_measure(specs, directory))
+        finally:
+            os.chdir(REPOSITORY)  # or the disk of the machine could not be unmounted
     Path(path).write_text(json.dumps(costs))
 
 
