@@ -31,13 +31,13 @@ READERS = "systemctl list-units --plain --no-legend --state=active 'puppet-twitc
 
 
 @pytest.fixture
-def site(clean_node: Machine) -> Machine:
+def logging_node(clean_node: Machine) -> Machine:
     stub.real_puppet(clean_node, MANIFEST, access=ACCESS)
     return clean_node
 
 
 @pytest.fixture
-def site12(clean_node12: Machine) -> Iterator[Machine]:
+def logging_node12(clean_node12: Machine) -> Iterator[Machine]:
     stub.real_puppet(clean_node12, MANIFEST, access=ACCESS)
     yield clean_node12
     stub.release(clean_node12)
@@ -49,22 +49,22 @@ def log_of(node: Machine, run: str, query: str = "", *options: str) -> list[str]
 
 
 @every_node
-def test_followed_run_from_the_trigger_to_the_verdict(site: Machine) -> None:
-    stub.hold_runs(site)
-    follower = Following(site, "/puppet/twitch?follow=true", "-i", "-X", "POST")
+def test_followed_run_from_the_trigger_to_the_verdict(logging_node: Machine) -> None:
+    stub.hold_runs(logging_node)
+    follower = Following(logging_node, "/puppet/twitch?follow=true", "-i", "-X", "POST")
     follower.until("Exec[lines]/returns (notice): two")
     assert follower.texts[0].startswith("HTTP/1.1 202 ")
     run = re.sub(".* ", "", follower.until("Puppet-Run: ").strip())
     # Neither root nor the listener, and with one more group.
-    pid = site.wait("pgrep -f '[r]ead-log'").strip()
-    status = site.read(f"/proc/{pid}/status")
+    pid = logging_node.wait("pgrep -f '[r]ead-log'").strip()
+    status = logging_node.read(f"/proc/{pid}/status")
     user = re.findall(r"^Uid:\t(\d+)", status, re.MULTILINE)[0]
-    assert user not in ("0", site.run("id", "-u", "twitch").stdout.strip())
-    assert site.run("stat", "-c", "%u", f"/proc/{pid}").stdout.strip() == user
+    assert user not in ("0", logging_node.run("id", "-u", "twitch").stdout.strip())
+    assert logging_node.run("stat", "-c", "%u", f"/proc/{pid}").stdout.strip() == user
     assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
     # A daemon of the run, and any other program, that call themselves Puppet.
-    site.sh("logger -t puppet-agent -p daemon.err forged")
-    stub.release(site)
+    logging_node.sh("logger -t puppet-agent -p daemon.err forged")
+    stub.release(logging_node)
     assert follower.end() == 0
     head = follower.texts.index("")
     request, *lines, verdict = follower.texts[head + 1 :]
@@ -75,46 +75,48 @@ def test_followed_run_from_the_trigger_to_the_verdict(site: Machine) -> None:
     assert "Notify[last]" in lines[-2]
     assert "Applied catalog in" in lines[-1]
     # The same afterwards, and nothing is left.
-    assert log_of(site, run) == [request, *lines, verdict]
-    assert log_of(site, "last", "?tail=1") == [lines[-1], verdict]
-    site.wait(lambda: not site.sh(READERS).stdout)
-    assert site.sh("systemctl --failed --no-legend").stdout == ""
+    assert log_of(logging_node, run) == [request, *lines, verdict]
+    assert log_of(logging_node, "last", "?tail=1") == [lines[-1], verdict]
+    logging_node.wait(lambda: not logging_node.sh(READERS).stdout)
+    assert logging_node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-def test_daemon_of_a_run_does_not_appear_as_puppet(site12: Machine) -> None:
+def test_daemon_of_a_run_does_not_appear_as_puppet(logging_node12: Machine) -> None:
     daemon = 'setsid sh -c "logger -t puppet-agent from a daemon; exec sleep 3" >/dev/null 2>&1 &'
     stub.real_puppet(
-        site12,
+        logging_node12,
         f"exec {{ 'd': command => '{daemon}', provider => shell, path => '/usr/bin:/bin' }}",
         access=ACCESS,
     )
-    run = stub.started(site12)
-    stub.end_of(site12, run)
-    assert any("from a daemon" in line["MESSAGE"] for line in site12.journal(f"_SYSTEMD_INVOCATION_ID={run}"))
-    log = log_of(site12, run)
+    run = stub.started(logging_node12)
+    stub.end_of(logging_node12, run)
+    assert any(
+        "from a daemon" in line["MESSAGE"] for line in logging_node12.journal(f"_SYSTEMD_INVOCATION_ID={run}")
+    )
+    log = log_of(logging_node12, run)
     assert log[-1] == "# changed"
     assert not any("from a daemon" in line for line in log)
 
 
-def test_fifty_followers_share_one_reader(site12: Machine) -> None:
-    run = stub.hold(site12)
+def test_fifty_followers_share_one_reader(logging_node12: Machine) -> None:
+    run = stub.hold(logging_node12)
     target = f"/puppet/runs/{run}/log?follow=true"
     # At two addresses, because one has 32 places.
     followers = [
-        Following(site12, target, "--interface", f"127.0.0.{2 + number % 2}") for number in range(50)
+        Following(logging_node12, target, "--interface", f"127.0.0.{2 + number % 2}") for number in range(50)
     ]
     # Stalled: it takes nothing until the others are done.
-    stalled = Following(site12, target, "--interface", "127.0.0.4", "--limit-rate", "1")
+    stalled = Following(logging_node12, target, "--interface", "127.0.0.4", "--limit-rate", "1")
     for follower in followers:
         follower.until("two")
-    assert len(site12.sh(READERS).stdout.splitlines()) == 1
+    assert len(logging_node12.sh(READERS).stdout.splitlines()) == 1
     followers.pop().kill()
-    stub.release(site12)
+    stub.release(logging_node12)
     assert [follower.end() for follower in followers] == [0] * 49
     (log,) = {"\n".join(follower.texts) for follower in followers}
     assert log.splitlines()[-1] == "# changed"
     stalled.kill()
-    site12.wait(lambda: not site12.sh(READERS).stdout)
+    logging_node12.wait(lambda: not logging_node12.sh(READERS).stdout)
 
 
 CUTS = {
@@ -124,17 +126,17 @@ CUTS = {
 }
 
 
-def test_log_is_resumed_after_every_cut(site12: Machine) -> None:
-    run = stub.hold(site12)
+def test_log_is_resumed_after_every_cut(logging_node12: Machine) -> None:
+    run = stub.hold(logging_node12)
     target, seen = f"/puppet/runs/{run}/log?follow=true", []
     accept = ("-H", "Accept: application/jsonl")
     after = 0
     for command in CUTS.values():
-        follower = Following(site12, f"{target}&after={after}", "-i", *accept)
+        follower = Following(logging_node12, f"{target}&after={after}", "-i", *accept)
         follower.until("HTTP/1.1 200 ")
         if not after:
             follower.until('"two"')
-        site12.sh(command)
+        logging_node12.sh(command)
         assert follower.end() == 18, (command, follower.texts)  # no last chunk
         *lines, moved = (
             json.loads(text) for text in follower.texts if text.startswith("{") and '"state"' not in text
@@ -142,12 +144,12 @@ def test_log_is_resumed_after_every_cut(site12: Machine) -> None:
         assert (moved["event"], moved["after"]) == ("moved", after + len(lines)), command
         seen += lines
         after = moved["after"]
-    follower = Following(site12, f"{target}&after={after}", *accept)
-    stub.release(site12)
+    follower = Following(logging_node12, f"{target}&after={after}", *accept)
+    stub.release(logging_node12)
     assert follower.end() == 0
     *lines, end = map(json.loads, follower.texts)
     assert (end["event"], end["verdict"], end["run"]) == ("end", "changed", run)
-    whole = log_of(site12, run, "", *accept)
+    whole = log_of(logging_node12, run, "", *accept)
     assert [json.loads(line) for line in whole][:-1] == [*seen, *lines]
     assert [line["at"] for line in [*seen, *lines]] == list(range(1, len(seen) + len(lines) + 1))
 
@@ -186,25 +188,25 @@ def between(lab: Lab) -> Netns:
 
 @pytest.mark.parametrize(("text", "program", "option"), PROXIES.values(), ids=PROXIES)
 def test_reverse_proxy_passes_lines_on_and_a_cut(
-    site12: Machine, between: Netns, tmp_path: Path, text: str, program: str, option: str
+    logging_node12: Machine, between: Netns, tmp_path: Path, text: str, program: str, option: str
 ) -> None:
     server = f"{between.addresses[0]}:8080"
-    for name, value in (("DIR", str(tmp_path)), ("PROXY", server), ("NODE", site12.address)):
+    for name, value in (("DIR", str(tmp_path)), ("PROXY", server), ("NODE", logging_node12.address)):
         text = text.replace(name, value)
     (tmp_path / "conf").write_text(text)
     proxy = between.popen(program, option, str(tmp_path / "conf"))
     try:
-        site12.wait(f"curl -sf http://{server}/version")
-        run = stub.hold(site12)
+        logging_node12.wait(f"curl -sf http://{server}/version")
+        run = stub.hold(logging_node12)
         target = f"/puppet/runs/{run}/log?follow=true"
-        follower = Following(site12, target, server=server)
+        follower = Following(logging_node12, target, server=server)
         follower.until("two")  # while the run is held: nothing is buffered
-        site12.run("systemctl", "restart", "puppet-twitch.service")
+        logging_node12.run("systemctl", "restart", "puppet-twitch.service")
         assert follower.end() == 18
         rest = follower.texts[-1].replace("# goes on: ", "")
-        follower = Following(site12, f"/puppet/runs/{run}/log{rest}", "-i", server=server)
+        follower = Following(logging_node12, f"/puppet/runs/{run}/log{rest}", "-i", server=server)
         follower.until("HTTP/1.1 200 ")
-        stub.release(site12)
+        stub.release(logging_node12)
         assert follower.end() == 0
         assert follower.texts[-1] == "# changed"
     finally:
@@ -212,42 +214,42 @@ def test_reverse_proxy_passes_lines_on_and_a_cut(
         proxy.wait(60)
 
 
-def test_journal_that_loses_lines_or_has_none(site12: Machine) -> None:
-    run = stub.hold(site12)
-    follower = Following(site12, f"/puppet/runs/{run}/log?follow=true")
+def test_journal_that_loses_lines_or_has_none(logging_node12: Machine) -> None:
+    run = stub.hold(logging_node12)
+    follower = Following(logging_node12, f"/puppet/runs/{run}/log?follow=true")
     follower.until("two")
-    site12.sh(
+    logging_node12.sh(
         f"while journalctl -q _SYSTEMD_INVOCATION_ID={run} | grep -q .;"
         " do sleep 0.3; journalctl -q --rotate --vacuum-time=1s; done"
     )
-    stub.release(site12)
+    stub.release(logging_node12)
     assert follower.end() == 0
     assert "Applied catalog" in follower.texts[-2:][0], follower.texts
     assert follower.texts[-1] == "# changed"
     # The rest is shown, and cannot be counted.
-    left = log_of(site12, run)
+    left = log_of(logging_node12, run)
     assert left == follower.texts[-len(left) :]
-    assert site12.curl(f"/puppet/runs/{run}/log?after=1").status == 410
-    site12.sh(
+    assert logging_node12.curl(f"/puppet/runs/{run}/log?after=1").status == 410
+    logging_node12.sh(
         "mkdir -p /etc/systemd/journald.conf.d; cd /etc/systemd/journald.conf.d;"
         " printf '[Journal]\\nStorage=none\\n' >test.conf; systemctl restart systemd-journald;"
         " mv /var/log/journal /var/log/journal.away; rm -rf /run/log/journal"
     )
     try:
-        reply = site12.curl(f"/puppet/runs/{run}/log")
+        reply = logging_node12.curl(f"/puppet/runs/{run}/log")
         assert reply.status == 404
         assert "No log of this run: the journal of the node has no files" in reply.body
-        follower = Following(site12, "/puppet/twitch?follow=true")
+        follower = Following(logging_node12, "/puppet/twitch?follow=true")
         assert follower.end() == 0
         assert follower.texts[0].startswith("# no log: No log of this run: ")
         assert follower.texts[-1] == "# changed"
     finally:
-        site12.sh(
+        logging_node12.sh(
             "rm -rf /etc/systemd/journald.conf.d/test.conf /var/log/journal;"
             " mv /var/log/journal.away /var/log/journal; systemctl restart systemd-journald"
         )
     # A volatile journal is as good.
-    site12.sh(
+    logging_node12.sh(
         "printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/test.conf;"
         " systemctl restart systemd-journald;"
         # journald makes this directory with its first file, which can be later than its start.
@@ -256,12 +258,12 @@ def test_journal_that_loses_lines_or_has_none(site12: Machine) -> None:
     )
     try:
         # As it is where it was not there at boot: root's alone.
-        follower = Following(site12, "/puppet/twitch?follow=true")
+        follower = Following(logging_node12, "/puppet/twitch?follow=true")
         assert follower.end() == 0
         assert "the journal of the node cannot be read" in follower.texts[0]
-        site12.sh("puppet-twitch check | sed -n 's/ *fix: \\(systemd-tmpfiles\\)/\\1/p' | sh")
-        follower = Following(site12, "/puppet/twitch?follow=true")
+        logging_node12.sh("puppet-twitch check | sed -n 's/ *fix: \\(systemd-tmpfiles\\)/\\1/p' | sh")
+        follower = Following(logging_node12, "/puppet/twitch?follow=true")
         assert follower.end() == 0
         assert "Applied catalog" in follower.texts[-2:][0], follower.texts
     finally:
-        site12.sh("rm /etc/systemd/journald.conf.d/test.conf; systemctl restart systemd-journald")
+        logging_node12.sh("rm /etc/systemd/journald.conf.d/test.conf; systemctl restart systemd-journald")
