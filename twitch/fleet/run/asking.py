@@ -37,8 +37,8 @@ BUSY_S = (5.0, 60.0)  # before a busy node is asked again: at first, and at most
 BUSY_GROWTH = 1.5
 JITTER = 0.25  # of every delay, so that nodes do not come back in step
 
-# When a node in doubt is asked for our label. The first look is not at once, because a request that was cut
-# off can still be in the node's line for root.
+# When a node in doubt is asked for our label. The last look decides, because a request that was cut off can
+# still be in the node's line for root at the first one.
 LOOKS_S = (2.0, 10.0)
 CLOCK_S = 2.0  # a time is in whole seconds in Date, and in records
 LISTED = 20  # runs of a node that are looked through
@@ -173,8 +173,12 @@ class Asking:
                 run = await self._our_run(node, since)
             except NotReached as error:
                 trouble = error
-                continue
-            return Started(run) if run is not None else None
+            else:
+                trouble = None
+                if run is not None:
+                    return Started(run)
+        if trouble is None:
+            return None
         if isinstance(trouble, NotReached) and trouble.kind == GARBAGE:
             return End(Outcome.UNREACHABLE, str(trouble))
         return _no_answer(trouble)
