@@ -48,6 +48,8 @@ COMMANDS = {
 LIBRARIES = {"aiohttp", "rich"}
 HOW_TO_INSTALL = "apt install python3-aiohttp python3-rich, or pip install 'puppet-twitch[fleet]'"
 
+DEBUG = "PUPPET_TWITCH_DEBUG"
+
 # As shells have them: 128 + SIGINT, 128 + SIGPIPE.
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -65,7 +67,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in LIBRARIES:
-            raise
+            return _bug(error)
         _say(f"the Python library {library} is missing: {HOW_TO_INSTALL}")
         return exits.NOTHING_STARTED
     except BrokenPipeError:
@@ -74,6 +76,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    """Say that this program has an error; runs may have been started."""
+    if os.environ.get(DEBUG) == "1":
+        raise error
+    _say(
+        f"an error in this program, please report it ({DEBUG}=1 shows more): {type(error).__name__}: {error}"
+    )
+    return exits.UNCERTAIN
 
 
 def _command(words: list[str]) -> int:

@@ -64,9 +64,21 @@ def test_error_is_one_line_and_an_exit_status(
     assert capsys.readouterr().err == text
 
 
-def test_missing_module_of_ours_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main.COMMANDS, "run", ("twitch.fleet.nowhere", "main"))
-    with pytest.raises(ModuleNotFoundError):
+@pytest.mark.parametrize("raised", [ModuleNotFoundError("x", name="twitch.fleet.x"), KeyError("x\x1b")])
+def test_bug_is_one_line_without_debugging(
+    raised: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(words: Sequence[str]) -> int:
+        raise raised
+
+    monkeypatch.setattr(main, "_command", fail)
+    monkeypatch.delenv(main.DEBUG, raising=False)
+    assert main.main(["run"]) == exits.UNCERTAIN
+    error = capsys.readouterr().err
+    assert error.startswith("puppet-twitch-fleet: an error in this program, please report it")
+    assert error.count("\n") == 1
+    monkeypatch.setenv(main.DEBUG, "1")
+    with pytest.raises(type(raised)):
         main.main(["run"])
 
 
