@@ -16,18 +16,17 @@ the manifest that includes the class, which has changed too; not if the change i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, Optional
 
 from twitch.errors import UsageError
-from twitch.fleet.puppetdb.client import PuppetDB, Query
-from twitch.fleet.puppetdb.rows import chunks
+from twitch.fleet.puppetdb.client import PuppetDB
+from twitch.fleet.puppetdb.rows import chunks, one_of
 from twitch.fleet.who import names
 from twitch.texts import one_line
 
 PRODUCTION = "production"  # Puppet's own default
 EXAMPLES = 5  # paths in a note
-CONDITIONS = 100  # paths in one query
 
 # A path in a module. What stands before its name is where the environment keeps modules (modulepath).
 IN_MODULE = re.compile(
@@ -42,9 +41,6 @@ WITHOUT_EFFECT_KINDS = {"spec", "examples", "plans", "tasks", "locales", "metada
 DATA = re.compile(r"(?:data|hieradata|hiera)/.*")
 
 CLASS_PART = re.compile(r"[a-z][a-z0-9_]*")
-
-# Puppet Enterprise compiles from copies of the environment, which have an id after their name.
-COPY = "(_[^/]+)?"
 
 
 class Affected(NamedTuple):
@@ -83,13 +79,10 @@ async def nodes(
         )
     if code.elsewhere and or_all:
         return Affected(await inventory_of(database, environment), said, notes)
-    conditions = [manifest(path, environment) for path in code.manifests]
-    conditions += [module(path, environment) for path in code.modules]
-    found: set[str] = set()
-    for some in chunks(conditions, CONDITIONS):
-        rows = await database.query(having(some, environment))
-        found.update(str(row["certname"]) for row in rows)
-    return Affected(sorted(found), said, notes)
+    if not code.manifests and not code.modules:
+        return Affected([], said, notes)
+    wanted = await _in_catalogs(database, code, environment)
+    return Affected(await _having(database, wanted, environment), said, notes)
 
 
 async def inventory_of(database: PuppetDB, environment: str) -> list[str]:
@@ -134,20 +127,6 @@ def by_effect(paths: Sequence[str]) -> Code:
     return code._replace(modules=list(dict.fromkeys(code.modules)))
 
 
-def manifest(path: str, environment: str) -> list[Any]:
-    """Return the condition for resources of a manifest."""
-    here = ["~", "file", f"{_directory(environment)}{_quoted(path)}$"]
-    name = class_of(path)
-    return here if name is None else ["or", here, ["=", "type", name], _class(["=", "title", name])]
-
-
-def module(path: str, environment: str) -> list[Any]:
-    """Return the condition for resources of a module."""
-    name = f"^{path.rpartition('/')[2].capitalize()}(::|$)"
-    here = ["~", "file", f"{_directory(environment)}{_quoted(path)}/manifests/"]
-    return ["or", here, ["~", "type", name], _class(["~", "title", name])]
-
-
 def class_of(path: str) -> Optional[str]:
     """Return the name of the class or defined type of a manifest, as PuppetDB writes it: Role::Web."""
     found = IN_MODULE.fullmatch(path)
@@ -161,23 +140,69 @@ def class_of(path: str) -> Optional[str]:
     return "::".join(part.capitalize() for part in parts)
 
 
-def having(conditions: Sequence[list[Any]], environment: str) -> Query:
-    """Return the query for the nodes with a resource that meets one of the conditions."""
-    wanted = ["and", ["=", "environment", environment], ["or", *conditions]]
-    return ["from", "resources", ["extract", ["certname"], wanted, ["group_by", "certname"]]]
+class Traces(NamedTuple):
+    """What resources of catalogs have from the code in question, in PuppetDB's words."""
+
+    files: list[str]
+    types: list[str]
+    classes: list[str]
 
 
-def _class(title: list[Any]) -> list[Any]:
-    return ["and", ["=", "type", "Class"], title]
+async def _in_catalogs(database: PuppetDB, code: Code, environment: str) -> Traces:
+    """Return what there is of this code in the catalogs of the environment.
+
+    PuppetDB lists all files, types and classes, and the paths are looked for here. A regular expression in
+    the query would be tried on every resource: 20 paths took 135 s with 300,000 resources, and this way any
+    number of paths takes 2 s (PuppetDB 7.12.1 on a busy machine).
+    """
+    here = ["=", "environment", environment]
+    files = await _column(database, "file", here)
+    types = await _column(database, "type", here)
+    classes = await _column(database, "title", ["and", here, ["=", "type", "Class"]])
+    names = {name for path in code.manifests for name in [class_of(path)] if name}
+    modules = {path.rpartition("/")[2].capitalize() for path in code.modules}
+    manifests, folders = frozenset(code.manifests), tuple(f"{path}/manifests/" for path in code.modules)
+
+    def is_wanted(name: str) -> bool:
+        return name in names or name.partition("::")[0] in modules
+
+    return Traces(
+        [file for file in files if _is_of(file, manifests, folders, environment)],
+        list(filter(is_wanted, types)),
+        list(filter(is_wanted, classes)),
+    )
 
 
-def _directory(environment: str) -> str:
-    return f"/{_quoted(environment)}{COPY}/"
+def _is_of(file: str, manifests: Collection[str], folders: tuple[str, ...], environment: str) -> bool:
+    """Return whether a file of a resource is one of the manifests, or in one of the folders."""
+    # Puppet Enterprise compiles from copies of the environment, which have an id after their name.
+    for found in re.finditer(rf"(?<=/){re.escape(environment)}(?:_[^/]+)?/", file):
+        path = file[found.end() :]
+        if path in manifests or path.startswith(folders):
+            return True
+    return False
 
 
-def _quoted(path: str) -> str:
-    """Return a path as a regular expression of PostgreSQL."""
-    return re.sub(r"([^A-Za-z0-9_/-])", r"\\\1", path)
+async def _column(database: PuppetDB, column: str, condition: list[Any]) -> list[str]:
+    """Return the values that resources have in a column."""
+    query = ["from", "resources", ["extract", [column], condition, ["group_by", column]]]
+    return [row[column] for row in await database.query(query) if isinstance(row.get(column), str)]
+
+
+async def _having(database: PuppetDB, traces: Traces, environment: str) -> list[str]:
+    """Return the nodes with a resource that has one of the traces."""
+    size = await database.array_limit()
+    conditions = [one_of("file", some) for some in chunks(traces.files, size)]
+    conditions += [one_of("type", some) for some in chunks(traces.types, size)]
+    conditions += [
+        ["and", ["=", "type", "Class"], one_of("title", some)] for some in chunks(traces.classes, size)
+    ]
+    found: set[str] = set()
+    for condition in conditions:
+        wanted = ["and", ["=", "environment", environment], condition]
+        query = ["from", "resources", ["extract", ["certname"], wanted, ["group_by", "certname"]]]
+        found.update(str(row["certname"]) for row in await database.query(query))
+    return sorted(found)
 
 
 def _first(paths: Sequence[str]) -> str:

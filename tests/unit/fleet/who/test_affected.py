@@ -73,6 +73,8 @@ async def nodes(*paths: str, **options: Any) -> affected.Affected:
         ("modules/nginx/hiera.yaml", ["web1"]),
         ("modules/unused/manifests/init.pp", []),
         ("modules/nginx/manifests/initXpp", []),
+        ("nginx/manifests/init.pp", ["web1"]),  # by the name of the class
+        ("manifests/si.e.pp", []),
         ("README.md", []),
         ("modules/nginx/spec/classes/nginx_spec.rb", []),
     ],
@@ -119,10 +121,17 @@ async def test_or_all_changes_nothing_if_every_path_can_be_mapped() -> None:
     assert (await nodes("manifests/site.pp", or_all=True)).names == ["copy1", "db1"]
 
 
-async def test_many_paths_are_several_queries() -> None:
-    async with servers.puppetdb([]) as (database, bodies):
-        await affected.nodes(database, [f"manifests/{n}.pp" for n in range(101)], None)
-    assert len(bodies) == 2
+async def test_any_number_of_paths_is_as_many_queries() -> None:
+    def rows(query: Any) -> list[dict[str, Any]]:
+        column = query[2][1][0]
+        values = [f"{CODE}/manifests/{n}.pp" for n in range(700)] if column == "file" else ["web1"]
+        return [{column: value} for value in values]
+
+    paths = [f"manifests/{n}.pp" for n in range(600)]
+    for version, number in (("8.4.1", 4), ("7.12.1", 5)):
+        async with servers.puppetdb(rows, version) as (database, bodies):
+            assert (await affected.nodes(database, paths, None)).names == ["web1"]
+        assert len(bodies) == number
 
 
 def test_paths_by_their_effect() -> None:
@@ -182,8 +191,3 @@ def test_the_class_of_a_manifest(path: str, name: Optional[str]) -> None:
 def test_a_path_that_is_not_below_the_environment_is_an_error(path: str) -> None:
     with pytest.raises(UsageError, match="is one below the directory of the environment"):
         below_environment(path, "production")
-
-
-def test_a_path_is_text_for_the_database() -> None:
-    (_, _, pattern), *_ = affected.manifest("manifests/a+b(c).pp", "production"), 0
-    assert pattern == r"/production(_[^/]+)?/manifests/a\+b\(c\)\.pp$"
