@@ -198,7 +198,7 @@ rpm: snippets
 dist:
 	rm -rf build/dist
 	mkdir -p build/dist dist
-	cp -r $(SOURCE) puppet-module pyproject.toml setup.cfg packaging/MANIFEST.in build/dist/
+	cp -r $(SOURCE) ansible-collection puppet-module pyproject.toml setup.cfg packaging/MANIFEST.in build/dist/
 	cd build/dist && $(PYTHON) -c 'from setuptools import build_meta as build; \
 	    build.build_sdist("$(CURDIR)/dist"); build.build_wheel("$(CURDIR)/dist")'
 

@@ -38,7 +38,7 @@ class Server(threading.Thread):
     def run(self):
         while True:
             try:
-                peer, _ = self.listening.accept()
+                peer = self.listening.accept()[0]
             except OSError:
                 return
             with peer:
@@ -57,7 +57,7 @@ def _request(peer):
     data = b""
     while b"\r\n\r\n" not in data:
         data += peer.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, body = data.split(b"\r\n\r\n", 1)
     length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
     while length and len(body) < length[0]:
         body += peer.recv(65536)
@@ -176,7 +176,7 @@ def test_a_port_without_tls_was_not_asked():
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def refuse():
-            peer, _ = listening.accept()
+            peer = listening.accept()[0]
             with peer:
                 peer.recv(1)
                 peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")

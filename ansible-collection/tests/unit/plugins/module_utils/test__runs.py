@@ -222,7 +222,7 @@ def test_a_run_that_outlasts_the_time_to_wait_is_late():
     with pytest.raises(_runs.Stopped, match=f"run {RUN} has not ended .* goes on") as stopped:
         _runs.follow(node.send, RUN, node.clock(90))
     assert (stopped.value.outcome, stopped.value.run) == ("late", RUN)
-    assert [parameters["wait"] for _, _, parameters in node.requests] == ["60", "30"]
+    assert [request[2]["wait"] for request in node.requests] == ["60", "30"]
 
 
 def test_a_run_in_the_queue_is_late_in_the_queue():
