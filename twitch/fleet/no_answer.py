@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import ssl
 from typing import Optional
 
@@ -27,8 +29,7 @@ def reason(error: BaseException, url: str, *, certificate: object, connect_s: fl
     if tls is not None and "WRONG_VERSION_NUMBER" in str(tls):
         return "it has no TLS; is its URL one with http://?"
     if isinstance(error, aiohttp.ClientConnectorError):
-        # Its errno is None for a name that DNS does not have; the text has both addresses of a name.
-        return _plain(error.os_error.strerror or str(error.os_error))
+        return _of_connecting(error.os_error)
     if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL)):
         return "the answer is not HTTP; is its URL one with https://?"
     if url.startswith("https:") and isinstance(error, (aiohttp.ServerDisconnectedError, OSError)):
@@ -46,8 +47,19 @@ def _of_tls(error: BaseException) -> Optional[ssl.SSLError]:
     return None
 
 
+def _of_connecting(error: OSError) -> str:
+    """Return why there is no connection.
+
+    asyncio's text is "Connect call failed" whatever the reason is; if a name has several addresses, the text
+    has all errors in it.
+    """
+    found = re.search(r"\[Errno ([0-9]+)\]", str(error))
+    number = int(found[1]) if found else error.errno
+    if number is not None and number > 0:
+        return os.strerror(number).lower()
+    return _plain(error.strerror or str(error))  # of DNS
+
+
 def _plain(text: str) -> str:
     """Return a text of the system without what only a programmer reads."""
-    if text.startswith("Connect call failed"):
-        return "connection refused"
     return one_line(text.split(" (_ssl.c", 1)[0].strip())

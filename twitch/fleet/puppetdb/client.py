@@ -23,6 +23,7 @@ Query = Union[str, list[Any]]
 Row = dict[str, Any]
 
 ORIGIN = "puppet-twitch"  # which PuppetDB logs beside the query
+CONNECTIONS = 4
 QUERY_S = 120  # for one query and its answer; 100,000 nodes are read in less than 10 s
 CONNECT_S = 10  # for a connection; then the next of server_urls is tried
 STATUS_S = 10
@@ -39,7 +40,7 @@ class PuppetDBError(TwitchError):
 
 
 class PuppetDB:
-    """A PuppetDB, which is asked over at most four connections. `url` is the one that has answered last."""
+    """A PuppetDB, which is asked over a few connections. `url` is the one that has answered last."""
 
     def __init__(self, settings: Settings, *, query_s: float = QUERY_S, connect_s: float = CONNECT_S) -> None:
         self.url = settings.urls[0]
@@ -54,7 +55,10 @@ class PuppetDB:
 
     async def __aenter__(self) -> PuppetDB:
         """Open a session."""
-        connector = aiohttp.TCPConnector(limit=4, ssl=self._context if self._context is not None else None)
+        if self._context is None:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+        else:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._context)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
