@@ -42,8 +42,7 @@ class Names(AbstractResolver):
         until, addresses = self._found.get(host, (0.0, ()))
         if until > self._clock():
             return len(addresses)
-        name = node.address or node.name
-        addresses = _literal(name) or await self._look_up(name)
+        addresses = _literal(node.address or node.name) or await self._look_up(node)
         self._found[host] = (self._clock() + REMEMBERED_S, addresses)
         return len(addresses)
 
@@ -67,16 +66,16 @@ class Names(AbstractResolver):
     async def close(self) -> None:
         """Do nothing: a thread that waits for DNS ends by itself, or with the process."""
 
-    async def _look_up(self, name: str) -> Addresses:
+    async def _look_up(self, node: Node) -> Addresses:
+        # Many nodes have the same trouble, and then the same text.
+        which = "" if node.address is None else f"{node.address}: "
         try:
-            return await asyncio.wait_for(self._in_thread(name), LOOK_UP_S)
+            return await asyncio.wait_for(self._in_thread(node.address or node.name), LOOK_UP_S)
         except asyncio.TimeoutError as error:
-            raise NotReached(
-                f"DNS has no answer for {name} within {LOOK_UP_S:g} s", DNS, sent=False
-            ) from error
+            raise NotReached(f"DNS: {which}no answer within {LOOK_UP_S:g} s", DNS, sent=False) from error
         except (OSError, UnicodeError) as error:
             text = getattr(error, "strerror", None) or "not a name"
-            raise NotReached(f"DNS: {name}: {text}", DNS, sent=False) from error
+            raise NotReached(f"DNS: {which}{text}", DNS, sent=False) from error
 
     async def _in_thread(self, name: str) -> Addresses:
         await self._free.acquire()

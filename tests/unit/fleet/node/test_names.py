@@ -60,9 +60,13 @@ async def test_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(names, "_addresses", fail)
-    with pytest.raises(NotReached, match="DNS: web01: Name or service not known") as caught:
-        await Names().find(Node("web01"), "web01")
-    assert (caught.value.kind, caught.value.sent) == (DNS, False)
+    for node, text in (
+        (Node("web01"), "DNS: Name or service not known"),
+        (Node("web01", "web01.oob"), "DNS: web01.oob: Name or service not known"),
+    ):
+        with pytest.raises(NotReached) as caught:
+            await Names().find(node, "web01")
+        assert (caught.value.kind, caught.value.sent, str(caught.value)) == (DNS, False, text)
 
 
 async def test_dead_dns_stalls_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +89,7 @@ async def test_dead_dns_stalls_nobody_else(monkeypatch: pytest.MonkeyPatch) -> N
     finally:
         alive.set()
     assert {type(error) for error in failed} == {NotReached}
-    assert str(failed[0]) == "DNS has no answer for dead0 within 0.2 s"
+    assert str(failed[0]) == "DNS: no answer within 0.2 s"
     # The threads that were waited for in vain make room again.
     while resolver._free._value < names.LOOK_UPS:
         await asyncio.sleep(0)
