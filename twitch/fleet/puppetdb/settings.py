@@ -30,7 +30,7 @@ SYSTEM_FILES = (
     Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "PuppetLabs/client-tools/puppetdb.conf",
 )
 
-# Where the agent has the certificate of its CA, which every user may read.
+# Where the agent has the certificate of its CA.
 CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
 
 
@@ -51,9 +51,9 @@ def own_files(options: Namespace) -> Files:
     """Return the files of TLS of the operator: of --cert, --key and --ca, and of ~/.config/puppet-twitch."""
     own = access.directory()
     cert, key, ca = options.cert, options.key, options.ca
-    if not cert and (own / access.CERT).is_file() and (own / access.KEY).is_file():
+    if not cert and os.path.isfile(own / access.CERT) and os.path.isfile(own / access.KEY):
         cert, key = own / access.CERT, own / access.KEY
-    if not ca and (own / access.CA).is_file():
+    if not ca and os.path.isfile(own / access.CA):
         ca = own / access.CA
     ca, cert, key = (Path(path).expanduser() if path else None for path in (ca, cert, key))
     return Files(ca, cert, key)
@@ -79,7 +79,9 @@ def find(
     if not urls:
         return None
     ca, cert, key = (_path(*tools[name]) if name in tools else None for name in ("cacert", "cert", "key"))
-    return Settings(urls, source, files_of_tls(urls, own, Files(ca, cert, key)))
+    # Their modes are the affair of the tools that the file is for.
+    named = Files(ca, cert, key, puppets=True)
+    return Settings(urls, source, files_of_tls(urls, own, named))
 
 
 def files_of_tls(urls: Sequence[str], *sources: Files) -> Files:
@@ -89,12 +91,18 @@ def files_of_tls(urls: Sequence[str], *sources: Files) -> Files:
     """
     if all(url.startswith("http:") for url in urls):
         return Files()
-    ca = next((files.ca for files in sources if files.ca), None)
+    ca = ca_of(*sources)
     pair = next((files for files in sources if files.cert), None)
-    if ca is None or pair is None:
-        host = access.of_this_host() or Files(ca=next(filter(Path.is_file, CA_FILES), None))
-        ca, pair = ca or host.ca, pair or host
-    return Files(ca, pair.cert, pair.key, puppets=pair.puppets)
+    if pair is None:
+        pair = access.of_this_host() or Files()  # takes 1 to 2 s, so it is asked only if it is needed
+    return Files(ca or pair.ca, pair.cert, pair.key, puppets=pair.puppets)
+
+
+def ca_of(*sources: Files) -> Optional[Path]:
+    """Return the certificates of Puppet's CA, from the first source that has them, or from this host."""
+    named = (files.ca for files in sources if files.ca)
+    # Not Path.is_file, which raises PermissionError: Debian's /var/lib/puppet is not for everyone.
+    return next(named, None) or next(filter(os.path.isfile, CA_FILES), None)
 
 
 def _path(value: object, source: Path) -> Path:

@@ -12,7 +12,7 @@ from twitch.errors import UsageError
 from twitch.fleet import puppet_conf
 from twitch.fleet.node.access import Files
 from twitch.fleet.options import NONE
-from twitch.fleet.puppetdb.settings import files_of_tls, own_files
+from twitch.fleet.puppetdb.settings import ca_of, own_files
 
 PORT = "8140"
 DEFAULT_SERVER = "puppet"  # Puppet's own, where puppet.conf names none
@@ -30,7 +30,7 @@ def of_options(options: Namespace) -> Settings:
     """Return the puppetservers that the command line or puppet.conf names; perhaps none."""
     urls, source = find(options.puppetserver)
     # Everyone may ask for the status, so a certificate is not needed; the CA is.
-    ca = files_of_tls(urls, own_files(options)).ca if urls else None
+    ca = ca_of(own_files(options)) if any(url.startswith("https:") for url in urls) else None
     return Settings(urls, source, Files(ca=ca))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Optional
 import pytest
 
 from twitch.errors import UsageError
+from twitch.fleet.node import access
 from twitch.fleet.node.access import Files
 from twitch.fleet.puppetdb import settings
 
@@ -62,14 +63,14 @@ def test_the_file_of_the_user_replaces_single_settings_of_the_system(machine: Ma
     found = machine.found(own=Files())
     assert found.urls == ("https://system:8081",)
     assert found.source == str(machine.system)
-    assert found.files == Files(Path("/s/ca"), Path("/u/cert"), Path("/u/key"))
+    assert found.files == Files(Path("/s/ca"), Path("/u/cert"), Path("/u/key"), puppets=True)
 
 
 def test_the_certificate_of_the_operator_holds_over_that_of_the_client_tools(machine: Machine) -> None:
     machine.user_tools(server_urls="https://pdb:8081", cacert="/s/ca", cert="/s/cert", key="/s/key")
     assert machine.found().files == OWN
     assert machine.found(own=Files(ca=Path("/own/ca"))).files == Files(
-        Path("/own/ca"), Path("/s/cert"), Path("/s/key")
+        Path("/own/ca"), Path("/s/cert"), Path("/s/key"), puppets=True
     )
 
 
@@ -111,3 +112,24 @@ def test_urls_and_paths_of_another_type_are_errors(machine: Machine) -> None:
     machine.system_tools(server_urls="https://a:8081", cert=7)
     with pytest.raises(UsageError, match="are paths"):
         machine.find()
+
+
+def test_the_host_is_asked_only_for_what_is_missing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host = Files(Path("/host/ca"), Path("/host/cert"), Path("/host/key"), puppets=True)
+    asked: list[Files] = []
+
+    def of_this_host() -> Files:
+        asked.append(host)
+        return host
+
+    monkeypatch.setattr(access, "of_this_host", of_this_host)
+    monkeypatch.setattr(settings, "CA_FILES", (tmp_path / "locked" / "ca.pem", tmp_path / "ca.pem"))
+    assert machine.found("https://pdb:8081").files == OWN
+    assert not asked
+    assert machine.found("https://pdb:8081", own=Files()).files == host
+    (tmp_path / "ca.pem").touch()
+    assert machine.found("https://pdb:8081", own=Files()).files == host._replace(ca=tmp_path / "ca.pem")
+    assert settings.ca_of(Files()) == tmp_path / "ca.pem"
+    assert len(asked) == 2
