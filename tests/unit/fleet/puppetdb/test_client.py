@@ -89,6 +89,19 @@ async def test_an_answer_that_ends_in_the_middle_is_not_taken(text: str) -> None
         assert "ends in the middle" in await error_of(client(server.url))
 
 
+async def test_a_time_limit_of_puppetdb_is_named() -> None:
+    # As PuppetDB 8.4.1 has ended 56 MB of rows, under the status 200.
+    text = (
+        '[{"certname":"web1"},{"certnPDBQuery:bb1b1c42-1c35-412b-befd-2dcdc6d045ad: from "x" exceeded timeout'
+    )
+    async with servers.web(lambda path, fields: Reply(200, text)) as server:
+        found = await error_of(client(server.url))
+    assert (
+        found
+        == f'PuppetDB ({server.url}) has not finished its answer: from "x" exceeded timeout; ask for less'
+    )
+
+
 async def test_a_connection_that_breaks_within_the_answer_is_not_taken() -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await servers.request(reader)
