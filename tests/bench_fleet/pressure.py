@@ -214,7 +214,6 @@ class Sampler:
     def __init__(self) -> None:
         self.waiting: list[int] = []
         self._context = ssl.create_default_context(cafile="ca.pem")
-        self._context.verify_flags &= ~ssl.VERIFY_CRL_CHECK_CHAIN
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
