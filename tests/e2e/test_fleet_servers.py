@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +13,21 @@ from tests.lab.fleet import Site
 
 NAMES = ("web1", "web2", "db1")
 
-# The puppetserver has one JRuby, so three catalogs of two seconds make a queue of two.
 SLOW = "$waited = generate('/bin/sleep', '2')\n"
+# Requests of others: six catalogs of two seconds, for one JRuby.
+SSL = "/var/lib/puppet/ssl"
+OTHERS = f"""\
+for number in 1 2 3 4 5 6; do
+    curl -sSf -o /dev/null --cacert {SSL}/certs/ca.pem \\
+        --cert {SSL}/certs/puppet.pem --key {SSL}/private_keys/puppet.pem -H 'Accept: application/json' \\
+        -d facts_format=application%2Fjson --data-urlencode 'facts={{"name": "puppet", "values": {{}}}}' \\
+        'https://puppet:8140/puppet/v3/catalog/puppet?environment=production' &
+done
+wait
+"""
+QUEUE = (
+    f"curl -sS --cacert {SSL}/certs/ca.pem https://puppet:8140/status/v1/services/jruby-metrics?level=debug"
+)
 
 # PuppetDB takes reports in, and its clients wait for every answer about them.
 LOCKED, UNLOCK = "/tmp/locked", "/tmp/unlock"
@@ -40,9 +55,19 @@ def slow_puppetdb(site: Site) -> Iterator[None]:
 
 def test_fleet_full_puppetserver_is_a_reason_for_fewer_runs_at_once(three: Site) -> None:
     three.server.manifest("production", SLOW)
-    result = run(three, "--at-once", "3", *NAMES)
+    with three.machine.popen("/bin/sh", "-c", OTHERS) as others:
+        three.machine.wait(lambda: waiting(three) > 2)
+        result = run(three, "--at-once", "3", *NAMES)
+        output, _ = others.communicate(timeout=120)
     assert (result.status, set(result.outcomes.values())) == (0, {"unchanged"}), result
-    assert "puppet has 2 in its queue" in result.output
+    assert re.search(r"1 of 3 at once: puppet has [2-6] in its queue", result.output), result.output
+    assert output == ""  # all the others have been served
+
+
+def waiting(site: Site) -> int:
+    """Return how many requests wait for a JRuby."""
+    status = json.loads(site.machine.sh(QUEUE).stdout)["status"]
+    return len(status["experimental"]["metrics"]["requested-instances"])
 
 
 def test_fleet_slow_puppetdb_delays_the_proof(three: Site) -> None:
