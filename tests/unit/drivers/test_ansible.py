@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -117,6 +118,23 @@ def test_playbook_runs_a_fleet(
     }
     pypi_ansible.play("fleet.yml", "localhost", variables)
     assert {run.caller for run in answering_tls.asked} == {"cert:operator"}
+
+
+def test_readme_has_a_task_without_the_collection(
+    pypi_ansible: Ansible, answering_tls: AnsweringNode, ca: str
+) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    (task,) = re.findall(r"^    - ansible.builtin.uri:\n(?:      .*\n)+", readme, re.MULTILINE)
+    task = task.replace(":2023/", f":{answering_tls.port}/").replace("/etc/puppet/ssl/certs/ca.pem", ca)
+    head = "- hosts: all\n  gather_facts: false\n  tasks:\n"
+    (pypi_ansible.directory / "uri.yml").write_text(head + task)
+    before = len(answering_tls.asked)
+    variables = {"twitch_token": answering_tls.tokens["deploy"], "ansible_connection": "local"}
+    interpreter = {"ansible_python_interpreter": "/usr/bin/python3"}
+    playbook = os.fspath(pypi_ansible.directory / "uri.yml")
+    output = pypi_ansible.play(playbook, "localhost", {**variables, **interpreter})
+    assert answering_tls.tokens["deploy"] not in output
+    assert [run.queue for run in answering_tls.asked[before:]] == [True]
 
 
 # ---- the inventory
