@@ -23,7 +23,7 @@ from typing import Any, Callable
 
 import aiohttp
 
-from tests.bench.table import MISSED, Row, table, write
+from tests.bench.table import MISSED, Row, percentile, table, write
 from tests.bench_fleet import figures, peers, pressure, runs, triggers
 
 QUICK = 0.1
@@ -54,7 +54,8 @@ def main() -> int:
     for part in options.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="bench-fleet-") as directory:
             for row in PARTS[part](Path(directory), scale):
-                print(f"bench-fleet: {time.monotonic() - began:4.0f} s  {row.what}", file=sys.stderr)
+                value = f"{percentile(row.ours, 50):.4g} {row.unit}"
+                print(f"bench-fleet: {time.monotonic() - began:4.0f} s  {row.what}: {value}", file=sys.stderr)
                 rows.append(row)
     conditions["load at the end"] = os.getloadavg()
     write(options.json, conditions, rows, PEER)
