@@ -80,6 +80,17 @@ def properties(unit: str) -> dict[str, str]:
     return found
 
 
+def changed(units: Sequence[str]) -> list[str]:
+    """Return those of the units whose files have changed since systemd has read them.
+
+    They are asked about anew, after all have been loaded: PID 1 looks for the directories of drop-ins when it
+    loads a unit, and before that it knows nothing of a new directory (seen with systemd 252).
+    """
+    command = ["systemctl", "show", "-P", "NeedDaemonReload", *map(_loadable, units)]
+    answers = (output(command) or "").split()
+    return [unit for unit, answer in zip(units, answers) if answer == "yes"]
+
+
 def complaints(unit: str) -> list[str]:
     """Return the last texts, three at most, with which systemd has logged failures of a unit in this hour.
 

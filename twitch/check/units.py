@@ -156,7 +156,7 @@ def _in_systemd_words(unit: str) -> str:
 
 
 def _stale() -> Iterator[Finding]:
-    stale = [unit for unit in (*SOCKETS, *SERVICES) if systemd.show(unit, "NeedDaemonReload") == "yes"]
+    stale = systemd.changed((*SOCKETS, *SERVICES))
     if stale:
         text = f"systemd has not read the changed unit files of {', '.join(stale)}"
         yield Finding(NOTE, text, "systemctl daemon-reload")

@@ -80,6 +80,22 @@ def test_systemd_that_does_not_answer_has_no_properties(monkeypatch: pytest.Monk
     assert systemd.show("x.socket", "Listen") == ""
 
 
+def test_units_whose_files_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[Sequence[str]] = []
+
+    def output(command: Sequence[str]) -> str:
+        commands.append(command)
+        return "no\n\nyes\n\nyes"  # as `systemctl show -P` separates units
+
+    monkeypatch.setattr(systemd, "output", output)
+    assert systemd.changed(["a.socket", "b.service", "c@.service"]) == ["b.service", "c@.service"]
+    assert commands == [
+        ["systemctl", "show", "-P", "NeedDaemonReload", "a.socket", "b.service", "c@check.service"]
+    ]
+    monkeypatch.setattr(systemd, "output", lambda command: None)
+    assert systemd.changed(["a.socket"]) == []
+
+
 def test_the_listener_is_a_template_with_accept(fake: FakeSystemd) -> None:
     assert systemd.listener() == "puppet-twitch.service"
     systemd.properties.cache_clear()

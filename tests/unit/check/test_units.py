@@ -53,6 +53,7 @@ class FakeUnits:
         }
         self.set("puppet-twitch-run@.service", Environment="PUPPET_TWITCH_USER=root PUPPET_TWITCH_GROUP=root")
         monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
+        monkeypatch.setattr(systemd, "changed", self.changed)
         self.complaints: dict[str, list[str]] = {}
         monkeypatch.setattr(systemd, "output", self.output)
         monkeypatch.setattr(port, "openers", lambda: iter([]))
@@ -67,6 +68,9 @@ class FakeUnits:
     def set(self, unit: str, **properties: str) -> None:
         """Set properties of a unit."""
         self.properties[unit].update(properties)
+
+    def changed(self, units: Sequence[str]) -> list[str]:
+        return [unit for unit in units if self.properties[unit].get("NeedDaemonReload") == "yes"]
 
     def output(self, command: Sequence[str]) -> Optional[str]:
         if command[0] == "systemctl":
