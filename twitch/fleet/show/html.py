@@ -1,6 +1,6 @@
 """The page for a ticket or a mail: one file, without scripts, fonts or pictures from elsewhere.
 
-Every text that is not ours passes `text` of page_text.py, and a Content-Security-Policy forbids whatever
+Every text that is not ours passes `as_text` of page_text.py, and a Content-Security-Policy forbids whatever
 would be fetched or run all the same.
 """
 
@@ -17,7 +17,7 @@ from twitch.fleet.show.folding import fold
 from twitch.fleet.show.page_causes import all_nodes, causes
 from twitch.fleet.show.page_charts import figure
 from twitch.fleet.show.page_style import COLOURS, STYLE
-from twitch.fleet.show.page_text import names, number, text
+from twitch.fleet.show.page_text import as_text, node_names, number_cell
 from twitch.fleet.show.results import Results
 
 # Rows of the table of changes; `show RESULT changes` has all.
@@ -35,7 +35,7 @@ def page_of(results: Results, *, path: Optional[str] = None) -> str:
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{text(title)}</title><style>{STYLE}</style></head><body>",
+            f"<title>{as_text(title)}</title><style>{STYLE}</style></head><body>",
             _header(results, headline),
             "<main>",
             _numbers(results),
@@ -58,13 +58,13 @@ def page_of(results: Results, *, path: Optional[str] = None) -> str:
 
 def _header(results: Results, headline: str) -> str:
     plan = results.plan
-    label = f'<p class="label">{text(plan.ask.label)}</p>' if plan and plan.ask.label else ""
+    label = f'<p class="label">{as_text(plan.ask.label)}</p>' if plan and plan.ask.label else ""
     kind = "bad" if digest.wrong(results) else "good"
-    more = "".join(f"<p>{text(line)}</p>" for line in digest.ending(results))
-    facts = "".join(f"<dt>{text(name)}</dt><dd>{value}</dd>" for name, value in _facts(results))
+    more = "".join(f"<p>{as_text(line)}</p>" for line in digest.ending(results))
+    facts = "".join(f"<dt>{as_text(name)}</dt><dd>{value}</dd>" for name, value in _facts(results))
     return (
-        f"<header>{label}<h1>{text(digest.asked(results))} on {number_of(len(results.nodes), 'node')}</h1>"
-        f'<div class="verdict {kind}"><strong>{text(_capital(headline))}</strong>{more}</div>'
+        f"<header>{label}<h1>{as_text(digest.asked(results))} on {number_of(len(results.nodes), 'node')}</h1>"
+        f'<div class="verdict {kind}"><strong>{as_text(_capital(headline))}</strong>{more}</div>'
         f"<dl>{facts}</dl></header>"
     )
 
@@ -75,7 +75,7 @@ def _capital(text: str) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     """Return what was asked as pairs of a name and HTML."""
-    facts = [("When", text(f"{ticket.period(results)}, {digest.elapsed(results)}"))]
+    facts = [("When", as_text(f"{ticket.period(results)}, {digest.elapsed(results)}"))]
     plan = results.plan
     if plan is None:
         return facts
@@ -83,13 +83,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     allowed = f"{number_of(plan.max_failures, 'failure')} and {limit} of nodes out of reach"
     canary = f", {number_of(plan.canary, 'canary', 'canaries')} first" if plan.canary else ""
     facts += [
-        ("Nodes", f"<code>{text(plan.who)}</code>"),
+        ("Nodes", f"<code>{as_text(plan.who)}</code>"),
         ("At once", f"{plan.at_once:,}{canary}"),
-        ("Allowed", text(allowed)),
-        ("PuppetDB", text(plan.puppetdb or "none: runs are not proven")),
+        ("Allowed", as_text(allowed)),
+        ("PuppetDB", as_text(plan.puppetdb or "none: runs are not proven")),
     ]
     if plan.puppetservers:
-        facts.append(("Puppetserver", text(", ".join(plan.puppetservers))))
+        facts.append(("Puppetserver", as_text(", ".join(plan.puppetservers))))
     return facts
 
 
@@ -104,15 +104,15 @@ def _numbers(results: Results) -> str:
             if counted.word == "fixed"
             else "uncertain"
         )
-        note = f"<em>{text(counted.note)}</em>" if counted.note else ""
+        note = f"<em>{as_text(counted.note)}</em>" if counted.note else ""
         tiles.append(
-            f'<li class="tone-{tone}"><b>{counted.number:,}</b><span>{text(counted.word)}</span>{note}</li>'
+            f'<li class="tone-{tone}"><b>{counted.number:,}</b><span>{as_text(counted.word)}</span>{note}</li>'
         )
         if counted.outcome:
             percent = 100 * counted.number / total
             title = f"{counted.number:,} {counted.word}, {percent:.1f} %"
             share.append(
-                f'<i class="fill-{tone}" style="flex:{counted.number} 0 0" title="{text(title)}"></i>'
+                f'<i class="fill-{tone}" style="flex:{counted.number} 0 0" title="{as_text(title)}"></i>'
             )
     return (
         f'<section><h2>Outcomes</h2><div class="share" aria-hidden="true">{"".join(share)}</div>'
@@ -152,17 +152,17 @@ def _changes(results: Results) -> str:
 
 
 def _change(row: Row) -> str:
-    place = f'<br><code class="soft">{text(row.place)}</code>' if row.place else ""
-    missing = f'<p class="soft">all but <code>{text(fold(row.missing))}</code></p>' if row.missing else ""
+    place = f'<br><code class="soft">{as_text(row.place)}</code>' if row.place else ""
+    missing = f'<p class="soft">all but <code>{as_text(fold(row.missing))}</code></p>' if row.missing else ""
     outcome = "applied although noop" if row.applied else row.outcome
     tone = (
         "failed" if row.urgent else {"changed": "changed", "would change": "pending"}.get(row.outcome, "idle")
     )
     return (
-        f"<tr{' class=red' if row.urgent else ''}>{number(row.nodes)}"
-        f"<td><code>{text(row.resource)}</code>{place}{missing}{names(row.nodes)}</td>"
-        f'<td>{text(", ".join(row.properties))}</td><td class="tone-{tone}">'
-        f'<span class="badge">{text(outcome)}</span></td></tr>'
+        f"<tr{' class=red' if row.urgent else ''}>{number_cell(row.nodes)}"
+        f"<td><code>{as_text(row.resource)}</code>{place}{missing}{node_names(row.nodes)}</td>"
+        f'<td>{as_text(", ".join(row.properties))}</td><td class="tone-{tone}">'
+        f'<span class="badge">{as_text(outcome)}</span></td></tr>'
     )
 
 
@@ -171,7 +171,7 @@ def _versions(results: Results) -> str:
     if not versions:
         return ""
     rows = "".join(
-        f"<tr>{number(nodes)}<td><code>{text(version)}</code>{names(nodes)}</td></tr>"
+        f"<tr>{number_cell(nodes)}<td><code>{as_text(version)}</code>{node_names(nodes)}</td></tr>"
         for version, nodes in versions
     )
     head = '<thead><tr><th class="number">Nodes</th><th>Version</th></tr></thead>'
@@ -187,20 +187,20 @@ def _versions(results: Results) -> str:
 def _ticket(results: Results, path: Optional[str]) -> str:
     query = ticket.query(results)
     found = (
-        f'<h3>Its reports in PuppetDB</h3><p class="paste mono">{text(query)}</p>'
+        f'<h3>Its reports in PuppetDB</h3><p class="paste mono">{as_text(query)}</p>'
         if query is not None
         else ""
     )
     commands = "".join(
-        f'<h3>{text(_capital(what))}</h3><p class="paste mono">{text(command)}</p>'
+        f'<h3>{as_text(_capital(what))}</h3><p class="paste mono">{as_text(command)}</p>'
         for command, what in digest.next_commands(results, path)
     )
     return (
         '<section><h2>To paste</h2><div class="card"><h3>For the ticket</h3>'
-        f'<p class="paste">{text(ticket.paragraph(results))}</p>{found}{commands}</div></section>'
+        f'<p class="paste">{as_text(ticket.paragraph(results))}</p>{found}{commands}</div></section>'
     )
 
 
 def _footer() -> str:
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    return f"<footer>Written by puppet-twitch-fleet {text(twitch.__version__)}, {written}.</footer>"
+    return f"<footer>Written by puppet-twitch-fleet {as_text(twitch.__version__)}, {written}.</footer>"

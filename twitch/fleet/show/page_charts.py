@@ -14,7 +14,7 @@ from twitch import durations
 from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.show.digest import number_of
 from twitch.fleet.show.page_style import COLOURS
-from twitch.fleet.show.page_text import text
+from twitch.fleet.show.page_text import as_text
 from twitch.fleet.show.results import NodeResult, Results
 
 # Up to so many runs have a lane each.
@@ -75,11 +75,11 @@ def _lanes(bars: list[Bar], total_s: float) -> str:
         word = bar.node.outcome.value if bar.node.outcome else "no end"
         took = durations.shown(bar.end_s - bar.start_s)
         lanes.append(
-            f'<div class="lane"><span class="mono">{text(bar.node.name)}</span>'
+            f'<div class="lane"><span class="mono">{as_text(bar.node.name)}</span>'
             '<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img">'
-            f"<title>{text(word)} after {took}</title>"
+            f"<title>{as_text(word)} after {took}</title>"
             f'<rect class="fill-{bar.colour}" x="{x:.1f}" width="{max(width, 4):.1f}" height="10"/></svg>'
-            f'<span class="soft">{text(word)}, {took}</span></div>'
+            f'<span class="soft">{as_text(word)}, {took}</span></div>'
         )
     return f'<figure class="card">{"".join(lanes)}</figure>'
 
@@ -97,7 +97,7 @@ def _columns(results: Results, bars: list[Bar], total_s: float) -> str:
     worst = max((sum(heights) for heights in zip(*bad.values())), default=0)
     colours = [colour for colour in ORDER if colour in running or colour in bad]
     legend = "".join(
-        f'<li><i class="fill-{colour}"></i>{text(", ".join(_words(results, colour)))}</li>'
+        f'<li><i class="fill-{colour}"></i>{as_text(", ".join(_words(results, colour)))}</li>'
         for colour in colours
     )
     parts = [
@@ -186,7 +186,7 @@ def _plot(columns: dict[str, list[float]], peak: float, title: str, kind: str) -
     return (
         f'<div class="plot{kind}"><span class="top">{math.ceil(peak):,}</span><span class="bottom">0</span>'
         f'<svg viewBox="0 0 {COLUMNS * 8} {HEIGHT}" preserveAspectRatio="none" role="img">'
-        f"<title>{text(title)}</title>{''.join(paths)}</svg></div>"
+        f"<title>{as_text(title)}</title>{''.join(paths)}</svg></div>"
     )
 
 
