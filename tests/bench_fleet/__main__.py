@@ -62,6 +62,8 @@ def main() -> int:
     print(table(rows, PEER))
     missed = sum(row.missed for row in rows)
     print(f"{missed} of {sum(bool(row.goal) for row in rows)} goals {MISSED}; written to {options.json}")
+    before, after = (conditions[f"load at the {end}"][0] for end in ("beginning", "end"))
+    print(f"{conditions['cores']} cores; load {before:.1f} at the beginning, {after:.1f} at the end")
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from tests.bench_fleet import figures
 from tests.fleet_nodes import Fleet
 from twitch.fleet import loop
 from twitch.fleet.events import Ask
+from twitch.fleet.node import access
 from twitch.fleet.node.access import Access
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
@@ -66,18 +66,16 @@ async def _do(todo: Work) -> Counter[str]:
             answer = await api.trigger(node, Ask(label="fleet-00000000"), wait_s=todo.wait_s)
             answers[str(answer.status)] += 1
 
-    async with NodeApi(Access(todo.port, _context(todo), todo.token), connections=todo.at_once) as api:
+    async with NodeApi(_access(todo), connections=todo.at_once) as api:
         await asyncio.gather(*(one_after_the_other(api) for _ in range(todo.at_once)))
     return answers
 
 
-def _context(todo: Work) -> Optional[ssl.SSLContext]:
+def _access(todo: Work) -> Access:
     if todo.ca is None:
-        return None
-    context = ssl.create_default_context(cafile=todo.ca)
-    if todo.cert:
-        context.load_cert_chain(todo.cert, todo.key)
-    return context
+        return Access(todo.port)
+    ca, cert, key = (Path(path) if path else None for path in (todo.ca, todo.cert, todo.key))
+    return Access(todo.port, access.tls(access.Files(ca, cert, key)), todo.token)
 
 
 if __name__ == "__main__":
