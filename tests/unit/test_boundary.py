@@ -37,7 +37,7 @@ FLEET_MAY_IMPORT = {"errors", "texts", "durations", "fields", "__version__"}
 # the listener's, and what parses HTTP or TLS is never root's.
 EVERYWHERE = {"__future__", "collections", "contextlib", "json", "os", "re", "time", "typing"}
 MAY_LOAD = {
-    TOP: EVERYWHERE | {"argparse", "configparser", "grp", "ipaddress", "pwd"},
+    TOP: EVERYWHERE | {"argparse", "configparser", "grp", "ipaddress", "pwd", "socket"},
     "listener": EVERYWHERE
     | {
         "argparse",
@@ -63,7 +63,6 @@ MAY_LOAD = {
         "socket",
         "ssl",
         "sys",
-        "systemd",
         "termios",
     }
     | {"urllib"},

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from twitch import config
+from twitch import config, sd_notify
 from twitch.listener import access, activation, handshake, room, tokens
 from twitch.listener.api.parameters import MAX_WAIT_S
 from twitch.listener.api.routes import API, MAX_WAIT_ALONE_S
@@ -115,7 +115,7 @@ class Listener:
         if connection:
             with contextlib.suppress(OSError):  # reset since systemd accepted it: there is no client
                 self._arrive(connection, connection.getpeername()[0])
-        activation.notify("READY=1")
+        sd_notify.notify("READY=1")
         self._start_idle_timer()
         await self._done
 
@@ -326,7 +326,7 @@ class Listener:
         if not self._done.done():
             log.debug("exiting")
             self._listen(on=False)
-            activation.notify("STOPPING=1")
+            sd_notify.notify("STOPPING=1")
             self._done.set_result(None)
 
 

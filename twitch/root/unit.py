@@ -8,6 +8,7 @@ import socket
 import time
 from typing import Optional
 
+from twitch import sd_notify
 from twitch.records import Left
 from twitch.root.process import start_time
 from twitch.texts import one_line
@@ -45,12 +46,8 @@ def log_every_line() -> None:
 
 def tell(status: str) -> None:
     """Set the line `Status:` of `systemctl status` (sd_notify(3)), without waiting for a busy systemd."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        address = "\0" + path[1:] if path.startswith("@") else path
-        manager.sendto(f"STATUS={status}".encode(), socket.MSG_DONTWAIT, address)
+    with contextlib.suppress(OSError):
+        sd_notify.notify(f"STATUS={status}", socket.MSG_DONTWAIT)
 
 
 def left_running() -> tuple[Left, ...]:
