@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
-from typing import Optional
+from typing import NoReturn, Optional
 
 from twitch.errors import EX_UNAVAILABLE, EX_USAGE, TwitchError, UsageError
 
@@ -96,10 +96,12 @@ def _command(words: list[str]) -> int:
         from twitch.root import handler
 
         handler.main()
+        _end()
     elif name == "conclude" and not options:
         from twitch.root import after
 
         after.main()
+        _end()
     elif name == "read-log" and not options:
         from twitch.log import reader
 
@@ -141,6 +143,19 @@ def _command(words: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return EX_USAGE
     return 0
+
+
+def _end() -> NoReturn:
+    """End this process of root's side now.
+
+    Python would free every module first: 6 ms of CPU after a status, 4 at the end of a run's conclude. No
+    file is open, because everything is written within a `with`.
+    """
+    import os
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _fleet(options: list[str]) -> int:
