@@ -92,6 +92,8 @@ async def puppetdb(
     def answer(path: str, fields: dict[str, Any]) -> Reply:
         if path == "/pdb/meta/v1/version":
             return Reply(200, {"version": version})
+        if path == "/status/v1/services/puppetdb-status":
+            return Reply(200, {"status": {"queue_depth": 0}})
         assert path == "/pdb/query/v4"
         bodies.append(json.loads(json.dumps(fields)))
         return Reply(200, rows(fields["query"]) if callable(rows) else rows)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Optional
 
 from twitch.fleet.events import Change
 from twitch.fleet.puppetdb.client import PuppetDB, Row
-from twitch.fleet.puppetdb.rows import chunks, one_of, text
+from twitch.fleet.puppetdb.rows import chunks, one_of, required, text
 from twitch.texts import one_line
 
 # The status of an event -> the outcome of its resource, in the words of a node's record.
@@ -49,26 +49,28 @@ async def groups_of(database: PuppetDB, runs: Collection[str]) -> list[Group]:
         for row in await database.query(["from", "events", wanted]):
             key = repr([row.get(column) for column in GROUP])
             known = groups[key].runs if key in groups else 0
-            groups[key] = _group(row, known + int(row["count"]))
+            groups[key] = _group(row, known + _count(row))
     return sorted(groups.values(), key=lambda one: (-one.runs, one.resource, one.property_name or ""))
 
 
 async def changes_of(database: PuppetDB, reports: Mapping[str, str]) -> dict[str, tuple[Change, ...]]:
-    """Return what happened to the resources of each run; `reports` is run -> the hash of its report.
+    """Return what happened to the resources of each node; `reports` is node -> the hash of its report.
 
     The changes are those that a node's own record has, without values and without messages, which quote
     them; only a failure has its message.
     """
-    run_of = {report: run for run, report in reports.items()}
+    node_of = {report: node for node, report in reports.items()}
     events: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for hashes in chunks(sorted(run_of), REPORTS):
+    for hashes in chunks(sorted(node_of), REPORTS):
         wanted = ["extract", [*OF_A_CHANGE, "message"], one_of("report", hashes)]
         for row in await database.query(["from", "events", wanted]):
-            resource = f"{row['resource_type']}[{row['resource_title']}]"
-            events[run_of[row["report"]]][resource].append(row)
+            node = node_of.get(required(row, "report"))
+            if node is not None:
+                resource = f"{required(row, 'resource_type')}[{required(row, 'resource_title')}]"
+                events[node][resource].append(row)
     return {
-        run: tuple(_change(resource, rows) for resource, rows in sorted(of_resource.items()))
-        for run, of_resource in events.items()
+        node: tuple(_change(resource, rows) for resource, rows in sorted(of_resource.items()))
+        for node, of_resource in events.items()
     }
 
 
@@ -76,12 +78,17 @@ def _of_runs(ids: Collection[str]) -> list[Any]:
     return ["in", "report", ["from", "reports", ["extract", "hash", one_of("job_id", list(ids))]]]
 
 
+def _count(row: Row) -> int:
+    count = row.get("count")
+    return count if isinstance(count, int) else 0
+
+
 def _group(row: Row, runs: int) -> Group:
     return Group(
-        resource_type=str(row["resource_type"]),
-        resource_title=str(row["resource_title"]),
+        resource_type=required(row, "resource_type"),
+        resource_title=required(row, "resource_title"),
         property_name=text(row.get("property")),
-        status=str(row["status"]),
+        status=required(row, "status"),
         old_value=row.get("old_value"),
         new_value=row.get("new_value"),
         runs=runs,
@@ -90,15 +97,16 @@ def _group(row: Row, runs: int) -> Group:
 
 def _change(resource: str, rows: list[Row]) -> Change:
     """Return what the events of one resource in one run amount to: the worst of them counts."""
-    statuses = {row["status"] for row in rows}
+    statuses = {required(row, "status") for row in rows}
     status = next((status for status in OUTCOMES if status in statuses), "success")
     failure = next((row.get("message") for row in rows if row["status"] == "failure"), None)
-    properties = dict.fromkeys(one_line(row["property"]) for row in rows if text(row.get("property")))
+    names = (text(row.get("property")) for row in rows)
+    line = rows[0].get("line")
     return Change(
         resource=one_line(resource),
         outcome=OUTCOMES[status],
-        properties=tuple(properties),
+        properties=tuple(dict.fromkeys(one_line(name) for name in names if name)),
         file=text(rows[0].get("file")),
-        line=rows[0].get("line"),
+        line=line if isinstance(line, int) else None,
         message=one_line(failure) if isinstance(failure, str) else None,
     )

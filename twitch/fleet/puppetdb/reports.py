@@ -7,11 +7,11 @@ worked off its queue: 32 ms after the end of a run with an idle PuppetDB (8.4.1)
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
 from twitch.fleet.puppetdb.client import PuppetDB, Row
-from twitch.fleet.puppetdb.rows import chunks, epoch, one_of, text
+from twitch.fleet.puppetdb.rows import chunks, epoch, one_of, required, text
 
 COLUMNS = [
     "certname",
@@ -42,12 +42,17 @@ class Report(NamedTuple):
     cached_catalog: bool
 
 
-async def reports_of(database: PuppetDB, runs: Collection[str]) -> dict[str, Report]:
-    """Return the reports that PuppetDB has of these runs, by the id of the run."""
+async def reports_of(database: PuppetDB, runs: Mapping[str, str]) -> dict[str, Report]:
+    """Return the reports that PuppetDB has of these runs, by node; `runs` is node -> the id of its run.
+
+    A report under another certname proves nothing: a node can name the run of another node as its own, and
+    can send a report with the id of such a run.
+    """
     found: dict[str, Report] = {}
-    for ids in chunks(sorted(set(runs)), await database.array_limit()):
+    for ids in chunks(sorted(set(runs.values())), await database.array_limit()):
         rows = await database.query(["from", "reports", ["extract", COLUMNS, one_of("job_id", ids)]])
-        found.update((str(row["job_id"]), _report(row)) for row in rows)
+        reports = map(_report, rows)
+        found.update((report.node, report) for report in reports if runs.get(report.node) == report.run)
     return found
 
 
@@ -58,9 +63,9 @@ def cached(status: object) -> bool:
 
 def _report(row: Row) -> Report:
     return Report(
-        run=str(row["job_id"]),
-        node=str(row["certname"]),
-        hash=str(row["hash"]),
+        run=required(row, "job_id"),
+        node=required(row, "certname"),
+        hash=required(row, "hash"),
         status=text(row.get("status")),
         noop=row.get("noop") is True,
         noop_pending=row.get("noop_pending") is True,

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, Optional, TypeVar
 
+from twitch.fleet.puppetdb.client import PuppetDBError, Row
+
 T = TypeVar("T")
+
+
+def required(row: Row, column: str) -> str:
+    """Return the text in a column that no row of PuppetDB is without. Raise PuppetDBError."""
+    value = row.get(column)
+    if not isinstance(value, str):
+        raise PuppetDBError(f"PuppetDB has sent a row without {column!r}, so its answer cannot be used")
+    return value
 
 
 def epoch(value: object) -> Optional[float]:

@@ -139,8 +139,8 @@ class LetGo:
         self._noop = noop
         self._note = note
         self._first_look_s = SILENT_S if database is not None else TURN_S
-        self._open: dict[str, _Open] = {}  # run -> it
-        self._due: list[tuple[float, str]] = []  # a heap of looks at nodes: when, run
+        self._open: dict[str, _Open] = {}  # name of a node -> its run
+        self._due: list[tuple[float, str]] = []  # a heap of looks at nodes: when, name
         self._changed = asyncio.Event()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,14 +148,14 @@ class LetGo:
     async def end_of(self, node: Node, run: str) -> Followed:
         """Return what became of a run, as soon as PuppetDB or the node says so."""
         now = asyncio.get_running_loop().time()
-        one = self._open[run] = _Open(node, run, now)
+        one = self._open[node.name] = _Open(node, run, now)
         self._look_later(one, self._first_look_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
         if len(self._open) == 1:
             self._changed.set()
         try:
             return await one.end
         finally:
-            self._open.pop(run, None)
+            self._open.pop(node.name, None)
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[LetGo]:
@@ -181,7 +181,8 @@ class LetGo:
                 await self._changed.wait()
             began = loop.time()
             try:
-                reports = await reports_of(database, tuple(self._open))
+                runs = {name: one.run for name, one in self._open.items()}
+                reports = await reports_of(database, runs)
             except PuppetDBError as error:
                 if not silent:
                     self._note(f"{error}. The nodes are asked in turn until PuppetDB answers again.")
@@ -193,15 +194,15 @@ class LetGo:
 
     async def _reported(self, database: PuppetDB, reports: Mapping[str, Report]) -> None:
         """Take in the reports that have come, with the changes that are in them."""
-        ends = {run: verdicts.of_report(report) for run, report in reports.items() if run in self._open}
-        hashes = {run: end.report for run, end in ends.items() if end.report and not _is_unchanged(end)}
+        ends = {name: verdicts.of_report(report) for name, report in reports.items() if name in self._open}
+        hashes = {name: end.report for name, end in ends.items() if end.report and not _is_unchanged(end)}
         changes: Mapping[str, tuple[Change, ...]] = {}
         if hashes:
             with contextlib.suppress(PuppetDBError):  # the outcome is known all the same
                 changes = await changes_of(database, hashes)
-        for run, end in ends.items():
-            end = verdicts.with_changes(end, changes.get(run, ()))
-            one = self._open.get(run)
+        for name, end in ends.items():
+            end = verdicts.with_changes(end, changes.get(name, ()))
+            one = self._open.get(name)
             if one is None:
                 continue
             if end.outcome in GOOD or end.changes:
@@ -213,8 +214,8 @@ class LetGo:
     # ---- the nodes
 
     def _look_later(self, one: _Open, delay_s: float) -> None:
-        heapq.heappush(self._due, (asyncio.get_running_loop().time() + delay_s, one.run))
-        if self._due[0][1] == one.run:
+        heapq.heappush(self._due, (asyncio.get_running_loop().time() + delay_s, one.node.name))
+        if self._due[0][1] == one.node.name:
             self._changed.set()
 
     async def _look_at_nodes(self) -> None:

@@ -29,6 +29,7 @@ class _Open(NamedTuple):
     """A run without a proof."""
 
     node: Node
+    run: str
     end: End  # what is known without PuppetDB
     since: float  # loop.time()
 
@@ -39,14 +40,14 @@ class Proving:
     def __init__(self, database: PuppetDB, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
-        self._open: dict[str, _Open] = {}  # run -> it
+        self._open: dict[str, _Open] = {}  # name of a node -> its run
         self._came = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def add(self, node: Node, run: str, end: End) -> None:
         """Look for the report of a run that has ended so, or whose node is out of reach."""
-        self._open[run] = _Open(node, end, asyncio.get_running_loop().time())
+        self._open[node.name] = _Open(node, run, end, asyncio.get_running_loop().time())
         self._came.set()
         self._idle.clear()
 
@@ -61,7 +62,8 @@ class Proving:
             await self._came.wait()
             began, trouble = loop.time(), None
             try:
-                reports = await reports_of(self._database, tuple(self._open))
+                runs = {name: one.run for name, one in self._open.items()}
+                reports = await reports_of(self._database, runs)
             except PuppetDBError as error:
                 reports, trouble = {}, str(error)
             for report in reports.values():
@@ -74,7 +76,7 @@ class Proving:
                 await asyncio.sleep(pause_s(loop.time() - began))
 
     def _found(self, report: Report) -> None:
-        one = self._open.pop(report.run, None)
+        one = self._open.pop(report.node, None)
         if one is None:
             return
         end = verdicts.of_report(report)
@@ -85,13 +87,13 @@ class Proving:
 
     async def _give_up(self, trouble: Optional[str]) -> None:
         now = asyncio.get_running_loop().time()
-        late = {run: one for run, one in self._open.items() if now - one.since >= PROOF_S}
+        late = {name: one for name, one in self._open.items() if now - one.since >= PROOF_S}
         if not late:
             return
         if trouble is None and await self._database.queue_depth():
-            late = {run: one for run, one in late.items() if now - one.since >= LONGEST_S}
-        for run, one in late.items():
-            del self._open[run]
+            late = {name: one for name, one in late.items() if now - one.since >= LONGEST_S}
+        for name, one in late.items():
+            del self._open[name]
             if one.end.outcome in GOOD:
                 self._ledger.unproven(one.node, self._why(one, trouble, now))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.fleet import servers
 from twitch.fleet.events import Change
 from twitch.fleet.puppetdb import changes
 from twitch.fleet.puppetdb.changes import Group
+from twitch.fleet.puppetdb.client import PuppetDBError
 
 MOTD = {
     "resource_type": "File",
@@ -74,3 +77,16 @@ async def test_the_changes_of_a_run_have_no_values() -> None:
             ),
         ),
     }
+
+
+async def test_rows_that_nobody_asked_for_are_no_changes_and_no_traceback() -> None:
+    foreign = {**MOTD, "report": "h9", "message": None}
+    async with servers.puppetdb([foreign, {**MOTD, "report": "h1", "line": "3", "property": 5}]) as (
+        database,
+        _,
+    ):
+        found = await changes.changes_of(database, {"web1": "h1"})
+    assert found == {"web1": (Change("File[/etc/motd]", "would change", (), str(MOTD["file"])),)}
+    async with servers.puppetdb([{"report": "h1"}]) as (database, _):
+        with pytest.raises(PuppetDBError, match="a row without 'resource_type'"):
+            await changes.changes_of(database, {"web1": "h1"})
