@@ -286,7 +286,7 @@ check-rest:
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
 AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_verdicts.py \
     site_by_hand.py),$(E2E))
-OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_units.py site_tls.py),$(E2E))
+OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_tls.py),$(E2E))
 OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
 test: $(VENV)/ready $(ANSIBLE)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
