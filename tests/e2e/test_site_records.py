@@ -18,7 +18,7 @@ from tests.lab.machine import Machine
 
 ACCESS = "anonymous = trigger noop tags environment=* status logs disable"
 PLACES = (stub.RUNTIME, stub.HISTORY)
-AFTER = "/root/after"
+AFTER = "/root/filled"
 
 # Fills whatever has no room reserved for it, and goes on.
 FILL = f"""\
