@@ -81,7 +81,7 @@ class PuppetDB:
         text = await self._ask("POST", "/pdb/query/v4", {"query": query, "origin": ORIGIN})
         try:
             rows = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PuppetDBError(self._cut(text)) from None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise PuppetDBError(f"The answer of {self.url} is not a list of rows, so this is not PuppetDB")
@@ -115,7 +115,7 @@ class PuppetDB:
                     for part in json.loads(text)["version"].split("-")[0].split(".")
                     if part.isdigit()
                 )
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
                 raise PuppetDBError(f"{self.url} does not say its version, so this is not PuppetDB") from None
         return self._version
 
@@ -124,7 +124,7 @@ class PuppetDB:
         try:
             text = await self._ask("GET", "/status/v1/services/puppetdb-status", None, STATUS_S)
             depth = json.loads(text)["status"]["queue_depth"]
-        except (PuppetDBError, ValueError, KeyError, TypeError):
+        except (PuppetDBError, ValueError, RecursionError, KeyError, TypeError):
             return None
         return depth if isinstance(depth, int) else None
 

@@ -26,6 +26,8 @@ PATH = "/status/v1/services/jruby-metrics?level=debug"
 CONNECT_S = 5.0
 ANSWER_S = 5.0
 
+MAX_NUMBER = 1e15  # beyond it, floats are no longer exact to a millisecond
+
 CATALOG = "puppet-v3-catalog"  # the timer of catalogs, of which each run has one
 
 
@@ -100,14 +102,14 @@ class Queues:
                 if answer.status != 200:
                     return Unreadable(url, _refusal(answer.status), closed=True)
                 value = await answer.json(content_type=None)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, RecursionError) as error:
             why = no_answer.reason(
                 error, url, certificate=None, connect_s=self._connect_s, answer_s=self._answer_s
             )
             return Unreadable(url, why, late=isinstance(error, asyncio.TimeoutError))
         try:
             return of_status(url, value)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return Unreadable(
                 url, "its status has no queue of JRubies, so it is no puppetserver", closed=True
             )
@@ -124,24 +126,34 @@ def _refusal(status: int) -> str:
 
 
 def of_status(url: str, status: Mapping[str, Any]) -> ServerQueue:
-    """Return the queue in a status; raises KeyError, TypeError or ValueError if there is none in it."""
+    """Return the queue in a status; raises the error of Python if there is none in it."""
     metrics = status["status"]["experimental"]["metrics"]
-    waiting = [float(request["duration-millis"]) / 1000 for request in metrics["requested-instances"]]
+    waiting = [_number(request["duration-millis"]) / 1000 for request in metrics["requested-instances"]]
     timers = metrics.get("borrow-timers", {})
-    catalogs = sum(int(timer["count"]) for route, timer in timers.items() if route.startswith(CATALOG))
+    catalogs = sum(
+        int(_number(timer["count"])) for route, timer in timers.items() if route.startswith(CATALOG)
+    )
     total_s = sum(
-        float(timer["count"]) * float(timer["mean"]) / 1000
+        _number(timer["count"]) * _number(timer["mean"]) / 1000
         for route, timer in timers.items()
         if route != "total"
     )
     return ServerQueue(
         url=url,
-        jrubies=int(metrics["num-jrubies"]),
-        free=int(metrics["num-free-jrubies"]),
+        jrubies=int(_number(metrics["num-jrubies"])),
+        free=int(_number(metrics["num-free-jrubies"])),
         waiting=len(waiting),
         oldest_s=max(waiting, default=0.0),
-        turned_away=int(metrics.get("borrow-timeout-count", 0))
-        + int(metrics.get("queue-limit-hit-count", 0)),
+        turned_away=int(
+            _number(metrics.get("borrow-timeout-count", 0)) + _number(metrics.get("queue-limit-hit-count", 0))
+        ),
         catalogs=catalogs,
         jruby_s=total_s / catalogs if catalogs else None,
     )
+
+
+def _number(value: object) -> float:
+    """Return a count or a time; raises ValueError for NaN, infinities and what is less than nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < MAX_NUMBER:
+        raise ValueError("not a number of a puppetserver")
+    return value

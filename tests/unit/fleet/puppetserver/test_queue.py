@@ -79,3 +79,30 @@ async def test_a_server_that_has_compiled_nothing_has_no_cost() -> None:
         (queue,) = await look(server.url)
     assert isinstance(queue, ServerQueue)
     assert (queue.catalogs, queue.jruby_s) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num-jrubies", float("inf")),
+        ("num-jrubies", -2),
+        ("num-free-jrubies", "2"),
+        ("borrow-timers", [1]),
+        ("borrow-timers", {"puppet-v3-catalog": {"count": float("nan"), "mean": 1}}),
+        ("requested-instances", [{"duration-millis": float("nan")}]),
+        ("requested-instances", {"a": 1}),
+        ("queue-limit-hit-count", float("inf")),
+    ],
+)
+async def test_a_status_with_impossible_numbers_is_not_believed(field: str, value: object) -> None:
+    forged = status()
+    forged["status"]["experimental"]["metrics"][field] = value
+    async with servers.web(lambda path, fields: Reply(200, forged)) as server:
+        (queue,) = await look(server.url)
+    assert isinstance(queue, Unreadable) and queue.closed
+
+
+async def test_a_status_that_is_too_deep_is_not_read() -> None:
+    async with servers.web(lambda path, fields: Reply(200, "[" * 100_000)) as server:
+        (queue,) = await look(server.url)
+    assert isinstance(queue, Unreadable)
