@@ -23,14 +23,16 @@ def files(options: Namespace) -> Files:
 
 
 async def end(options: Namespace, outputs: Outputs, database: Optional[PuppetDB]) -> None:
-    """Print the summary, and write the files."""
+    """Write the files, and print the summary."""
     results = outputs.results
+    # The files come first: standard output may have lost its reader, as with `| head`.
+    errors = files(options).write(results, result=outputs.file)
     # With --json -, standard output is for programs.
     stream = sys.stderr if options.json == STANDARD_STREAM else sys.stdout
     print(summary_text(results, paint_for(stream), path=outputs.file), end="", file=stream)
     if options.values:
         print(await _values(results, database), file=stream)
-    for error in files(options).write(results, result=outputs.file):
+    for error in errors:
         outputs.note(error)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Callable, Optional
 
 from twitch.fleet.events import NodeEvent, Plan, Summary
@@ -43,7 +46,8 @@ class Outputs:
             self.note(f"The result is in the file of --json only: {error}")
         plain = self._options.json == STANDARD_STREAM and sys.stdout.isatty()
         self._screen = open_screen(self.results, quiet=self._options.quiet, plain=plain)
-        self._screen.plan(plan)
+        with _or_nobody_reads():
+            self._screen.plan(plan)
         if note is not None:
             self.note(note)
 
@@ -51,33 +55,39 @@ class Outputs:
         """Write and show a step of a node."""
         self._write(event)
         if self._screen is not None:
-            self._screen.event(event)
+            with _or_nobody_reads():
+                self._screen.event(event)
 
     def summary(self, summary: Summary) -> None:
         """Write the last line, and end the display."""
         self._write(summary)
-        if self._screen is not None:
-            self._screen.close(self.results)
-            self._screen = None
+        self.pause()
+        self._screen = None
         for writer in self._writers:
             writer.close()
 
     def note(self, text: str) -> None:
-        """Show a line that the operator should read."""
-        if self._screen is not None:
-            self._screen.note(text)
-        else:
+        """Show a line that the operator should read. Raise OSError if that fails before the start."""
+        if self.results.plan is None:
             print(one_line(text), file=sys.stderr)
+            return
+        with _or_nobody_reads():
+            if self._screen is not None:
+                self._screen.note(text)
+            else:
+                print(one_line(text), file=sys.stderr)
 
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Show how many may run at once now."""
         if self._screen is not None:
-            self._screen.window(limit, at_once, reason)
+            with _or_nobody_reads():
+                self._screen.window(limit, at_once, reason)
 
     def pause(self) -> None:
         """Remove what is drawn, until the next line, so that a question can be asked."""
         if self._screen is not None:
-            self._screen.close(self.results)
+            with _or_nobody_reads():
+                self._screen.close(self.results)
 
     def _begin(self, writer: ResultWriter, plan: Plan) -> None:
         writer.write(plan)
@@ -96,3 +106,13 @@ class Outputs:
                 self._writers.remove(writer)
                 self.note(str(error))
                 self.broken(str(error))
+
+
+@contextlib.contextmanager
+def _or_nobody_reads() -> Iterator[None]:
+    """Go on if standard error has lost its reader, as with `2>&1 | head`: runs have been started by now."""
+    try:
+        yield
+    except OSError:
+        # What is still in Python's buffer goes there, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
