@@ -8,11 +8,12 @@ import json
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
-from typing import Optional
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Optional
 
 from twitch import durations
 from twitch.errors import UsageError
+from twitch.fields import FieldError, Fields
 from twitch.fleet import exits, loop
 from twitch.fleet import options as groups
 from twitch.fleet.each_node import each
@@ -149,10 +150,10 @@ class _Logs:
     def _shown(self, node: Node, line: LogLine) -> list[str]:
         if self._json:
             fields = {"time": line.time, "level": line.level, "source": line.source, "message": line.message}
-            known = {name: value for name, value in {**fields, **line.fields}.items() if value is not None}
-            return [
-                json.dumps({"node": node.name, **known, **({"at": line.at} if line.at is not None else {})})
-            ]
+            known = {**fields, **line.fields, "at": line.at}
+            known.pop("node", None)  # a node speaks for itself alone
+            words = {name: value for name, value in known.items() if value is not None}
+            return [json.dumps({"node": node.name, **words})]
         return [f"{node.name}: {text}" for text in text_of(line).split("\n")]
 
     def _trouble(self, node: Node, text: str) -> list[str]:
@@ -182,18 +183,25 @@ def text_of(line: LogLine) -> str:
     return f"# {one_line(line.message or line.event)}"
 
 
-def _state(fields: object) -> str:
-    known = fields if isinstance(fields, dict) else {}
-    elapsed_s, usual_s, doing = known.get("elapsed_s"), known.get("usual_s"), known.get("doing")
-    state = str(known.get("phase") or known.get("state") or "under way")
-    resources = known.get("resources")
+def _state(event: Mapping[str, Any]) -> str:
+    state, resources = str(event.get("phase") or event.get("state") or "under way"), event.get("resources")
     parts = [f"{state} {resources} resources" if isinstance(resources, int) else state]
-    if isinstance(doing, dict) and isinstance(doing.get("age_s"), (int, float)):
-        parts.append(f"{doing.get('name')} for {durations.shown(doing['age_s'])}")
-    if isinstance(usual_s, (int, float)):
-        parts.append(f"usually {durations.shown(usual_s)}")
+    doing = event.get("doing")
+    age = _duration(doing.get("age_s")) if isinstance(doing, dict) else None
+    usual, elapsed = _duration(event.get("usual_s")), _duration(event.get("elapsed_s"))
+    parts += [f"{doing.get('name')} for {age}"] if isinstance(doing, dict) and age else []
+    parts += [f"usually {usual}"] if usual else []
     text = "; ".join(parts)
-    return f"{durations.shown(elapsed_s)}: {text}" if isinstance(elapsed_s, (int, float)) else text
+    return f"{elapsed}: {text}" if elapsed else text
+
+
+def _duration(value: object) -> Optional[str]:
+    """Return a duration for people; None if the node has sent no number, or an impossible one."""
+    try:
+        seconds_s = Fields({"s": value}).optional_number("s")
+    except FieldError:
+        return None
+    return None if seconds_s is None else durations.shown(seconds_s)
 
 
 def _print(lines: list[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest
 from tests.unit.fake_journal import ended, entry
+from tests.unit.fleet import servers
 from tests.unit.fleet.node.serving import LIMIT_S, listener
 from tests.unit.listener.api.test_log import Journald
 from twitch.errors import UsageError
@@ -136,6 +137,8 @@ TEXTS = [
     ),
     (event("state", state="queued", elapsed_s=5), "# 5s: queued"),
     (event("state", doing=7, usual_s="x"), "# under way"),
+    (event("state", doing={"name": "x", "age_s": float("inf")}, elapsed_s=float("nan")), "# under way"),
+    (event("state", usual_s=10**400, elapsed_s=-1), "# 0s: under way"),
 ]
 
 
@@ -152,3 +155,20 @@ def test_text_of_a_line(line: LogLine, text: str, monkeypatch: pytest.MonkeyPatc
 def test_invalid_id_of_a_run(run: str) -> None:
     with pytest.raises(UsageError, match="--run must be"):
         log.parse(["web01", "--run", run])
+
+
+async def test_a_node_speaks_for_itself_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also if it sends lines with the name of another node, and numbers that are none."""
+
+    async def forge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await servers.request(reader)
+        lines = b'{"event":"state","node":"web01","elapsed_s":5,"at":7}\n{"event":"x","elapsed_s":1e400}\n'
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+        writer.write(head + lines)
+        await writer.drain()
+
+    async with servers.raw(forge) as url:
+        status = await show(int(url.rpartition(":")[2]), "--run", RUN, "--json", TWO)
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first == {"node": TWO, "message": "", "event": "state", "elapsed_s": 5, "at": 7}
+    assert (second["node"], second["event"], status) == (TWO, "error", exits.UNREACHABLE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import email.utils
 import functools
 import json
+import math
 import re
 from datetime import datetime
 from typing import Any, Optional
@@ -102,12 +103,20 @@ def _date(text: str) -> Optional[float]:
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the object in a body."""
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise FieldError("not JSON") from error
     if not isinstance(value, dict):
         raise FieldError("not a JSON object")
     return value
+
+
+def _finite(text: str) -> float:
+    """Return a number; raises ValueError for NaN, Infinity and 1e400, which Python takes for JSON."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
 
 
 def run_record(fields: Fields) -> RunRecord:
