@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.json:
         print(json.dumps(_group_fields(results, group) if group else _fields(results)))
     elif options.names:
-        print("\n".join(node.name for node in nodes_of(results, group or Outcome.FAILED.option)))
+        print("\n".join(one_line(node.name) for node in nodes_of(results, group or Outcome.FAILED.option)))
     elif group:
         print(_group_text(results, group, paint_for(sys.stdout)), end="")
     else:

@@ -20,6 +20,9 @@ Json = Any  # a value of JSON, or of events.py
 KINDS: dict[str, type[Any]] = {"plan": Plan, "node": NodeEvent, "summary": Summary}
 NAMES = {kind: name for name, kind in KINDS.items()}
 
+# Times in seconds and counts are smaller; NaN and infinities, which Python's JSON takes, are not.
+MAX_NUMBER = 1e12
+
 # Most nodes have no changes and are no canaries.
 LEFT_OUT = {"changes": (), "canary": False}
 
@@ -154,6 +157,8 @@ SCALARS = {str: "a text", bool: "true or false", int: "a whole number", float: "
 
 def _scalar(kind: type[Any]) -> Reader:
     def read(value: Json, name: str) -> Json:
+        if type(value) in (int, float) and not abs(value) < MAX_NUMBER:
+            raise LineError(f"its '{name}' is not a number that can be")
         if type(value) is kind:
             return value
         if kind is float and type(value) is int:

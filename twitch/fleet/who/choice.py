@@ -88,9 +88,13 @@ async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     found = list(dict.fromkeys(named))
     if len(found) < len(named):
         notes.append(f"Named more than once, and counted once: {len(named) - len(found)} of the nodes")
+    # A result of somebody else, or a PuppetDB, can have any text where a name belongs.
+    no_names = [name for name in found if not names.NAME.fullmatch(name)]
+    _note(notes, "Left out, because they are no certnames,", [repr(one_line(name)) for name in no_names])
+    left_out = [(one_line(name), "no certname") for name in no_names]
     excluded = _excluded(who.exclude, frozenset(found), notes)
-    left_out = [(name, "excluded") for name in found if name in excluded]
-    rest = [name for name in found if name not in excluded]
+    left_out += [(name, "excluded") for name in found if name in excluded]
+    rest = [name for name in found if name not in excluded and names.NAME.fullmatch(name)]
     if who.limit is not None:
         sample = _sample(rest, who.limit.at_least_one_of(len(rest)))
         left_out += [(name, "beyond --limit") for name in rest if name not in sample]

@@ -68,6 +68,22 @@ async def test_what_cannot_be_chosen_is_an_error(who: Who, words: str) -> None:
         await choose(who, None)
 
 
+NO_NAMES = ("evil.test/x?", "a@evil.test", "web1\nweb2", "\x1b[2J", "../web1", "[::1]", "", "ü", "x" * 300)
+
+
+async def test_a_result_of_somebody_else_cannot_name_what_is_no_node(tmp_path: Path) -> None:
+    path = tmp_path / "result.jsonl"
+    writer = ResultWriter(path)
+    writer.write(Plan(1.0, ("web1", *NO_NAMES), Ask(), "x", 1, 0, 0, None, 1))
+    writer.close()
+    chosen = await choose(Who(result=str(path)), None)
+    assert names(chosen) == ["web1"]
+    assert {why for _, why in chosen.left_out} == {"no certname"} and len(chosen.left_out) == len(NO_NAMES)
+    assert chosen.notes[0].startswith(
+        "Left out, because they are no certnames, 9 of the nodes: 'evil.test/x?'"
+    )
+
+
 async def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "nodes").write_text("# none\n")
     with pytest.raises(UsageError, match="No nodes: none is found"):
