@@ -8,6 +8,7 @@ from typing import Optional, Union
 
 from twitch.fleet.events import ENDED, PROVEN, QUEUED, RUNNING, Change, Counts, NodeEvent, Plan, Summary
 from twitch.fleet.outcomes import FAILURES, GOOD, Outcome
+from twitch.texts import one_line
 
 # The nodes that `--only remaining` and `--remaining FILE` name, beside those without an outcome: it is not
 # known of them that the run was done.
@@ -130,8 +131,8 @@ class Results:
     def _plan(self, plan: Plan) -> None:
         """Take in a plan. With a later one, what is known of a node stays until the next event of it."""
         self.plan, self.summary = plan, None
-        failed_before = frozenset(plan.failed_before)
-        for name in plan.nodes:
+        failed_before = frozenset(map(one_line, plan.failed_before))
+        for name in map(one_line, plan.nodes):  # a file of somebody else can have any text there
             known = self.nodes.get(name)
             if known is None:
                 self.nodes[name] = NodeResult(name, failed_before=name in failed_before)
@@ -141,7 +142,8 @@ class Results:
     def _event(self, event: NodeEvent) -> None:
         node = self.nodes.get(event.node)
         if node is None:  # a node that the plan does not have: still nothing is lost
-            node = self.nodes[event.node] = NodeResult(event.node)
+            name = one_line(event.node)
+            node = self.nodes.setdefault(name, NodeResult(name))
         self._count(node, -1)
         self._take(node, event)
         self._count(node, +1)

@@ -208,3 +208,9 @@ def test_standard_output_is_written_to_and_stays_open(capfd: pytest.CaptureFixtu
     print("the rest", flush=True)
     line, rest = capfd.readouterr().out.splitlines()
     assert (from_json(line), rest) == (EVENT, "the rest")
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "1e13", "1" + "0" * 400])
+def test_a_time_that_cannot_be_is_refused(number: str) -> None:
+    with pytest.raises(LineError, match="its 'time' is not a number that can be"):
+        from_json(f'{{"line":"node","time":{number},"node":"web1","event":"ended"}}')

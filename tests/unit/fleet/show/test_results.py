@@ -5,6 +5,7 @@ from typing import Optional
 from twitch.fleet.events import Ask, Change, NodeEvent, Plan, Summary
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show.results import Results
+from twitch.fleet.show.summary import summary_text
 
 F, U, C = Outcome.FAILED, Outcome.UNCHANGED, Outcome.CHANGED
 
@@ -106,3 +107,14 @@ def test_an_unproven_run_has_ended_when_its_node_said_so() -> None:
     results.add(NodeEvent(5.0, "a", "ended", "1", Outcome.CHANGED))
     results.add(NodeEvent(65.0, "a", "ended", "1", Outcome.UNPROVEN))
     assert (results.nodes["a"].ended, results.nodes["a"].outcome) == (5.0, Outcome.UNPROVEN)
+
+
+def test_names_of_somebody_else_do_not_reach_the_terminal_as_they_are() -> None:
+    evil = "\x1b[2J\u202e\ud800\n"
+    results = Results()
+    results.add(Plan(1.0, (evil,), Ask(), "", 1, 0, 0, None, 1, failed_before=(evil,)))
+    change = Change(f"File[{evil}]", "changed", (evil,), evil)
+    results.add(NodeEvent(2.0, evil, "ended", outcome=Outcome.CHANGED, changes=(change,)))
+    assert list(results.nodes) == ["\\x1b[2J\\u202e?\\n"]
+    text = summary_text(results)
+    assert "only \\x1b[2J" in text and "\x1b" not in text and "\u202e" not in text
