@@ -56,6 +56,7 @@ class Invocation:
         stop_on_surprise = self._stop if options.stop_on_surprise else None
         self._surprise = Surprise(outputs.note, stop_on_surprise, canaries=plan.canary)
         self._window = Window((), at_once=plan.at_once)  # of the stage that goes on
+        self._watchers: list[asyncio.Task[None]] = []
         self._throttle: Optional[Throttle] = None
         if queues is not None:
             self._throttle = Throttle(queues, plan.at_once, running=self._running, database=self._database)
@@ -70,7 +71,7 @@ class Invocation:
         self._adopt()
         with signals(stop):
             async with self._stages() as stages:
-                await _first_of(self._all(stages), stop.left.wait())
+                await _first_of(self._all(stages), stop.left.wait(), *self._watchers)
         return exit_status.of(self._budget, left=stop.left.is_set(), exit_pending=self._options.exit_pending)
 
     def summary(self, status: int) -> Summary:
@@ -131,11 +132,11 @@ class Invocation:
             proving = None
             if self._database is not None:
                 proving = Proving(self._database, self._ledger)
-                until_end.push_async_callback(_cancel, _task(proving.run()))
+                self._watch(proving.run(), until_end)
             if self._throttle is not None:
                 await self._throttle.look()  # it says with how many runs to begin
                 for watcher in (self._throttle.run(), self._follow_throttle(self._throttle)):
-                    until_end.push_async_callback(_cancel, _task(watcher))
+                    self._watch(watcher, until_end)
             asking = Asking(
                 self._api, plan.ask, self._stop,
                 label_is_unique=self._todo.label_is_unique, busy_limit_s=self._timeout_s,
@@ -147,6 +148,12 @@ class Invocation:
             )  # fmt: skip
             until_end.push_async_callback(stages.leave)
             yield stages
+
+    def _watch(self, watcher: Coroutine[Any, Any, None], until_end: contextlib.AsyncExitStack) -> None:
+        """Run a task that ends only with an error, which is one of the command."""
+        task = _task(watcher)
+        self._watchers.append(task)
+        until_end.push_async_callback(_cancel, task)
 
     def _following(self, let_go: LetGo) -> Following:
         """Return how runs are followed: by connections while they are few enough, else without any."""
@@ -183,16 +190,20 @@ class Invocation:
         self._outputs.note(f"Nothing more is started; {runs} followed to the end. Ctrl-C again leaves.")
 
 
-async def _first_of(work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, Any]) -> None:
-    """Do the work until it is done, or until the end comes; raise its error."""
+async def _first_of(
+    work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, Any], *watchers: asyncio.Task[None]
+) -> None:
+    """Do the work until it is done, or until the end comes; raise its error, or that of a watcher.
+
+    Without a watcher, the work could wait for ever: for a proof, or for a slot.
+    """
     tasks = _task(work), _task(end)
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    done = tasks[0].done()
+    done, _ = await asyncio.wait((*tasks, *watchers), return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    if done and isinstance(results[0], BaseException):
-        raise results[0]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for one in done:
+        one.result()
 
 
 def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

@@ -14,6 +14,7 @@ from tests.fleet_nodes import Fault, Fleet
 from tests.unit.fleet.run.running import Operator, most_at_once
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
+from twitch.fleet.run import proving
 from twitch.fleet.run.job import in_order
 from twitch.fleet.run.ledger import Earlier
 
@@ -103,6 +104,17 @@ def test_the_window_shrinks_while_the_puppetserver_has_a_queue(operator: Operato
         server.set(queue=0, oldest_s=0.0)
     assert (ended.status, ended.outcomes()) == (0, {"changed": 5})
     assert most_at_once(operator.json) == 1
+
+
+def test_an_error_in_this_program_ends_the_command_and_is_said(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*args: object) -> None:
+        raise KeyError("proof")
+
+    monkeypatch.setattr(proving, "reports_of", broken)
+    assert operator.run("--limit", "2").status == 16
+    assert "an error in this program, please report it" in capsys.readouterr().err
 
 
 # ---- what goes wrong on nodes
