@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ async def main(scene: Scene, lines: Sequence[socket.socket]) -> None:
     await control.serve(commands, scene.longest_s)
     for reader in readers:
         reader.cancel()
+    # Also where the test was killed, and cannot remove it: it has a token and keys.
+    shutil.rmtree(scene.directory, ignore_errors=True)
 
 
 def _set(thing: object, fields: dict[str, Any]) -> None:

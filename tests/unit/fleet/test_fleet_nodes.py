@@ -188,15 +188,16 @@ with fleet_nodes.start(nodes=1500) as fleet:
 """
 
 
-def test_simulated_nodes_end_with_the_process_that_has_started_them() -> None:
-    command = [sys.executable, "-c", STARTED]
-    parent = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+def test_simulated_nodes_end_with_the_process_that_has_started_them(tmp_path: Path) -> None:
+    command, environment = [sys.executable, "-c", STARTED], {**os.environ, "TMPDIR": os.fspath(tmp_path)}
+    parent = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, env=environment)
     assert parent.stdout
     pids = parent.stdout.readline().decode().split()
     assert pids
     parent.kill()
     parent.communicate(timeout=LIMIT_S)
     wait_until(lambda: not any(map(goes_on, pids)), "the nodes end")
+    wait_until(lambda: not list(tmp_path.glob("fleet-nodes-*")), "their files are removed")
 
 
 def goes_on(pid: str) -> bool:
