@@ -104,10 +104,9 @@ def _numbers(results: Results) -> str:
             if counted.word == "fixed"
             else "uncertain"
         )
+        word = f"<span>{as_text(counted.word)}</span>"
         note = f"<em>{as_text(counted.note)}</em>" if counted.note else ""
-        tiles.append(
-            f'<li class="tone-{tone}"><b>{counted.number:,}</b><span>{as_text(counted.word)}</span>{note}</li>'
-        )
+        tiles.append(f'<li class="tone-{tone}"><b>{counted.number:,}</b>{word}{note}</li>')
         if counted.outcome:
             percent = 100 * counted.number / total
             title = f"{counted.number:,} {counted.word}, {percent:.1f} %"

@@ -21,13 +21,16 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
         yield Operator(fleet, tmp_path_factory.mktemp("operator"))
 
 
-def started(operator: Operator, *options: str, **streams: int) -> subprocess.Popen[bytes]:
+def started(
+    operator: Operator, *options: str, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     words = operator.arguments("--at-once", "2", *options)
     return subprocess.Popen(
         [sys.executable, "-m", "tests.fleet_nodes.impatient", *words],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
-        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **streams},
+        stdout=stdout,
+        stderr=stderr,
     )
 
 
