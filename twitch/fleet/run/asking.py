@@ -196,6 +196,8 @@ class Asking:
         return None
 
     def _may_be_ours(self, record: RunRecord) -> bool:
+        if record.noop and not self._ask.noop:
+            return False  # of a colleague with the same label: nothing would be applied
         # An anonymous caller sees neither the label of a run nor its caller.
         hidden = record.label is None and record.caller is None
         return hidden or record.label == self._ask.label
