@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,253}[a-z0-9_])?")
 RANGE = re.compile(r"\[([0-9,-]+)\]")
 
 MAX_NODES = 1_000_000  # of one range: an error in typing must not fill the memory
+
+MAX_DIGITS = 64  # a label of DNS has 63 characters
 
 STANDARD_INPUT = "-"
 
@@ -42,9 +45,11 @@ def text(path: str) -> str:
     """Return the text of a file, or of standard input for `-`."""
     try:
         content = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    return content.decode("utf-8-sig", "replace")  # -sig: PowerShell 5 writes a mark before the text
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
+        raise UsageError(f"{one_line(path)}: {getattr(error, 'strerror', error)}") from None
+    # PowerShell 5 writes UTF-16 with `>`, and a mark before UTF-8 with Set-Content.
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig", "replace")
 
 
 def _words(content: str, where: str) -> Iterator[str]:
@@ -81,6 +86,8 @@ def _numbers(part: str, word: str) -> Iterator[str]:
     """Yield the numbers of 001-480,500, with the leading zeros of the first of each range."""
     for item in part.split(","):
         first, dash, last = item.partition("-")
+        if max(len(first), len(last)) > MAX_DIGITS:
+            raise UsageError(f"{one_line(word[:80])}…: a number with more than {MAX_DIGITS} digits")
         if not first.isdigit() or (dash and (not last.isdigit() or int(last) < int(first))):
             raise UsageError(f"{one_line(word)}: a range is such as [001-480] or [1,3,5-8]")
         if dash and int(last) - int(first) >= MAX_NODES:

@@ -66,3 +66,21 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_names_can_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"web1\nweb2\n")))
     assert names.from_file("-") == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_powershell_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "nodes.txt"
+    path.write_bytes("web1.test\r\nweb2.test\r\n".encode(encoding))
+    assert names.from_file(str(path)) == ["web1.test", "web2.test"]
+
+
+@pytest.mark.parametrize("word", [f"web[1-{'9' * 5000}]", f"web[{'1' * 5000}]"])
+def test_a_number_that_is_too_long_is_an_error(word: str) -> None:
+    with pytest.raises(UsageError, match="more than 64 digits"):
+        names.expanded([word])
+
+
+def test_a_path_with_a_nul_is_an_error() -> None:
+    with pytest.raises(UsageError, match="null byte"):
+        names.from_file("a\0b")
