@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from typing import Any, Optional
@@ -53,11 +54,15 @@ class Names(AbstractResolver):
     def put_last(self, host: str) -> None:
         """Let the next connection begin with the next address."""
         until, addresses = self._found.get(host, (0.0, ()))
-        self._found[host] = (until, (*addresses[1:], *addresses[:1]))
+        if addresses:
+            self._found[host] = (until, (*addresses[1:], *addresses[:1]))
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
         """Return the addresses of a host, for aiohttp."""
-        _, addresses = self._found[host]
+        # Another request to the same node can have forgotten them meanwhile.
+        _, addresses = self._found.get(host, (0.0, ()))
+        if not addresses:
+            raise OSError(errno.EADDRNOTAVAIL, "the address is asked for again")
         return [
             {"hostname": host, "host": address, "port": port, "family": of, "proto": 0, "flags": FLAGS}
             for of, address in addresses

@@ -93,3 +93,12 @@ async def test_dead_dns_stalls_nobody_else(monkeypatch: pytest.MonkeyPatch) -> N
     # The threads that were waited for in vain make room again.
     while resolver._free._value < names.LOOK_UPS:
         await asyncio.sleep(0)
+
+
+async def test_an_address_that_another_request_has_forgotten_is_an_error_of_the_system() -> None:
+    found = Names()
+    await found.find(Node("web01", "192.0.2.9"), "web01")
+    found.forget("web01")
+    found.put_last("web01")
+    with pytest.raises(OSError, match="asked for again"):
+        await found.resolve("web01")
