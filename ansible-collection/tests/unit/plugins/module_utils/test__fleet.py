@@ -105,3 +105,4 @@ def test_failure_says_what_the_bits_of_the_status_mean(status, words):
     failure = _fleet.failure(status, {"counts": {"changed": 1, "failed": 2}})
     assert all(word in failure for word in words)
     assert _fleet.failure(0, {}) == ""
+    assert _fleet.failure(-9, {"counts": {"failed": 1}}) == "exit status -9: 1 failed"  # killed
