@@ -17,7 +17,7 @@ from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.puppetserver import settings
 from twitch.fleet.puppetserver.forecast import Forecast, forecast
-from twitch.fleet.puppetserver.queue import Look, Queues, ServerQueue, name
+from twitch.fleet.puppetserver.queue import Look, Queues, ServerQueue, jrubies, name
 from twitch.fleet.run.servers import open_puppetdb
 from twitch.fleet.show.folding import shorten
 from twitch.fleet.show.paint import Paint, paint_for
@@ -157,7 +157,7 @@ def _servers(plan: Plan) -> list[str]:
     for look in plan.servers:
         if isinstance(look, ServerQueue):
             waiting = f"{look.waiting} wait, oldest {look.oldest_s:.0f} s" if look.waiting else "none waits"
-            lines.append(f"{name(look.url)}: {look.jrubies} JRubies, {look.free} free; {waiting}")
+            lines.append(f"{name(look.url)}: {jrubies(look.jrubies)}, {look.free} free; {waiting}")
         else:
             lines.append(f"The queue of {name(look.url)} cannot be read: {look.why}")
     if not plan.servers:

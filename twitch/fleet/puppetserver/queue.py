@@ -61,6 +61,11 @@ def name(url: str) -> str:
     return urlsplit(url).hostname or url
 
 
+def jrubies(number: int) -> str:
+    """Return `1 JRuby` or `16 JRubies`."""
+    return "1 JRuby" if number == 1 else f"{number:,} JRubies"
+
+
 class Queues:
     """The queues of some puppetservers."""
 

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 from twitch.fleet.puppetdb.client import PuppetDB
-from twitch.fleet.puppetserver.queue import ANSWER_S, Look, Queues, ServerQueue, name
+from twitch.fleet.puppetserver.queue import ANSWER_S, Look, Queues, ServerQueue, jrubies, name
 
 LOOK_S = 2.0
 FIRST_RUNS_PER_JRUBY = 2
@@ -106,7 +106,7 @@ class Rules:
             return unreadable[0]
         if self.limit == self._at_once:
             return None
-        before = self._overload.over if self._overload else f"{self._jrubies} JRubies"
+        before = self._overload.over if self._overload else jrubies(self._jrubies)
         return f"{before}; more runs while no request waits"
 
     def _overload_of(self, look: Look) -> Optional[Overload]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from twitch import durations
 from twitch.fleet.nodes import Node
 from twitch.fleet.puppetserver.forecast import forecast
-from twitch.fleet.puppetserver.queue import Look, ServerQueue
+from twitch.fleet.puppetserver.queue import Look, ServerQueue, jrubies
 from twitch.fleet.run.job import Job
 from twitch.fleet.show.digest import number_of
 from twitch.fleet.show.results import Results
@@ -43,7 +43,7 @@ def _servers(looks: Sequence[Look], nodes: int) -> list[str]:
     waiting = sum(look.waiting for look in looks if isinstance(look, ServerQueue))
     busy = f"{waiting} waiting" if waiting else "none waiting"
     shortest_s = found.shortest_s(nodes)
-    servers = f"{number_of(found.jrubies, 'JRuby')} on {number_of(found.servers, 'puppetserver')}, {busy}"
+    servers = f"{jrubies(found.jrubies)} on {number_of(found.servers, 'puppetserver')}, {busy}"
     return [servers, *([f"at least {durations.shown(shortest_s)}"] if shortest_s is not None else [])]
 
 

@@ -23,6 +23,10 @@ SAID = re.compile(
 # A resource, and what happened to it.
 RESOURCE = re.compile(r"([A-Z]\w*(?:::[A-Z]\w*)*\[.*?\])(?:: (.+))?", re.DOTALL)
 
+# The old and the new value of a property, such as two checksums, stand before the reason (Puppet's
+# util/errors and parameter). They differ from node to node, fill the line, and can be secrets.
+VALUES = re.compile(r"^change from .+? failed: (?=.)", re.DOTALL)
+
 # Puppet can quote a whole template in a message.
 MAX_TEXT = 400
 
@@ -74,7 +78,13 @@ def why(node: NodeResult) -> tuple[Optional[str], str]:
         message = named[2] or (failed.outcome if failed else FAILED[0])
     else:
         message = said
-    return _line(resource, node.name), _line(message, node.name)
+    return _line(resource, node.name), _line(VALUES.sub("", message), node.name)
+
+
+def line_of(node: NodeResult) -> str:
+    """Return why one node is not good, on one line."""
+    resource, message = why(node)
+    return f"{resource}: {message}" if resource else message
 
 
 def _line(text: str, node: str) -> str:

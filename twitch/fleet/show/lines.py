@@ -9,6 +9,7 @@ from twitch import durations
 from twitch.fleet.events import ENDED, PROVEN, NodeEvent, Plan
 from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.show import digest
+from twitch.fleet.show.causes import line_of
 from twitch.fleet.show.paint import paint_for
 from twitch.fleet.show.results import NodeResult, Results
 from twitch.texts import one_line
@@ -70,7 +71,7 @@ class Lines:
         outcome = node.outcome or Outcome.UNCHANGED
         new = {True: " (new)", False: " (as before)", None: ""}[node.new]
         took = f" in {durations.shown(node.duration_s)}" if node.duration_s is not None else ""
-        why = f": {node.error}" if node.error and outcome not in GOOD else ""
+        why = f": {line_of(node)}" if node.error and outcome not in GOOD else ""
         word = self._paint.outcome(outcome, outcome.value)
         if not self._quiet:
             print(

@@ -20,6 +20,7 @@ from twitch import durations
 from twitch.fleet.events import ENDED, PROVEN, NodeEvent, Plan
 from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
 from twitch.fleet.show import digest
+from twitch.fleet.show.causes import line_of
 from twitch.fleet.show.results import Results
 from twitch.texts import one_line
 
@@ -69,7 +70,7 @@ class Live:
         if event.event in (ENDED, PROVEN) and event.outcome is not None and node is not None:
             bad = event.outcome in UNCERTAIN or event.outcome is Outcome.UNREACHABLE
             if (event.outcome in FAILURES and node.new is not False and event.event == ENDED) or bad:
-                self._failed(event, event.outcome, node.error)
+                self._failed(event, event.outcome, line_of(node) if node.error else None)
         self._draw()
 
     def note(self, text: str) -> None:

@@ -14,7 +14,7 @@ from twitch.fleet import exits
 from twitch.fleet.options import Parser
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show import digest, recent, ticket
-from twitch.fleet.show.causes import why
+from twitch.fleet.show.causes import line_of, why
 from twitch.fleet.show.changes import place_of, rows_of
 from twitch.fleet.show.folding import fold
 from twitch.fleet.show.groups import GROUPS, nodes_of
@@ -118,7 +118,7 @@ def _node_lines(node: NodeResult, paint: Paint, *, alone: bool) -> list[str]:
     run = f", run {node.run}" if node.run else ""
     lines = [one_line(f"{node.name}  ") + outcome + one_line(f"{new}{took}{run}")]
     if node.error:
-        lines.append(f"    {one_line(node.error)}")
+        lines.append(f"    {one_line(node.error) if alone else line_of(node)}")
     for change in node.changes if alone else ():
         properties = ", ".join(change.properties)
         cells = (change.outcome, change.resource, properties, place_of(change))

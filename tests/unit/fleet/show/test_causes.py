@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twitch.fleet.events import Change
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show.blanking import blank, common, without_name
-from twitch.fleet.show.causes import causes_of
+from twitch.fleet.show.causes import causes_of, line_of
 from twitch.fleet.show.results import NodeResult
 
 
@@ -34,6 +34,14 @@ def test_a_cause_is_the_first_failing_resource_and_its_message_without_what_diff
     (cause,) = causes_of([full("web1.example.net", 17), full("web2.example.net", 4711)])
     assert cause.text == "File[/etc/app.conf]: no space left for NODE, pid N, in /tmp/puppet-…"
     assert cause.nodes == ("web1.example.net", "web2.example.net")
+
+
+def test_values_of_a_property_are_no_part_of_the_cause() -> None:
+    # As Puppet 8.10 logs it for a file whose owner does not exist.
+    error = "change from '{sha256}27a1' to '{sha256}ffd3' failed: Could not find user app"
+    nodes = [failed(name, error, Change("File[/etc/app.conf]", "failed")) for name in ("a", "b")]
+    assert causes_of(nodes)[0].text == "File[/etc/app.conf]: Could not find user app"
+    assert line_of(nodes[0]) == "File[/etc/app.conf]: Could not find user app"
 
 
 def test_a_message_that_is_the_same_everywhere_is_shown_as_it_is() -> None:

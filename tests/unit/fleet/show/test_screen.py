@@ -71,7 +71,7 @@ def test_lines_have_the_beginning_and_each_run_that_is_not_unchanged() -> None:
 
 def test_lines_are_without_control_characters() -> None:
     (_, line) = lines_of(ended("a", Outcome.FAILED, EVIL))
-    assert line == "a failed (new) in 2s: \\x1b[2J[red]no[/red]\\r\\nforged"
+    assert line == "a failed (new) in 2s: \\x1b[2J[red]no[/red] forged"
 
 
 def test_quiet_lines_are_notes_only() -> None:
@@ -170,7 +170,7 @@ def test_live_failures_stay_above_the_area_without_markup_or_control_characters(
     screen.note("the [bold]queue[/bold]")
     screen.close(results)
     text = shown(console)
-    assert "a failed: \\x1b[2J[red]no[/red]\\r\\nforged" in text
+    assert "a failed: \\x1b[2J[red]no[/red] forged" in text
     assert "the [bold]queue[/bold]" in text
     assert "b failed: as before" not in text
     assert "\x1b[2J" not in text
