@@ -84,9 +84,9 @@ def _command(words: list[str]) -> int:
     # Each command imports only what it needs: a cold start is part of the answer's time.
     name, options = (words[0], words[1:]) if words else ("", [])
     help_wanted = options in (["--help"], ["-h"])
-    if name in ("listen", "handle", "conclude"):
+    if name in ("listen", "handle", "conclude", "watch", "expire"):
         # Nothing that is imported is garbage: 2 to 4 ms of CPU. The listener enables it before it serves, and
-        # root's two processes become Puppet or end.
+        # root's processes become Puppet or end.
         gc.disable()
     if name == "listen" and not help_wanted:
         from twitch.listener import main as listen
@@ -110,10 +110,12 @@ def _command(words: list[str]) -> int:
         from twitch.root import watch
 
         watch.main()
+        _end()
     elif name == "expire" and not options:
         from twitch.root import expiry
 
         expiry.main()
+        _end()
     elif name == "token":
         from twitch.listener import tokens
 
