@@ -68,9 +68,9 @@ def at_a_terminal() -> bool:
 
 def agreed(question: str) -> bool:
     """Ask a question on standard error; return whether the answer is yes. Ctrl-C means no."""
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in YES
     except KeyboardInterrupt:
         print(file=sys.stderr)

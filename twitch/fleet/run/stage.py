@@ -105,7 +105,9 @@ class Stages:
 
     async def _start(self, window: Window, node: Node) -> Optional[str]:
         """Return the id of the run of a node; None if there is none, or not yet."""
-        self._ledger.queued(node)
+        self._stop.look_at_the_clock()
+        if self._stop.reason is None:
+            self._ledger.queued(node)
         asked = await self._asking.ask(node, in_doubt_since=self._in_doubt.pop(node.name, None))
         if isinstance(asked, Started):
             return asked.run

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import functools
 import signal
+import time
 from collections.abc import Iterator
 from typing import Callable, Optional
 
@@ -30,6 +31,7 @@ class Stop:
         self.on_first_interrupt: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[str], None]] = []
         self._interrupts = 0
+        self._until: Optional[tuple[float, str]] = None  # epoch seconds, and the reason then
 
     def on_stop(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the reason at the stop, or now if it was before."""
@@ -52,7 +54,13 @@ class Stop:
 
     def at(self, epoch_s: float, now_s: float, reason: str) -> None:
         """Stop at a time (--until)."""
+        self._until = epoch_s, reason
         asyncio.get_running_loop().call_later(max(0.0, epoch_s - now_s), self.stop, reason)
+
+    def look_at_the_clock(self) -> None:
+        """Stop if the time has come. The timer is late after a question, and after a laptop has slept."""
+        if self._until is not None and time.time() >= self._until[0]:
+            self.stop(self._until[1])
 
     def interrupted(self) -> None:
         """Take a Ctrl-C: the first one stops, the second one leaves."""

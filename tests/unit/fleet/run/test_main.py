@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests import fleet_nodes
 from tests.fleet_nodes import Fault, Fleet
 from tests.unit.fleet.run.running import Operator, most_at_once
+from twitch.fleet import options
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.run import proving
+from twitch.fleet.run import proving, question, stopping
 from twitch.fleet.run.job import in_order
 from twitch.fleet.run.ledger import Earlier
 
@@ -104,6 +107,24 @@ def test_the_window_shrinks_while_the_puppetserver_has_a_queue(operator: Operato
         server.set(queue=0, oldest_s=0.0)
     assert (ended.status, ended.outcomes()) == (0, {"changed": 5})
     assert most_at_once(operator.json) == 1
+
+
+def test_a_question_that_is_answered_after_until_starts_nothing(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timer of --until does not fire while the question waits, or the machine sleeps."""
+    until = time.time() + 3600
+
+    def agreed(question: str) -> bool:
+        monkeypatch.setattr(stopping, "time", SimpleNamespace(time=lambda: until))
+        return True
+
+    monkeypatch.setattr(options, "until", lambda text: until)
+    monkeypatch.setattr(question, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(question, "agreed", agreed)
+    ended = operator.run("--yes", "--canary", "1", "--confirm", "--until", "06:00")
+    assert (ended.status, sum(ended.runs.values())) == (8, 1)
+    assert ended.outcomes() == {"changed": 1, "not started": NODES - 1}
 
 
 def test_an_error_in_this_program_ends_the_command_and_is_said(
