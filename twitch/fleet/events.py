@@ -39,6 +39,10 @@ class Plan(NamedTuple):
     puppetservers: tuple[str, ...] = ()
     failed_before: tuple[str, ...] = ()  # nodes whose last run before this one failed
     version: int = VERSION
+    one_per: Optional[str] = None  # these four as in the options, for a run that goes on with this one
+    address_fact: Optional[str] = None
+    count_old_failures: bool = False
+    stop_on_surprise: bool = False
 
 
 class Counts(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import threading
 from typing import Any, Optional
@@ -62,7 +61,7 @@ class Names(AbstractResolver):
         # Another request to the same node can have forgotten them meanwhile.
         _, addresses = self._found.get(host, (0.0, ()))
         if not addresses:
-            raise OSError(errno.EADDRNOTAVAIL, "the address is asked for again")
+            raise OSError("the address is asked for again")
         return [
             {"hostname": host, "host": address, "port": port, "family": of, "proto": 0, "flags": FLAGS}
             for of, address in addresses

@@ -37,6 +37,15 @@ RESUMED = {
 }
 
 
+# And what is set as if the option were there: else two nodes of one cluster would be run at once.
+OPTIONS = {
+    "--one-per": "one_per",
+    "--address-fact": "address_fact",
+    "--count-old-failures": "count_old_failures",
+    "--stop-on-surprise": "stop_on_surprise",
+}
+
+
 class Job(NamedTuple):
     """What is to be done."""
 
@@ -45,6 +54,16 @@ class Job(NamedTuple):
     label_is_unique: bool  # no run but those of this invocation, and of the one that it resumes, has it
     kept: Sequence[tuple[Node, NodeResult]] = ()  # nodes that have ended in an earlier invocation
     earlier: Earlier = NOTHING_EARLIER
+
+
+def take_over(options: Namespace) -> None:
+    """Set the options of the earlier run with which this one goes on, unless they are there."""
+    if options.results in (None, STANDARD_STREAM) or options.only:
+        return
+    plan = read(options.results).plan
+    for option, field in OPTIONS.items():
+        if option not in options.given:
+            setattr(options, field, getattr(plan, field))
 
 
 def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queues: Optional[Queues]) -> Job:
@@ -122,5 +141,6 @@ def _plan(
         max_unreachable=None if unreachable is None else unreachable.of(total),
         seed=seed,
         puppetdb=database.url if database is not None else None,
+        **{field: getattr(options, field) for field in OPTIONS.values()},
         failed_before=tuple(name for name in (node.name for node in chosen.nodes) if name in failed_before),
     )

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _main(options: Namespace) -> int:
     how = access(options)
+    job.take_over(options)
     ending.files(options).check()
     async with open_puppetdb(options) as database, open_puppetservers(options) as queues:
         chosen = await choose(of_options(options), database)

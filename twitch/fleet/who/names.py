@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -48,7 +47,7 @@ def text(path: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: NUL in the path
         raise UsageError(f"{one_line(path)}: {getattr(error, 'strerror', error)}") from None
     # PowerShell 5 writes UTF-16 with `>`, and a mark before UTF-8 with Set-Content.
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     return content.decode("utf-16" if utf_16 else "utf-8-sig", "replace")
 
 

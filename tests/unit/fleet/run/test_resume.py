@@ -148,3 +148,23 @@ def test_a_resumed_run_has_the_limits_of_the_first_one(fleet: Fleet, tmp_path: P
     resumed = operator.run(who=["--from", str(operator.json)])
     assert (resumed.status, resumed.outcomes()) == (0, {"failed": 1, "changed": 2})
     assert most_at_once(operator.json) == 1
+
+
+def test_the_nodes_of_one_cluster_take_turns_when_a_run_goes_on(tmp_path: Path) -> None:
+    """With the options of the earlier run, which the command to paste does not repeat."""
+    with fleet_nodes.start(14, run_s=(0.1, 0.2)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        operator.access = operator.access[:-2]  # --address-fact
+        names = [node.name for node in fleet.nodes]
+        killed = plan(names)._replace(
+            one_per="facts.cluster", address_fact="networking.ip", count_old_failures=True
+        )
+        writer = ResultWriter(operator.json)
+        writer.write(killed)
+        writer.close()
+        resumed = operator.run(who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes()) == (0, {"changed": 14})
+        assert resumed.results.plan is not None
+        assert resumed.results.plan.one_per == "facts.cluster" and resumed.results.plan.count_old_failures
+        clusters = [{name for name in names if int(name[4:9]) % 7 == number} for number in range(7)]
+        assert [most_at_once(operator.json, cluster) for cluster in clusters] == [1] * 7
