@@ -40,12 +40,17 @@ class Share(NamedTuple):
 
     def of(self, total: int) -> int:
         """Return the number of nodes, rounded down: more than 5 % of 30 nodes is more than one."""
-        return int(total * self.number / 100) if self.percent else int(self.number)
+        return total * self._thousandths // 100_000 if self.percent else int(self.number)
 
     def at_least_one_of(self, total: int) -> int:
         """Return the number of nodes, rounded up, and at most `total`; 0 only if the share is 0."""
-        exact = total * self.number / 100 if self.percent else self.number
-        return min(total, -int(-exact // 1))
+        number = -(-total * self._thousandths // 100_000) if self.percent else int(self.number)
+        return min(total, number)
+
+    @property
+    def _thousandths(self) -> int:
+        """Return thousandths of a percent: in floats, 16.1 % of 1,000 are more than 161."""
+        return round(self.number * 1000)
 
     def __str__(self) -> str:
         """Return the share as the operator wrote it."""

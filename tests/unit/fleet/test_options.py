@@ -39,6 +39,8 @@ def test_share_is_exact() -> None:
     assert Share(29, percent=True).of(100) == 29
     assert Share(29, percent=True).at_least_one_of(100) == 29
     assert Share(7, percent=True).at_least_one_of(100) == 7
+    assert options.share("16.1%").at_least_one_of(1000) == 161
+    assert options.share("65.1%").of(1000) == 651
 
 
 INVALID = {
