@@ -44,6 +44,8 @@ class ResultWriter:
             self._file, self._regular = sys.stdout.fileno(), False
             return
         mode = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        # Its name can be guessed, and a link with that name would be of somebody else. Windows has no flag.
+        mode |= getattr(os, "O_NOFOLLOW", 0) if private else 0
         try:
             self._file = _open(self.path, mode | getattr(os, "O_BINARY", 0), PRIVATE if private else 0o666)
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)

@@ -114,6 +114,13 @@ def test_a_private_result_is_only_its_owners(tmp_path: Path) -> None:
     assert (tmp_path / "result").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_private_result_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ResultError, match="symbolic links"):
+        ResultWriter(tmp_path / "link", private=True)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("left", [1, 20, 60])
 def test_a_cut_last_line_is_left_out_and_said_so(tmp_path: Path, left: int) -> None:
     path = written(tmp_path / "result", PLAN, EVENT)
