@@ -123,7 +123,8 @@ def failure(status: int, values: Mapping[str, Any]) -> str:
     """Return why the command has failed, in one line; '' if it has not."""
     if not status:
         return ""
-    why = [text for bit, text in BITS.items() if status & bit] if 0 < status < 64 else [f"exit status {status}"]
+    bits = [text for bit, text in BITS.items() if status & bit]
+    why = bits if 0 < status < 64 else [f"exit status {status}"]
     if values.get("stopped"):
         why.append(str(values["stopped"]))
     counts = ", ".join(f"{number} {outcome}" for outcome, number in values["counts"].items())
