@@ -77,7 +77,7 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
     kept: Sequence[tuple[Node, NodeResult]] = ()
     resumes = result is not None and not options.only
     if result is not None and resumes:
-        resumed = resume(result, chosen.nodes, ask)
+        resumed = resume(result, chosen.nodes, ask, proves=database is not None)
         # PuppetDB's last runs are by now those of the earlier invocation.
         ask, nodes, kept, failed_before, earlier = resumed
     unique = ask.label is None or ask.label.startswith(LABEL)

@@ -5,6 +5,7 @@ The result file has the ids of all runs, and the nodes and PuppetDB know what be
     what the file says of a node          what is done
     an outcome that is certain            it keeps the outcome
     late, lost or unproven, with a run    the run is followed
+    good, and killed before the proof     the run is followed
     running, with a run                   the run is followed
     queued, or lost without a run         the node is asked for our label first, then for a run
     queued, with a reason to wait         the node is asked for a run
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from twitch.errors import UsageError
 from twitch.fleet.events import QUEUED, Ask
 from twitch.fleet.nodes import Node
-from twitch.fleet.outcomes import Outcome
+from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.run.ledger import Earlier
 from twitch.fleet.show.results import NodeResult, Results
 
@@ -38,10 +39,12 @@ class Resumed(NamedTuple):
     earlier: Earlier
 
 
-def resume(results: Results, nodes: Iterable[Node], ask: Ask) -> Resumed:
+def resume(results: Results, nodes: Iterable[Node], ask: Ask, *, proves: bool = False) -> Resumed:
     """Return what is left to do for these nodes of an earlier result.
 
-    Raise UsageError if `ask`, the options of this invocation, asks for something else.
+    `proves`: this invocation has a PuppetDB, so runs that the earlier one could not prove any more are
+    followed for their proof. Raise UsageError if `ask`, the options of this invocation, asks for something
+    else.
     """
     plan = results.plan
     assert plan is not None, "a result file begins with a plan"
@@ -53,7 +56,7 @@ def resume(results: Results, nodes: Iterable[Node], ask: Ask) -> Resumed:
         known = results.nodes.get(node.name)
         if known is None or _untouched(known):
             rest.append(node)
-        elif known.outcome is not None and known.outcome not in NOT_CERTAIN:
+        elif _certain(known, proves=proves and plan.puppetdb is not None):
             kept.append((node, known))
         else:
             rest.append(node)
@@ -62,6 +65,12 @@ def resume(results: Results, nodes: Iterable[Node], ask: Ask) -> Resumed:
             else:
                 in_doubt[node.name] = known.asked or plan.time
     return Resumed(_same(plan.ask, ask), rest, kept, frozenset(plan.failed_before), Earlier(runs, in_doubt))
+
+
+def _certain(known: NodeResult, *, proves: bool) -> bool:
+    if known.outcome is None or known.outcome in NOT_CERTAIN:
+        return False
+    return not (proves and known.outcome in GOOD and known.run is not None and not known.proven)
 
 
 def _untouched(known: NodeResult) -> bool:

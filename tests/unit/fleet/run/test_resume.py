@@ -168,3 +168,15 @@ def test_the_nodes_of_one_cluster_take_turns_when_a_run_goes_on(tmp_path: Path) 
         assert resumed.results.plan.one_per == "facts.cluster" and resumed.results.plan.count_old_failures
         clusters = [{name for name in names if int(name[4:9]) % 7 == number} for number in range(7)]
         assert [most_at_once(operator.json, cluster) for cluster in clusters] == [1] * 7
+
+
+def test_a_run_that_was_not_proven_before_the_kill_is_proven_now(tmp_path: Path) -> None:
+    with fleet_nodes.start(3, run_s=(0.05, 0.1)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        operator.run()
+        lines = operator.json.read_text().splitlines(keepends=True)
+        later = ('"proven"', '"summary"')
+        operator.json.write_text("".join(line for line in lines if not any(word in line for word in later)))
+        resumed = operator.run(who=["--from", str(operator.json)])
+        assert (resumed.status, resumed.outcomes(), sum(resumed.runs.values())) == (0, {"changed": 3}, 0)
+        assert all(node.proven for node in resumed.results.nodes.values())
