@@ -118,7 +118,7 @@ keyed_groups:
     prefix: os
 cache: true
 cache_plugin: ansible.builtin.jsonfile
-cache_connection: /tmp/puppetdb-inventory
+cache_connection: ~/.cache/puppetdb-inventory
 """
 
 from typing import Any, Optional
@@ -160,7 +160,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except _puppetdb.PuppetDBError as error:
             raise AnsibleParserError(f"{path}: {error}") from error
         for certname in rows:
-            self._add(certname, rows[certname])
+            if _puppetdb.is_host(certname):
+                self._add(certname, rows[certname])
+            else:
+                self.display.warning(f"{path}: {certname!r} is left out, because it is no name of a host")
 
     def _rows(self, key: str, *, cache: bool) -> dict[str, dict[str, Any]]:
         """Return the columns and facts of each node, by certname: from the cache, or from PuppetDB."""
@@ -216,8 +219,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             into[name] = value
         variables = {f"{prefix}{name}": untrusted(value) for name, value in values.items()}
         address: Optional[Any] = row.get(f"facts.{address_fact}") if address_fact else None
-        if address:
-            variables["ansible_host"] = untrusted(str(address))
+        if address and _puppetdb.is_host(str(address)):
+            variables["ansible_host"] = str(address)
+        elif address:
+            self.display.warning(f"{certname}: {address_fact} is {str(address)!r}, which is no address")
         host = self.inventory.add_host(certname)
         for name, value in variables.items():
             self.inventory.set_variable(host, name, value)

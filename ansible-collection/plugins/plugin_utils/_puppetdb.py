@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
@@ -29,6 +30,10 @@ NODES_OF_ONE_QUERY = 500
 
 MAX_TEXT = 300
 
+# What ansible takes for a host, or ansible_host. A fact comes from its node, and ssh would take a value like
+# -oProxyCommand=… for an option, and run it here.
+HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,254}")
+
 
 class PuppetDBError(Exception):
     """PuppetDB has no answer, or not one that is whole; the text says where and what."""
@@ -43,6 +48,11 @@ class Access(NamedTuple):
     ca_path: Optional[str]
     timeout_s: int
     use_proxy: bool
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text is an address or a name, and nothing else."""
+    return bool(HOST.fullmatch(text))
 
 
 def client_tools(paths: Sequence[str] = CLIENT_TOOLS) -> Mapping[str, Any]:

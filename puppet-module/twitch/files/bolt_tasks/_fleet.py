@@ -124,7 +124,7 @@ def failure(status: int, values: Mapping[str, Any]) -> str:
     if not status:
         return ""
     bits = [text for bit, text in BITS.items() if status & bit]
-    why = bits if 0 < status < 64 else [f"exit status {status}"]
+    why = bits if 0 < status < 64 else [f"exit status {status}"]  # a negative one is that of a signal
     if values.get("stopped"):
         why.append(str(values["stopped"]))
     counts = ", ".join(f"{number} {outcome}" for outcome, number in values["counts"].items())
