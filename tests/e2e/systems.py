@@ -25,7 +25,11 @@ UNIT_TESTS = (
     *("tests/unit/test_main.py", "tests/unit/test_boundary.py", "tests/unit/test_config.py"),
     *("tests/unit/test_messages.py", "tests/unit/test_records.py", "tests/unit/check"),
     *("tests/unit/root/test_handler_run.py", "tests/unit/root/test_conclude.py"),
-    *("tests/unit/root/test_report.py", "tests/unit/root/test_settings.py", "tests/unit/root/test_locks.py"),
+    *(
+        "tests/unit/root/test_report.py",
+        "tests/unit/root/test_settings.py",
+        "tests/unit/root/test_puppet_locks.py",
+    ),
     *("tests/unit/root/test_files.py", "tests/unit/root/test_store.py", "tests/unit/root/test_puppet.py"),
     *("tests/unit/listener/test_handshake.py", "tests/unit/listener/test_tls.py"),
     *("tests/unit/listener/test_crl.py", "tests/unit/listener/test_contexts.py"),

@@ -14,7 +14,7 @@ from twitch.listener.api.routes import API
 from twitch.listener.connection import NEW, Connection
 from twitch.listener.exchange import HTTPError, Request, Response
 from twitch.listener.pause import Pause
-from twitch.listener.refusals import Refusals
+from twitch.listener.refusal_log import Refusals
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Watched
 from twitch.records import Record

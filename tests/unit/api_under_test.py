@@ -19,7 +19,7 @@ from tests.unit.wire import Client, visit
 from twitch import config, messages
 from twitch.listener import tokens
 from twitch.listener.api.routes import API
-from twitch.listener.refusals import Refusals
+from twitch.listener.refusal_log import Refusals
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
 from twitch.messages import Answer, Question

@@ -22,7 +22,7 @@ from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
 from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
 from twitch.records import MAX_RECORD_CHARS, RUN_ID, Options, encode, from_json
-from twitch.root import claims, details, disabling, locks, progress, puppet, report, settings, verdict
+from twitch.root import claims, details, disabling, progress, puppet, puppet_locks, report, settings, verdict
 from twitch.root import process as process_module
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
@@ -128,8 +128,8 @@ def check_verdicts(**found: Report | Summary) -> None:
 def run_lock(data: bytes, path: Path) -> bool:
     """Read the agent's lock; a process that it names is a Puppet here."""
     path.write_bytes(data)
-    with mock.patch.object(locks, "is_puppet", lambda pid: True):
-        holder = locks.run_lock_holder(os.fspath(path))
+    with mock.patch.object(puppet_locks, "is_puppet", lambda pid: True):
+        holder = puppet_locks.run_lock_holder(os.fspath(path))
     if holder is None:
         return False
     assert 0 <= holder.pid < 10**10
@@ -140,9 +140,9 @@ def run_lock(data: bytes, path: Path) -> bool:
 def disabled_lock(data: bytes, path: Path) -> bool:
     """Read the lock that disables the agent, whatever is in it; accepted is one with a reason."""
     path.write_bytes(data)
-    reason = locks.disabled_reason(os.fspath(path))
+    reason = puppet_locks.disabled_reason(os.fspath(path))
     assert reason is not None
-    assert len(reason) <= locks.MAX_REASON_CHARS
+    assert len(reason) <= puppet_locks.MAX_REASON_CHARS
     answer = messages.Answer(messages.DISABLED, reason=reason)
     sent = messages.encode(answer)
     assert len(sent) <= messages.MAX_PACKET_BYTES
@@ -197,9 +197,9 @@ def check_settings(found: Settings) -> None:
         assert isinstance(value, str)
     limit_s = found.runtimeout_s
     assert limit_s is None or limit_s > 0
-    locks.is_stuck(10, limit_s)
-    locks.run_lock_holder(found.agent_catalog_run_lockfile)
-    locks.disabled_reason(found.agent_disabled_lockfile)
+    puppet_locks.is_stuck(10, limit_s)
+    puppet_locks.run_lock_holder(found.agent_catalog_run_lockfile)
+    puppet_locks.disabled_reason(found.agent_disabled_lockfile)
     report.read(found.lastrunreport)
     report.read_summary(found.lastrunfile)
     report.written_since(found.lastrunreport, BEGAN)
@@ -238,8 +238,8 @@ def process(data: bytes, path: Path) -> bool:
     """Read a process: the first line is its name, the rest its command line. Accepted is a Puppet."""
     name, _, arguments = data.partition(b"\n")
     files = {"comm": name[:15] + b"\n", "cmdline": arguments}
-    with proc(path, locks, files):
-        return locks.is_puppet(PID)
+    with proc(path, puppet_locks, files):
+        return puppet_locks.is_puppet(PID)
 
 
 def process_times(data: bytes, path: Path) -> bool:

@@ -187,9 +187,9 @@ def test_the_listener_starts_no_program_and_runs_no_code_from_elsewhere(path: Pa
 @pytest.mark.parametrize(
     "source",
     [
-        "from twitch.root import locks",
-        "from twitch.root.locks import Holder",
-        "import twitch.root.locks",
+        "from twitch.root import puppet_locks",
+        "from twitch.root.puppet_locks import Holder",
+        "import twitch.root.puppet_locks",
         "def late():\n    from twitch.root import conclude\n",
         "def late():\n    import twitch.root.handler\n",
         "from twitch import root",

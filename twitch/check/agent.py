@@ -12,7 +12,7 @@ from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import PuppetError
 from twitch.root import files as root_files
-from twitch.root import locks, puppet
+from twitch.root import puppet, puppet_locks
 from twitch.root.settings import Settings
 from twitch.root.settings import load as load_settings
 from twitch.root.store import Store
@@ -81,11 +81,11 @@ def _locks(settings: Settings) -> Iterator[Finding]:
     yield from _unreadable(
         disabled_lock, "puppet-twitch treats Puppet as disabled and answers triggers with 423"
     )
-    reason = locks.disabled_reason(disabled_lock)
+    reason = puppet_locks.disabled_reason(disabled_lock)
     if reason is not None:
         yield Finding(NOTE, f"Puppet is disabled: {reason or 'no reason given'}", "puppet agent --enable")
-    holder = locks.run_lock_holder(run_lock)
-    if holder and locks.is_stuck(holder.age_s, settings.runtimeout_s):
+    holder = puppet_locks.run_lock_holder(run_lock)
+    if holder and puppet_locks.is_stuck(holder.age_s, settings.runtimeout_s):
         text = (
             f"Puppet process {holder.pid} has held {run_lock} for {holder.age_s} s, "
             f"longer than its runtimeout of {settings.runtimeout_s} s allows"
@@ -97,7 +97,7 @@ def _locks(settings: Settings) -> Iterator[Finding]:
 def _unreadable(lock: str, consequence: str) -> Iterator[Finding]:
     """Report a lock file that root's part of a run cannot read: a directory, for instance, or a FIFO."""
     try:
-        with root_files.open_foreign(lock, locks.MAX_LOCK_BYTES) as file:
+        with root_files.open_foreign(lock, puppet_locks.MAX_LOCK_BYTES) as file:
             file.read(1)
     except FileNotFoundError:
         return

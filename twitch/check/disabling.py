@@ -12,7 +12,7 @@ from twitch.check import systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.holds import utc
 from twitch.root import disabling, expiry, files
-from twitch.root.locks import MAX_LOCK_BYTES
+from twitch.root.puppet_locks import MAX_LOCK_BYTES
 from twitch.root.settings import Settings
 from twitch.root.store import Store
 

@@ -9,7 +9,7 @@ from typing import Optional
 from twitch import records
 from twitch.check import systemd
 from twitch.check.findings import GOOD, Finding
-from twitch.root import locks
+from twitch.root import puppet_locks
 from twitch.root.claims import Claim
 from twitch.root.settings import Settings
 from twitch.root.store import Store
@@ -21,7 +21,7 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
         return
     store = Store(records.ROOT)
     ours, waiting = store.running(), store.queued()
-    holder = locks.run_lock_holder(settings.agent_catalog_run_lockfile)
+    holder = puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile)
     if ours:
         yield Finding(GOOD, f"Puppet is running: {_run(store, ours)}; until it ends, triggers get 409")
     elif holder:

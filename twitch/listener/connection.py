@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         pace: Callable[[Callable[[], None]], None] = lambda step: step(),
     ) -> None:
         """`may_wait` says whether a request of this connection may wait for a run (room.py); `pace` calls
-        what reads a request that is not the first one (pace.py)."""
+        what reads a request that is not the first one (loop_pace.py)."""
         self.address = address
         self.state = NEW
         self.answers = 0  # that have been given on this connection

@@ -13,7 +13,7 @@ from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls, watched
 from twitch.listener.exchange import HTTPError
-from twitch.listener.refusals import MISCONFIGURED_REASON
+from twitch.listener.refusal_log import MISCONFIGURED_REASON
 from twitch.listener.tls import Trust
 from twitch.listener.watched import FaultLog, Watched
 

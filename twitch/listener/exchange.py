@@ -63,7 +63,7 @@ class HTTPError(TwitchError):
 
     `headers` are added to the answer; `close` ends the connection after it, for requests after which the
     position in the byte stream is not certain. `reason` is for the journal: a few words that contain nothing
-    of the request, where the status alone does not say enough (refusals.py).
+    of the request, where the status alone does not say enough (refusal_log.py).
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls
 from twitch.listener.connection import Connection
 from twitch.listener.exchange import HTTPError, unread
-from twitch.listener.refusals import MISCONFIGURED_REASON, kind
+from twitch.listener.refusal_log import MISCONFIGURED_REASON, kind
 
 if TYPE_CHECKING:
     import ssl

@@ -31,7 +31,7 @@ with the most connections first, and of these the oldest:
                   root, which has not been asked yet
     4  going on   an anonymous caller was answered before on     the next answer is the last one
                   this connection; its request is being
-                  answered, or waits for a pass (pace.py)
+                  answered, or waits for a pass (loop_pace.py)
     -  nobody                                                    the newcomer waits on
 
 Named callers (those with a line in [access]) are in no row but the first. While a request waits for a pass,

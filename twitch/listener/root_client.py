@@ -88,7 +88,7 @@ class Kept(NamedTuple):
             return False  # the run has begun since root answered, so its place in the queue is free
         if kind == QUEUED:
             # An equal request joins the same run. Root writes down each named caller that joins; the
-            # anonymous ones are counted (refusals.py), or a crowd of them would wake root for each.
+            # anonymous ones are counted (refusal_log.py), or a crowd of them would wake root for each.
             same_caller = not question.named or question.caller == before.caller
             return same_caller and question.options == before.options
         # A request that equals the run in the queue joins it.

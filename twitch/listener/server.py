@@ -23,8 +23,8 @@ from twitch.listener.connection import NEW, STOP_GRACE_S, Connection, Service
 from twitch.listener.contexts import Contexts
 from twitch.listener.exchange import HTTPError
 from twitch.listener.line import Newcomer
-from twitch.listener.pace import Pace
-from twitch.listener.refusals import Refusals
+from twitch.listener.loop_pace import Pace
+from twitch.listener.refusal_log import Refusals
 from twitch.listener.room import Pick, Room
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched

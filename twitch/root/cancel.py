@@ -23,9 +23,9 @@ from twitch.node_status import RUNNING, NodeStatus
 from twitch.records import FINISHED, Cancelled, Left, still_running
 from twitch.root import files, journal, programs, progress, turn, unit
 from twitch.root.claims import Claim
-from twitch.root.locks import Holder
 from twitch.root.node import Node
 from twitch.root.process import start_time
+from twitch.root.puppet_locks import Holder
 from twitch.root.store import Store
 
 CURRENT = "current"

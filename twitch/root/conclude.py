@@ -32,8 +32,8 @@ from twitch.root import (
     files,
     journal,
     journal_reader,
-    locks,
     memory,
+    puppet_locks,
     unit,
     verdict,
 )
@@ -236,8 +236,8 @@ def _facts(
         summary=summary,
         begun=_begun(record, settings, pid),
         spoilt_report=rewritten and not other_report,
-        other_run=other_report or bool(locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
-        disabled=locks.disabled_reason(settings.agent_disabled_lockfile),
+        other_run=other_report or bool(puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile)),
+        disabled=puppet_locks.disabled_reason(settings.agent_disabled_lockfile),
         requested_environment=record.options.environment,
         masterless=masterless,
         unsigned=None if has_certificate else settings.certname,
@@ -264,14 +264,14 @@ def _begun(record: Record, settings: Settings, pid: Optional[int]) -> Optional[b
     if record.command != "agent" or pid is None:
         return None
     try:
-        holder = files.read_foreign(settings.agent_catalog_run_lockfile, locks.MAX_LOCK_BYTES).strip()
+        holder = files.read_foreign(settings.agent_catalog_run_lockfile, puppet_locks.MAX_LOCK_BYTES).strip()
     except FileNotFoundError:
         return False
     except OSError:
         return None
     if holder == str(pid).encode():
         return True
-    return None if locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
+    return None if puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile) else False
 
 
 def _report_of(store: Store, record: Record, settings: Settings) -> Optional[Report]:

@@ -37,10 +37,10 @@ from twitch.messages import (
 )
 from twitch.node_status import DISABLED as NODE_DISABLED
 from twitch.node_status import NodeStatus
-from twitch.root import expiry, files, journal, lock_file, values
-from twitch.root.lock_file import Found, LockFile
-from twitch.root.locks import MAX_LOCK_BYTES, MAX_REASON_CHARS
+from twitch.root import disabled_lock, expiry, files, journal, values
+from twitch.root.disabled_lock import Found, LockFile
 from twitch.root.node import Node
+from twitch.root.puppet_locks import MAX_LOCK_BYTES, MAX_REASON_CHARS
 from twitch.root.store import Store
 from twitch.texts import one_line
 
@@ -185,7 +185,7 @@ def lift(store: Store, path: str) -> Optional[Lock]:
 
 def _change(store: Store, path: str, change: Change) -> Optional[Lock]:
     """Lift the holds that have expired, and change the others; return what is left of the lock."""
-    with store.disabling(), lock_file.opened(path) as file:
+    with store.disabling(), disabled_lock.opened(path) as file:
         for _ in range(TRIES):
             found = file.read()
             lock = parse(found.content, found.written) if found else None

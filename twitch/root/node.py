@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Optional
 
 from twitch import config
-from twitch.root import locks, puppet, settings
+from twitch.root import puppet, puppet_locks, settings
 from twitch.root.store import Store
 
 if TYPE_CHECKING:
@@ -50,6 +50,6 @@ class Node:
 
         return disabling.look(self.store, path)
 
-    def lock_holder(self) -> Optional[locks.Holder]:
+    def lock_holder(self) -> Optional[puppet_locks.Holder]:
         """Return the Puppet that holds the agent's run lock, whether its run is ours or not."""
-        return locks.run_lock_holder(self.settings.agent_catalog_run_lockfile)
+        return puppet_locks.run_lock_holder(self.settings.agent_catalog_run_lockfile)

@@ -24,9 +24,9 @@ from twitch.node_status import APPLYING, PREPARING, REPORTING, STARTING, Doing
 from twitch.records import GOOD, Options, Record
 from twitch.root import files, unit
 from twitch.root.claims import Claim
-from twitch.root.locks import Holder
 from twitch.root.node import Node
 from twitch.root.process import start_time
+from twitch.root.puppet_locks import Holder
 from twitch.root.report import written_since
 from twitch.root.settings import Settings
 

@@ -7,13 +7,13 @@ from typing import Optional
 
 from twitch.node_status import DISABLED, IDLE, QUEUED, RUNNING, STUCK, LastRun, NodeStatus
 from twitch.records import BUSY, FAILED, FINISHED, GOOD, Record
-from twitch.root import locks, progress, report, unit
+from twitch.root import progress, puppet_locks, report, unit
 from twitch.root.node import Node
 from twitch.root.turn import Unrecorded
 from twitch.root.verdict import failed_resources, from_summary
 
-# With the reason of a disabled agent (locks.MAX_REASON_CHARS) two of these fit into a packet, even if JSON
-# needs twelve bytes for each character.
+# With the reason of a disabled agent (puppet_locks.MAX_REASON_CHARS) two of these fit into a packet, even if
+# JSON needs twelve bytes for each character.
 MAX_REASON_CHARS = 120
 # The report of `puppet apply` is handed over after its record has ended.
 REPORT_SLACK_S = 5
@@ -31,7 +31,7 @@ def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     ended = [record for record in node.store.newest() if record.state == FINISHED and record.started]
     recorded = [record for record in ended if record.verdict != BUSY]
     last, last_whole = _last(node, recorded)
-    stuck = age_s is not None and locks.is_stuck(age_s, node.settings.runtimeout_s)
+    stuck = age_s is not None and puppet_locks.is_stuck(age_s, node.settings.runtimeout_s)
     # The first that applies. A disabled node where Puppet still runs is `disabled`, because that is what the
     # next trigger would be answered.
     states = {

@@ -14,7 +14,7 @@ from twitch.check import agent, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import PuppetError
-from twitch.root import locks
+from twitch.root import puppet_locks
 from twitch.root.settings import Settings
 
 
@@ -133,7 +133,7 @@ def test_a_lock_that_cannot_be_read_is_a_fault(puppet: FakePuppet, settings: Set
 def test_a_run_far_beyond_its_runtimeout_is_a_fault(
     puppet: FakePuppet, settings: Settings, monkeypatch: pytest.MonkeyPatch, age_s: int
 ) -> None:
-    monkeypatch.setattr(locks, "run_lock_holder", lambda lock: locks.Holder(4711, age_s))
+    monkeypatch.setattr(puppet_locks, "run_lock_holder", lambda lock: puppet_locks.Holder(4711, age_s))
     text = (
         f"Puppet process 4711 has held {settings.agent_catalog_run_lockfile} for 3901 s, "
         "longer than its runtimeout of 3600 s allows"

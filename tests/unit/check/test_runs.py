@@ -11,7 +11,7 @@ from twitch import records
 from twitch.check import runs, systemd
 from twitch.check.findings import GOOD, Finding
 from twitch.records import QUEUED, RUNNING, Record
-from twitch.root import locks
+from twitch.root import puppet_locks
 from twitch.root.claims import Claim
 from twitch.root.process import start_time
 from twitch.root.settings import Settings
@@ -74,7 +74,7 @@ def test_a_run_of_ours_is_named_with_its_caller(store: Store) -> None:
 
 
 def test_a_run_of_another_is_named_with_its_unit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "run_lock_holder", lambda lock: locks.Holder(4711, 10))
+    monkeypatch.setattr(puppet_locks, "run_lock_holder", lambda lock: puppet_locks.Holder(4711, 10))
     monkeypatch.setattr(systemd, "unit_of", lambda pid: "session-3.scope")
     monkeypatch.setattr("time.time", lambda: 1764126011.0)
     text = (

@@ -18,10 +18,10 @@ from twitch.node_status import APPLYING, PREPARING, REPORTING, STARTING, Doing
 from twitch.records import CHANGED, FAILED, UNCHANGED, Options, Record
 from twitch.root import progress
 from twitch.root.claims import Claim
-from twitch.root.locks import Holder
 from twitch.root.node import Node
 from twitch.root.process import start_time
 from twitch.root.progress import Progress
+from twitch.root.puppet_locks import Holder
 
 WHOLE, NOOP, TAGGED = Options(), Options(noop=True), Options(tags=("ntp",))
 

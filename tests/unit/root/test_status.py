@@ -30,7 +30,7 @@ from twitch.node_status import (
     NodeStatus,
 )
 from twitch.records import FINISHED, Options
-from twitch.root import locks, status, unit
+from twitch.root import puppet_locks, status, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -113,7 +113,7 @@ def test_stuck_by_the_age_of_the_lock(root_node: Node, puppet: FakePuppet, tmp_p
 def test_stuck_by_the_record_of_a_run_of_ours_without_a_lock(root_node: Node, tmp_path: Path) -> None:
     # `puppet apply` takes no lock; an agent may wait for its certificate before it takes one.
     assert root_node.settings.runtimeout_s
-    limit_s = root_node.settings.runtimeout_s + locks.STUCK_GRACE_S
+    limit_s = root_node.settings.runtimeout_s + puppet_locks.STUCK_GRACE_S
     with live(tmp_path, "puppet-x") as pid:
         root_node.store.claim_current(claim(pid))
         for age_s, state in ((limit_s - 60, RUNNING), (limit_s + 60, STUCK)):

@@ -4,7 +4,7 @@ Up to HELD runs at once, a connection to each node waits for the end of its run 
 are no connections (`LetGo`): a TLS connection costs 140 KiB, so 10,000 of them are 1.4 GiB, while one query
 to PuppetDB about 10,000 runs takes 0.26 s (PuppetDB 8.4.1). PuppetDB is asked about all runs at once, and a
 node only when PuppetDB has been silent about its run for a minute. Without a PuppetDB, the nodes are asked in
-turn.
+turn. `--follow`, or fewer connections than slots, decide otherwise (`Invocation._following`).
 
     following ──verdict──▶ End
       │   ├─ another Puppet run was first ──▶ Overtaken: back to the window

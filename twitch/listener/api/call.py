@@ -15,7 +15,7 @@ from twitch.listener import access
 from twitch.listener.api.parameters import Parameters
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause
-from twitch.listener.refusals import MISCONFIGURED_REASON
+from twitch.listener.refusal_log import MISCONFIGURED_REASON
 from twitch.listener.root_client import CROWDED, RootClient, Turns
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, RUNNING, Record, Records, newest_first

@@ -29,7 +29,7 @@ class Reply(NamedTuple):
     fields: Mapping[str, Any] = {}
     headers: Headers = ()
     close: bool = False  # close the connection after this reply
-    refused: bool = False  # count it as a refusal (refusals.py)
+    refused: bool = False  # count it as a refusal (refusal_log.py)
     media_type: str = ""  # of a text that no JSON can replace
     message: Optional[str] = None  # in JSON instead of the text, which repeats the fields
     parts: Optional[AsyncGenerator[bytes, None]] = None  # the body, in place of text and fields

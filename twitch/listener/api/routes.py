@@ -27,7 +27,7 @@ from twitch.listener.api.call import Call, Patience
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError, Request, Response
 from twitch.listener.pause import Pause
-from twitch.listener.refusals import MISCONFIGURED_REASON, Refusals, kind, words
+from twitch.listener.refusal_log import MISCONFIGURED_REASON, Refusals, kind, words
 from twitch.listener.root_client import RootClient, Turns
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched

@@ -13,7 +13,7 @@ from tests.unit.api_under_test import RUN, ApiUnderTest, node_status, request
 from tests.unit.wire import ADDRESS, visit
 from twitch import config
 from twitch.errors import MISCONFIGURED
-from twitch.listener import refusals
+from twitch.listener import refusal_log
 from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause
 from twitch.messages import Run
@@ -229,7 +229,7 @@ async def test_refusal_by_root_is_counted(
     async with api.client() as client:
         for _ in range(2):
             assert (await client.ask(request("GET", target))).status == status
-    assert caplog.messages == [f"refused {ADDRESS}: 2 x {status} {refusals.MEANINGS[status]}"]
+    assert caplog.messages == [f"refused {ADDRESS}: 2 x {status} {refusal_log.MEANINGS[status]}"]
 
 
 @pytest.mark.parametrize("target", ["/puppet/twitch?async=false", "/puppet/status?max_age=1h"])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.processes import dead, live, zombie
 from twitch import messages
 from twitch.messages import DISABLED, Answer
-from twitch.root import locks
+from twitch.root import puppet_locks
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ HOLDS: dict[str, tuple[str, ...]] = {
 def test_lock_is_held_by_a_live_puppet(tmp_path: Path, lockfile: Path, words: tuple[str, ...]) -> None:
     with live(tmp_path, *words) as pid:
         lockfile.write_text(str(pid))
-        holder = locks.run_lock_holder(os.fspath(lockfile))
+        holder = puppet_locks.run_lock_holder(os.fspath(lockfile))
         assert holder and holder.pid == pid
-    assert locks.run_lock_holder(os.fspath(lockfile)) is None
+    assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 STALE: dict[str, tuple[str, ...]] = {
@@ -59,20 +59,20 @@ def test_lock_of_a_live_process_that_is_no_puppet_is_stale(
 ) -> None:
     with live(tmp_path, *words) as pid:
         lockfile.write_text(str(pid))
-        assert locks.run_lock_holder(os.fspath(lockfile)) is None
+        assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 def test_lock_of_a_process_with_puppet_as_its_argv0_is_stale(tmp_path: Path, lockfile: Path) -> None:
     with live(tmp_path, "sleep", shown_as="puppet-foo") as pid:
         lockfile.write_text(str(pid))
-        assert locks.run_lock_holder(os.fspath(lockfile)) is None
+        assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 def test_lock_of_a_puppet_zombie_is_stale(tmp_path: Path, lockfile: Path) -> None:
     # ps shows `puppet <defunct>`, which Puppet's own rule does not match.
     with zombie(tmp_path, "puppet") as pid:
         lockfile.write_text(str(pid))
-        assert locks.run_lock_holder(os.fspath(lockfile)) is None
+        assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ def test_lock_of_a_puppet_zombie_is_stale(tmp_path: Path, lockfile: Path) -> Non
 )
 def test_lock_with_an_invalid_pid_is_stale(lockfile: Path, content: str) -> None:
     lockfile.write_text(content)
-    assert locks.run_lock_holder(os.fspath(lockfile)) is None
+    assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 def test_lock_of_a_dead_process_is_stale(lockfile: Path) -> None:
     lockfile.write_text(str(dead()))
-    assert locks.run_lock_holder(os.fspath(lockfile)) is None
+    assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 def test_missing_or_unreadable_lock_is_free(lockfile: Path) -> None:
-    assert locks.run_lock_holder(os.fspath(lockfile)) is None
+    assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
     lockfile.mkdir()
-    assert locks.run_lock_holder(os.fspath(lockfile)) is None
+    assert puppet_locks.run_lock_holder(os.fspath(lockfile)) is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_age_of_the_lock_is_that_of_its_file(tmp_path: Path, lockfile: Path, ago
         lockfile.write_text(f"{pid}\n")
         then = int(time.time()) - ago_s
         os.utime(lockfile, (then, then))
-        holder = locks.run_lock_holder(os.fspath(lockfile))
+        holder = puppet_locks.run_lock_holder(os.fspath(lockfile))
     assert holder and age_s <= holder.age_s <= age_s + 60
 
 
@@ -125,7 +125,7 @@ def test_age_of_the_lock_is_that_of_its_file(tmp_path: Path, lockfile: Path, ago
     ],
 )
 def test_run_is_stuck_beyond_its_limit_and_the_grace(age_s: int, limit_s: Optional[int], stuck: bool) -> None:
-    assert locks.is_stuck(age_s, limit_s) is stuck
+    assert puppet_locks.is_stuck(age_s, limit_s) is stuck
 
 
 # ---- the disabled lock
@@ -155,16 +155,16 @@ def written(path: Path, content: bytes) -> Iterator[str]:
 )
 def test_disabled_reason_is_read(lockfile: Path, content: bytes, reason: str) -> None:
     with written(lockfile, content) as path:
-        assert locks.disabled_reason(path) == reason
+        assert puppet_locks.disabled_reason(path) == reason
 
 
 def test_enabled_agent_has_no_disabled_reason(lockfile: Path) -> None:
-    assert locks.disabled_reason(os.fspath(lockfile)) is None
+    assert puppet_locks.disabled_reason(os.fspath(lockfile)) is None
 
 
 def test_disabled_lock_that_cannot_be_read_still_disables(lockfile: Path) -> None:
     lockfile.mkdir()
-    assert locks.disabled_reason(os.fspath(lockfile)) == ""
+    assert puppet_locks.disabled_reason(os.fspath(lockfile)) == ""
 
 
 repeated = st.builds(str.__mul__, st.sampled_from('\U0001f600é"x\0'), st.integers(0, 70000))
@@ -174,5 +174,5 @@ repeated = st.builds(str.__mul__, st.sampled_from('\U0001f600é"x\0'), st.intege
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_disabled_reason_fits_into_an_answer(lockfile: Path, text: str) -> None:
     with written(lockfile, json.dumps({"disabled_message": text}).encode()) as path:
-        answer = Answer(DISABLED, reason=locks.disabled_reason(path))
+        answer = Answer(DISABLED, reason=puppet_locks.disabled_reason(path))
     assert messages.decode_answer(messages.encode(answer)) == answer

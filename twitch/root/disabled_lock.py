@@ -20,7 +20,7 @@ from typing import NamedTuple, Optional
 
 from twitch.errors import TwitchError
 from twitch.root import files
-from twitch.root.locks import MAX_LOCK_BYTES
+from twitch.root.puppet_locks import MAX_LOCK_BYTES
 
 KINDS = {
     stat.S_IFDIR: "is a directory",

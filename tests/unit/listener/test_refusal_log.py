@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from twitch.listener import refusals
+from twitch.listener import refusal_log
 from twitch.listener.exchange import HTTPError
-from twitch.listener.refusals import Refusals
+from twitch.listener.refusal_log import Refusals
 
 
 async def test_refusals_of_one_address_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -31,14 +31,14 @@ async def test_most_refused_addresses_come_first_and_the_rest_is_one_line(
     lines = caplog.messages
     assert lines[:2] == ["refused 192.0.2.29: 30 x 403", "refused 192.0.2.28: 29 x 403"]
     assert lines[-1] == f"refused 20 more addresses: {sum(range(21))} x 403"
-    assert len(lines) == refusals.MAX_LINES + 1
+    assert len(lines) == refusal_log.MAX_LINES + 1
 
 
 async def test_thousands_of_addresses_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
-    counts, many = Refusals(), 3 * refusals.MAX_ADDRESSES
+    counts, many = Refusals(), 3 * refusal_log.MAX_ADDRESSES
     for number in range(many):
         counts.add(f"2001:db8:0:{number:x}::1", "503")
-        assert len(counts._addresses) <= refusals.MAX_ADDRESSES
+        assert len(counts._addresses) <= refusal_log.MAX_ADDRESSES
     counts.flush()
     assert caplog.messages[0].startswith("refused other addresses: ")
     assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
@@ -49,12 +49,12 @@ async def test_refusals_of_ipv6_are_counted_by_64(
 ) -> None:
     counts = Refusals()
     counts.add("192.0.2.7", "403")
-    for number in range(3 * refusals.MAX_ADDRESSES):
+    for number in range(3 * refusal_log.MAX_ADDRESSES):
         counts.add(f"2001:db8::{number:x}", "503")
     counts.add("192.0.2.8", "403")
     counts.flush()
     assert caplog.messages == [
-        f"refused 2001:db8::/64 (2001:db8::0 and others): {3 * refusals.MAX_ADDRESSES} x 503",
+        f"refused 2001:db8::/64 (2001:db8::0 and others): {3 * refusal_log.MAX_ADDRESSES} x 503",
         "refused 192.0.2.7: 1 x 403",
         "refused 192.0.2.8: 1 x 403",
     ]
@@ -65,7 +65,7 @@ async def test_many_addresses_do_not_hide_one_with_many_refusals(
     caplog: pytest.LogCaptureFixture, late: bool
 ) -> None:
     counts = Refusals()
-    many = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusals.MAX_ADDRESSES)]
+    many = [f"10.0.{number // 256}.{number % 256}" for number in range(3 * refusal_log.MAX_ADDRESSES)]
     one = ["192.0.2.7"] * 20
     for address in many + one if late else one + many:
         counts.add(address, "401")
@@ -76,7 +76,7 @@ async def test_many_addresses_do_not_hide_one_with_many_refusals(
 async def test_refusals_are_logged_after_an_interval(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(refusal_log, "INTERVAL_S", 0.01)
     counts = Refusals()
     for _ in range(2):
         caplog.clear()
@@ -107,20 +107,20 @@ async def test_crowd_of_addresses_does_not_hide_a_caller_with_a_name(
 ) -> None:
     counts = Refusals()
     counts.add("192.0.2.7", "403 no grant trigger", "cert:web07")
-    for number in range(3 * refusals.MAX_ADDRESSES):
+    for number in range(3 * refusal_log.MAX_ADDRESSES):
         for _ in range(2):
             counts.add(f"10.0.{number // 256}.{number % 256}", "404 unknown path or run")
     counts.flush()
     assert caplog.messages[0] == "refused cert:web07 at 192.0.2.7: 1 x 403 no grant trigger"
-    assert len(caplog.messages) <= 1 + refusals.MAX_LINES + 1
+    assert len(caplog.messages) <= 1 + refusal_log.MAX_LINES + 1
 
 
 async def test_thousands_of_names_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
-    counts, many = Refusals(), 3 * refusals.MAX_CALLERS
+    counts, many = Refusals(), 3 * refusal_log.MAX_CALLERS
     for number in range(many):
         counts.add(f"192.0.2.{number % 256}", "403 no grant trigger", f"cert:node{number}")
         tally = counts._callers
-        assert max(len(tally), len(tally._examples), len(tally._several)) <= refusals.MAX_CALLERS
+        assert max(len(tally), len(tally._examples), len(tally._several)) <= refusal_log.MAX_CALLERS
     counts.flush()
     assert caplog.messages[0].startswith("refused other callers: ")
     assert sum(int(line.rpartition(": ")[2].split()[0]) for line in caplog.messages) == many
@@ -129,8 +129,8 @@ async def test_thousands_of_names_are_counted_in_bounded_memory(caplog: pytest.L
 def test_every_kind_has_words() -> None:
     # An operator reads them; the statuses are those that README has.
     for status in (400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 423, 429, 431, 500, 503, 505):
-        assert refusals.words(status) != str(status)
-    assert refusals.kind(HTTPError(503, "a text with a secret", reason="no room")) == "503 no room"
+        assert refusal_log.words(status) != str(status)
+    assert refusal_log.kind(HTTPError(503, "a text with a secret", reason="no room")) == "503 no room"
 
 
 async def test_no_refusals_are_no_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,12 +174,13 @@ async def test_joined_requests_from_one_address_name_it(caplog: pytest.LogCaptur
 async def test_joined_requests_are_counted_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     counts = Refusals()
-    for number in range(3 * refusals.MAX_ADDRESSES):
+    for number in range(3 * refusal_log.MAX_ADDRESSES):
         counts.joined(f"2001:db8:0:{number:x}::1", RUN)
     counts.flush()
-    count = 3 * refusals.MAX_ADDRESSES
+    count = 3 * refusal_log.MAX_ADDRESSES
     assert caplog.messages == [
-        f"{count} more anonymous requests joined run {RUN}, from {refusals.MAX_ADDRESSES} or more addresses"
+        f"{count} more anonymous requests joined run {RUN}, from "
+        f"{refusal_log.MAX_ADDRESSES} or more addresses"
     ]
 
 
@@ -187,7 +188,7 @@ async def test_joined_requests_are_logged_after_an_interval(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(refusals, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(refusal_log, "INTERVAL_S", 0.01)
     Refusals().joined("192.0.2.7", RUN)
     while not caplog.messages:
         await asyncio.sleep(0.001)

@@ -11,9 +11,9 @@ from typing import Callable
 import pytest
 
 from twitch.errors import TwitchError
-from twitch.root import files, lock_file
-from twitch.root.lock_file import LockFile, NotALock, opened
-from twitch.root.locks import MAX_LOCK_BYTES
+from twitch.root import disabled_lock, files
+from twitch.root.disabled_lock import LockFile, NotALock, opened
+from twitch.root.puppet_locks import MAX_LOCK_BYTES
 
 OURS, NEW, BY_HAND = b'{"ours":1}', b'{"ours":2}', b'{"by hand":1}'
 
@@ -94,7 +94,7 @@ def test_lock_that_was_changed_by_hand_is_left_alone(
     else:
         look = LockFile._is
 
-        def is_and_then(self: LockFile, name: str, one: lock_file.Found) -> bool:
+        def is_and_then(self: LockFile, name: str, one: disabled_lock.Found) -> bool:
             answer = look(self, name, one)
             if name == path.name:
                 by_hand(path)
@@ -118,7 +118,7 @@ def test_file_system_that_cannot_exchange(
     def cannot(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(lock_file, "_exchange", cannot)
+    monkeypatch.setattr(disabled_lock, "_exchange", cannot)
     path.write_bytes(OURS)
     found = lock.read()
     assert found and lock.replace(found, NEW)

@@ -13,7 +13,7 @@ from tests.unit.listener.test_room import BUSY, QUICK, REQUEST, Crowd, crowd, sm
 from twitch.listener import connection as connections
 from twitch.listener import room, server
 from twitch.listener.connection import Connection
-from twitch.listener.pace import Pace
+from twitch.listener.loop_pace import Pace
 
 __all__ = ["small"]  # a fixture
 
