@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 def add_who(parser: argparse.ArgumentParser) -> None:
     """Add the options that name nodes."""
     who = parser.add_argument_group(
-        "WHO", "one of the first five; more of them name the nodes of all together"
+        "WHO", "at least one of the first five; several of them together name the nodes of each"
     )
     who.add_argument("node", metavar="NODE", nargs="*", default=[], help="a certname")
     who.add_argument("--nodes", metavar="FILE", help="a file with a certname on each line; -: standard input")
@@ -125,7 +125,11 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--one-per", metavar="FACT[=N]", help="at most one (or N) at once per value of a fact")
     how.add_argument(
-        "--canary", metavar="N|P%", type=share, default=Share(0), help="so many first; if they fail, stop (0)"
+        "--canary",
+        metavar="N|P%",
+        type=share,
+        default=Share(0),
+        help="so many first; the rest follows if they stay within the limits (0)",
     )
     how.add_argument("--confirm", action="store_true", help="ask before the rest follows the canaries")
     how.add_argument("--seed", metavar="N", type=int, help="the order of an earlier run, which is random")
@@ -191,7 +195,7 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
     servers.add_argument("--puppetdb", metavar="URL|none", help="PuppetDB, such as https://puppetdb:8081")
     servers.add_argument(
         "--puppetserver", metavar="URL|none", action="append",
-        help="a puppetserver whose queue is the brake, such as https://puppet:8140; can be repeated",
+        help="a puppetserver, such as https://puppet:8140: its queue limits the runs at once; can be repeated",
     )  # fmt: skip
 
 
