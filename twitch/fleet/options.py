@@ -195,7 +195,7 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
     servers.add_argument("--puppetdb", metavar="URL|none", help="PuppetDB, such as https://puppetdb:8081")
     servers.add_argument(
         "--puppetserver", metavar="URL|none", action="append",
-        help="a puppetserver, such as https://puppet:8140: its queue limits the runs at once; can be repeated",
+        help="a puppetserver whose queue limits the runs at once (https://puppet:8140); can be repeated",
     )  # fmt: skip
 
 
