@@ -8,7 +8,6 @@ misses its goal is marked MISSED and is no failure.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import platform
 import resource
@@ -83,7 +82,6 @@ def _conditions(scale: float) -> dict[str, Any]:
     versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
     return {
         "versions": {**versions, "OpenSSL": ssl.OPENSSL_VERSION},
-        "uvloop": importlib.util.find_spec("uvloop") is not None,  # which the command takes if it is there
         "cores": os.cpu_count(),
         "load at the beginning": os.getloadavg(),
         "scale": scale,

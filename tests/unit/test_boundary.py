@@ -74,11 +74,11 @@ MAY_LOAD = {
     "log": EVERYWHERE | {"pwd", "select", "socket", "struct", "systemd"},
     "cli": EVERYWHERE | {"argparse", "pwd", "select", "signal", "socket", "sys"},
     # None of these needs Linux or systemd: an operator's machine can be any that has Python. `resource` (the
-    # limit of open files) and `uvloop` are used where they exist. `importlib` loads the one command that was
+    # limit of open files) is used where it exists. `importlib` loads the one command that was
     # asked for; `threading` is for DNS; `contextvars`, `types` and `yarl` go with aiohttp; `email` reads the
     # dates of HTTP.
     "fleet": EVERYWHERE
-    | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "uvloop", "yarl"}
+    | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "yarl"}
     | {
         "aiohttp",
         "argparse",

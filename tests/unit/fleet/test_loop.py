@@ -45,10 +45,7 @@ def test_tls_buffer_has_the_size_of_a_record(monkeypatch: pytest.MonkeyPatch) ->
         assert sslproto.SSLProtocol.max_size == loop.TLS_RECORD_BYTES
 
 
-@pytest.mark.parametrize("with_uvloop", [False, True])
-def test_tasks_that_are_left_are_cancelled(*, with_uvloop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # uvloop's loops have the same interface.
-    monkeypatch.setattr(loop, "_uvloop", lambda: asyncio.new_event_loop if with_uvloop else None)
+def test_tasks_that_are_left_are_cancelled() -> None:
     cancelled: list[str] = []
 
     async def wait() -> None:
