@@ -9,4 +9,4 @@ UNREACHABLE = 4  # more than --max-unreachable allows
 STOPPED = 8  # stopped early: not every node was asked
 UNCERTAIN = 16  # unproven, late or lost
 CHANGES_PENDING = 32  # only with --noop --exit-pending
-LEFT = 130  # interrupted twice: runs go on, and are not followed any more
+LEFT = 130  # interrupted twice, or ended by SIGTERM: runs go on, and are not followed any more

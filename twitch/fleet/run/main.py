@@ -35,7 +35,7 @@ async def _main(options: Namespace) -> int:
         outputs = Outputs(options)
         for note in (*chosen.notes, *([NO_PUPPETDB] if database is None else [])):
             outputs.note(note)
-        introduction = question.introduction(chosen, todo, looks)
+        introduction = question.introduction(chosen, todo, looks, until=options.until)
         if question.must_ask(todo.nodes, yes=options.yes):
             if not question.agreed(f"{introduction} Start?"):
                 return exits.NOTHING_STARTED

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import Optional
 
 from twitch import durations
 from twitch.fleet.nodes import Node
@@ -21,8 +22,8 @@ SILENT_S = 7 * 86400
 YES = frozenset({"y", "yes"})
 
 
-def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look]) -> str:
-    """Return one line about what is going to happen."""
+def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look], *, until: Optional[float] = None) -> str:
+    """Return one line about what is going to happen; `until` is that of --until, in epoch seconds."""
     now = time.time()
     before = [node.before for node in todo.nodes if node.before is not None]
     failed = sum(one.failed for one in before)
@@ -32,7 +33,9 @@ def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look]) -> str:
     who += [f"{failed} failed last time"] if failed else []
     who += [f"{silent} silent for a week"] if silent else []
     at_once = f"{number_of(todo.plan.at_once, 'run')} at once"
-    return f"{', '.join(who)}. {'; '.join([at_once, *_servers(looks, len(todo.nodes))])}."
+    # With the day: at 06:05, 06:00 is tomorrow.
+    end = [time.strftime("until %Y-%m-%d %H:%M", time.localtime(until))] if until is not None else []
+    return f"{', '.join(who)}. {'; '.join([at_once, *_servers(looks, len(todo.nodes)), *end])}."
 
 
 def _servers(looks: Sequence[Look], nodes: int) -> list[str]:

@@ -185,7 +185,7 @@ def ending(results: Results) -> list[str]:
     if summary.stopped and results.count(Outcome.NOT_STARTED):
         lines.append(f"Stopped early: {one_line(summary.stopped)}.")
     if summary.exit == exits.LEFT:
-        lines.append("Interrupted twice: runs went on, and were not followed.")
+        lines.append("Left before the end: runs went on, and were not followed.")
     elif summary.exit > exits.NOTHING_STARTED:
         bits = [meaning for bit, meaning in EXITS.items() if summary.exit & bit]
         lines.append(f"Exit status {summary.exit}: {', '.join(bits)}.")

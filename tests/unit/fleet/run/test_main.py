@@ -110,7 +110,7 @@ def test_the_window_shrinks_while_the_puppetserver_has_a_queue(operator: Operato
 
 
 def test_a_question_that_is_answered_after_until_starts_nothing(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The timer of --until does not fire while the question waits, or the machine sleeps."""
     until = time.time() + 3600
@@ -125,6 +125,8 @@ def test_a_question_that_is_answered_after_until_starts_nothing(
     ended = operator.run("--yes", "--canary", "1", "--confirm", "--until", "06:00")
     assert (ended.status, sum(ended.runs.values())) == (8, 1)
     assert ended.outcomes() == {"changed": 1, "not started": NODES - 1}
+    # Which day --until means is said before anything starts.
+    assert time.strftime("until %Y-%m-%d %H:%M", time.localtime(until)) in capsys.readouterr().err
 
 
 def test_an_error_in_this_program_ends_the_command_and_is_said(

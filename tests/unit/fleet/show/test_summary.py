@@ -83,7 +83,7 @@ def test_a_result_without_an_end_says_so_and_how_to_go_on() -> None:
 def test_an_exit_status_is_said_in_words() -> None:
     text = summary_text(results_of(*GOOD, exit=2 | 16))
     assert "Exit status 18: more failures than allowed, runs that are unproven, late or lost." in text
-    assert "Interrupted twice" in summary_text(results_of(*GOOD, exit=130))
+    assert "Left before the end" in summary_text(results_of(*GOOD, exit=130))
 
 
 def test_next_commands_fit_what_happened() -> None:
