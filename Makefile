@@ -41,7 +41,7 @@ FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py tex
 .PHONY: snippets deb rpm dist module collection reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
 .PHONY: tools images check check-listener check-unit check-rest
-.PHONY: test test-agents test-module test-fleet test-nodes
+.PHONY: test test-agents test-module test-fleet test-faults test-nodes
 .PHONY: bench bench-fleet
 
 help:
@@ -280,17 +280,21 @@ check-unit:
 check-rest:
 	$(CHECK) tests/lint tests/units tests/module
 
-# Four at a time, each in a lab of its own, on two cores: mostly a test waits for one Puppet, which uses
-# one core, and some wait for times of puppet-twitch. The files are divided by CPU time. The first two labs have
-# a puppetserver; that of the fleet has PuppetDB as well, and waits for two minutes in all.
+# All at a time, each in a lab of its own, on two cores: mostly a test waits for one Puppet, which uses
+# one core, and some wait for times of puppet-twitch. The first two labs have a puppetserver, and their files are
+# divided by CPU time; that of the fleet has PuppetDB as well, and waits for two minutes in all. Those without a
+# server wait for most of their time, and are divided by it.
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
 AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_verdicts.py \
     site_by_hand.py),$(E2E))
 OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_tls.py),$(E2E))
 OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
+OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_% boundary.py check_% demo.py \
+    disable.py fault_%),$(E2E)))
+LABS = test-agents test-module test-fleet test-faults test-nodes
 test: $(VENV)/ready $(ANSIBLE)/ready
 	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
-	$(MAKE) --no-print-directory -j4 --output-sync=target test-agents test-module test-fleet test-nodes
+	$(MAKE) --no-print-directory -j5 --output-sync=target $(LABS)
 	@tests/lab/build --not-built
 
 test-agents:
@@ -298,7 +302,9 @@ test-agents:
 test-module:
 	tests/lab/enter $(PYTEST) --durations=10 $(OF_MODULE)
 test-nodes:
-	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(OF_MODULE) $(OF_FLEET),$(E2E))
+	tests/lab/enter $(PYTEST) --durations=10 $(filter-out $(AGENTS) $(OF_MODULE) $(OF_FLEET) $(OF_FAULTS),$(E2E))
+test-faults:
+	tests/lab/enter $(PYTEST) --durations=10 $(OF_FAULTS)
 test-fleet:
 	tests/lab/enter $(PYTEST) --durations=10 $(OF_FLEET)
 

@@ -27,8 +27,8 @@ sys.exit(pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", *sys.arg
 """
 
 
-@pytest.mark.parametrize(("lab", "needs"), [("nodes", False), ("agents", True)])
-def test_lab_of_the_nodes_needs_no_puppetserver(lab: str, needs: bool) -> None:
+@pytest.mark.parametrize(("lab", "needs"), [("nodes", False), ("faults", False), ("agents", True)])
+def test_labs_without_a_puppetserver_need_none(lab: str, needs: bool) -> None:
     make = subprocess.run(["make", "-n", f"test-{lab}"], cwd=ROOT, capture_output=True, text=True, check=True)
     files = re.findall(r"tests/e2e/test_\w+\.py", make.stdout)
     command = [sys.executable, "-c", COLLECT, *files]
