@@ -14,7 +14,7 @@ from twitch.messages import ENABLED, Enable
 
 DESCRIPTION = """\
 Lift your own disable. As long as others have disabled Puppet, too, it stays disabled, and they are named;
---force lifts everything, also a `puppet agent --disable` by hand.
+--force lifts everything, also what a person has disabled with `puppet agent`.
 """
 EXIT_STATUS = f"""\
 Exit status: 0 if Puppet is enabled, or was, 3 if others still disable it.
