@@ -35,7 +35,7 @@ NEEDRESTART = $(DESTDIR)/etc/needrestart/conf.d
 # The operator's side has a tree of its own, with what it may import (tests/unit/test_boundary.py).
 FLEET = $(DESTDIR)/usr/lib/puppet-twitch-fleet
 FLEET_DOC = $(DESTDIR)/usr/share/doc/puppet-twitch-fleet
-FLEET_TOP = $(addprefix twitch/,__init__.py durations.py errors.py fields.py texts.py)
+FLEET_TOP = $(addprefix twitch/,__init__.py arguments.py durations.py errors.py fields.py texts.py)
 
 .PHONY: help install uninstall install-fleet uninstall-fleet
 .PHONY: snippets deb rpm dist module collection reference

@@ -12,9 +12,11 @@ from twitch.texts import one_line
 class Parser(argparse.ArgumentParser):
     """The parser of one command. An abbreviated option is an error: a later one could change its meaning."""
 
+    program = "puppet-twitch"
+
     def __init__(self, command: str, description: str, epilog: str = "") -> None:
         super().__init__(
-            prog=f"puppet-twitch {command}",
+            prog=f"{self.program} {command}",
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -31,7 +31,7 @@ MAY_IMPORT = {
 
 # The operator's side is a package of its own, which brings these modules of the top, and no others.
 # `fields` checks the types in a node's JSON, and has no imports of ours itself.
-FLEET_MAY_IMPORT = {"errors", "texts", "durations", "fields", "__version__"}
+FLEET_MAY_IMPORT = {"arguments", "errors", "texts", "durations", "fields", "__version__"}
 
 # side -> the modules of others that it may import. A module that starts programs or loads code is never
 # the listener's, and what parses HTTP or TLS is never root's.

@@ -6,13 +6,11 @@ import argparse
 import re
 import time
 from datetime import datetime, timedelta
-from typing import NamedTuple, NoReturn, Optional
+from typing import NamedTuple, Optional
 
-from twitch import durations
-from twitch.errors import UsageError
+from twitch import arguments, durations
 from twitch.fleet.node.access import PORT
 from twitch.fleet.outcomes import Outcome
-from twitch.texts import one_line
 
 # What a node accepts (twitch/messages.py): an invalid value is one error here, and not one of each node.
 MAX_TAGS = 50
@@ -57,21 +55,10 @@ class Share(NamedTuple):
         return f"{self.number:g}{'%' if self.percent else ''}"
 
 
-class Parser(argparse.ArgumentParser):
-    """The parser of one command. An abbreviated option is an error: a later one could change its meaning."""
+class Parser(arguments.Parser):
+    """The parser of one command of the fleet."""
 
-    def __init__(self, command: str, description: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=f"puppet-twitch-fleet {command}",
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` with the text and where to find help."""
-        raise UsageError(one_line(f"{message}; see {self.prog} --help"))
+    program = "puppet-twitch-fleet"
 
 
 # ---- groups

@@ -41,7 +41,7 @@ MAX_LINE_BYTES = 256 * 1024  # of a log: the journal keeps lines of 48 KB (LineM
 
 
 class Response(NamedTuple):
-    """An answer, whoever sent it."""
+    """An answer of puppet-twitch, or of any other program at the port."""
 
     status: int
     headers: Mapping[str, str]  # the names in any case

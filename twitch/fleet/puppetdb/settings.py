@@ -30,9 +30,6 @@ SYSTEM_FILES = (
     Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "PuppetLabs/client-tools/puppetdb.conf",
 )
 
-# Where the agent has the certificate of its CA.
-CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
-
 
 class Settings(NamedTuple):
     """A PuppetDB: its URLs, in the order in which they are tried, and the files of TLS."""
@@ -102,7 +99,7 @@ def ca_of(*sources: Files) -> Optional[Path]:
     """Return the certificates of Puppet's CA, from the first source that has them, or from this host."""
     named = (files.ca for files in sources if files.ca)
     # Not Path.is_file, which raises PermissionError: Debian's /var/lib/puppet is not for everyone.
-    return next(named, None) or next(filter(os.path.isfile, CA_FILES), None)
+    return next(named, None) or next(filter(os.path.isfile, access.CA_FILES), None)
 
 
 def _path(value: object, source: Path) -> Path:

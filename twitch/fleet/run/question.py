@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from twitch import durations
+from twitch.fleet import states
 from twitch.fleet.nodes import Node
 from twitch.fleet.puppetserver.forecast import forecast
 from twitch.fleet.puppetserver.queue import Look, ServerQueue, jrubies
@@ -18,7 +19,6 @@ from twitch.fleet.show.results import Results
 from twitch.fleet.who.choice import Chosen
 
 MANY = 20  # nodes; on a terminal, more of them are asked about
-SILENT_S = 7 * 86400
 YES = frozenset({"y", "yes"})
 
 
@@ -27,7 +27,7 @@ def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look], *, until: Opt
     now = time.time()
     before = [node.before for node in todo.nodes if node.before is not None]
     failed = sum(one.failed for one in before)
-    silent = sum(one.reported is not None and now - one.reported > SILENT_S for one in before)
+    silent = sum(one.reported is not None and now - one.reported > states.SILENT_S for one in before)
     who = [f"{number_of(len(todo.nodes), 'node')} ({chosen.who})"]
     who += [f"{len(todo.kept)} done before"] if todo.kept else []
     who += [f"{failed} failed last time"] if failed else []

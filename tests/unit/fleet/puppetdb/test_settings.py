@@ -125,7 +125,7 @@ def test_the_host_is_asked_only_for_what_is_missing(
         return host
 
     monkeypatch.setattr(access, "of_this_host", of_this_host)
-    monkeypatch.setattr(settings, "CA_FILES", (tmp_path / "locked" / "ca.pem", tmp_path / "ca.pem"))
+    monkeypatch.setattr(access, "CA_FILES", (tmp_path / "locked" / "ca.pem", tmp_path / "ca.pem"))
     assert machine.found("https://pdb:8081").files == OWN
     assert not asked
     assert machine.found("https://pdb:8081", own=Files()).files == host
