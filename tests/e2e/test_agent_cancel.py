@@ -67,10 +67,16 @@ def cancel(node: Machine, run: str, query: str, *arguments: str) -> Reply:
     return node.curl(f"/puppet/runs/{run}/cancel{query}", "-X", "POST", *arguments, timeout_s=90)
 
 
-def doing(node: Machine, *credentials: str) -> str:
-    """Return the name of the command that Puppet waits for, or ''."""
-    fields: dict[str, Any] = json.loads(node.curl("/puppet/status", *access.JSON, *credentials).body)
-    return str(fields.get("doing", {}).get("name", ""))
+def await_command(node: Machine, *credentials: str) -> None:
+    """Return when the command of the manifest waits, and the status names it."""
+
+    def doing() -> str:
+        fields: dict[str, Any] = json.loads(node.curl("/puppet/status", *access.JSON, *credentials).body)
+        return str(fields.get("doing", {}).get("name", ""))
+
+    # The name alone is not enough: before Puppet applies anything, Facter runs `cat` several times.
+    node.wait(f"pgrep -f 'ca[t] {WAITS}'", 90)
+    node.wait(lambda: doing() == "cat")
 
 
 @every_agent
@@ -80,7 +86,7 @@ def test_cancelled_run_leaves_the_package_manager_and_names_it(
     node.sh(PACKAGE)
     server.manifest("production", INSTALL)
     run = stub.started(node)
-    node.wait(lambda: doing(node, *deploy) == "cat", 90)
+    await_command(node, *deploy)
     cursor = access.journal_cursor(node)
     reply = cancel(node, run, "?wait=60", *deploy)
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, "interrupted")
@@ -123,7 +129,7 @@ def test_run_of_the_daemon_is_cancelled_by_force_and_the_daemon_stays(
     node: Machine, deploy: tuple[str, str]
 ) -> None:
     node.run("systemctl", "start", "puppet.service")
-    node.wait(lambda: doing(node, *deploy) == "cat", 90)
+    await_command(node, *deploy)
     daemon = node.run("systemctl", "show", "-P", "MainPID", "puppet.service").stdout
     refused = cancel(node, "current", "", *deploy)
     assert refused.status == 409
@@ -142,7 +148,7 @@ def test_run_by_hand_is_cancelled_by_force_unless_it_is_the_daemon(
     node: Machine, deploy: tuple[str, str]
 ) -> None:
     by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
-    node.wait(lambda: doing(node, *deploy) == "cat", 90)
+    await_command(node, *deploy)
     assert "applying" in node.curl("/puppet/status", *deploy).body  # the phase of a run that is not ours
     node.sh(f"cp {LOCK} {PIDFILE}")  # as if this were a daemon that cannot fork
     refused = cancel(node, "current", "?force=true", *deploy)

@@ -134,8 +134,12 @@ def _descriptors() -> Iterator[Finding]:
 def _last_start() -> Iterator[Finding]:
     listener = systemd.listener()
     result = systemd.show(listener, "Result")
-    if result != "success":
-        text = f"{listener} failed (Result={result})" + _in_systemd_words(listener)
+    # While systemd starts a unit again, the result of its last start is gone (seen with systemd 252).
+    starting = systemd.show(listener, "ActiveState") == "activating"
+    again = starting and systemd.show(listener, "NRestarts") not in ("", "0")
+    if result != "success" or again:
+        how = f"failed (Result={result})" if result != "success" else "failed, and systemd starts it again"
+        text = f"{listener} {how}" + _in_systemd_words(listener)
         start = "" if listener == LISTENER_INSTANCE else f"; then systemctl restart {LISTENER}"
         fix = f"fix that cause, journalctl -u {LISTENER} has all lines{start}"
         yield Finding(FAULT, text, fix, by_hand=True)

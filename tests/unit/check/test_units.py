@@ -175,6 +175,20 @@ def test_a_listener_that_failed_is_a_fault(fake: FakeUnits) -> None:
     assert faults(fake) == [failed._replace(text=text)]
 
 
+def test_a_listener_that_is_just_started_again_has_failed(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch.service", ActiveState="activating", NRestarts="0")
+    assert faults(fake) == []  # its first start
+    fake.set("puppet-twitch.service", ActiveState="activating", NRestarts="3")
+    fake.complaints["puppet-twitch.service"] = ["Failed to set up mount namespacing: No such file"]
+    (fault,) = faults(fake)
+    assert fault.text == (
+        "puppet-twitch.service failed, and systemd starts it again; systemd says: "
+        "Failed to set up mount namespacing: No such file"
+    )
+    fake.set("puppet-twitch.service", ActiveState="active")  # it has recovered
+    assert faults(fake) == []
+
+
 def test_a_run_that_could_not_start_is_noted(fake: FakeUnits) -> None:
     # Puppet's own failures are no failures to start.
     exited = "Main process exited, code=exited, status=1/FAILURE"
