@@ -54,8 +54,10 @@ def handlers_started(node: Machine) -> int:
 
 
 def journal_cursor(node: Machine) -> str:
-    """Return the end of the journal, for the functions below."""
-    return node.sh("journalctl -b -n 0 --show-cursor -q | sed 's/^-- cursor: //'").stdout.strip()
+    """Return the end of the journal, for the functions below: behind all that has been logged so far."""
+    return node.sh(
+        "journalctl --sync; journalctl -b -n 0 --show-cursor -q | sed 's/^-- cursor: //'"
+    ).stdout.strip()
 
 
 def our_entries(node: Machine, cursor: str) -> list[dict[str, Any]]:
@@ -71,7 +73,8 @@ def messages_since(node: Machine, cursor: str) -> list[str]:
 
 
 def await_message(node: Machine, cursor: str, text: str) -> list[str]:
-    """Wait until a message has this text, because journald takes its time; return all messages since."""
+    """Wait until a message has this text, because its process may log it after an answer; return all
+    messages since."""
 
     def messages_with_text() -> list[str]:
         messages = messages_since(node, cursor)

@@ -38,7 +38,9 @@ def test_the_listener_cannot_open_roots_code(node: Machine, unit: str) -> None:
         stub.per_connection(node)
     try:
         assert node.curl("/version").status == 200
-        lines = node.sh("journalctl -o cat -t puppet-twitch -g ^readable").stdout.splitlines()
+        lines = node.sh(
+            "journalctl --sync; journalctl -o cat -t puppet-twitch -g ^readable"
+        ).stdout.splitlines()
         found = {line.split()[1]: line.split()[2] == "True" for line in lines}
         assert found == READABLE
     finally:

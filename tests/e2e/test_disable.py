@@ -34,7 +34,6 @@ def status(node: Machine, *arguments: str) -> dict[str, object]:
 
 
 def events(node: Machine, message_id: str) -> list[str]:
-    node.sh("journalctl --sync")
     found = node.journal("_UID=0", f"MESSAGE_ID={getattr(journal, message_id)}")
     return [entry["MESSAGE"] for entry in found]
 

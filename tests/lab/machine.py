@@ -229,7 +229,11 @@ class Machine:
         return curl.parse(self.run(*asked, timeout_s=timeout_s).stdout)
 
     def journal(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return journal entries, oldest first: `journal("_SYSTEMD_UNIT=x.service")`."""
+        """Return journal entries, oldest first: `journal("_SYSTEMD_UNIT=x.service")`.
+
+        All that was logged before the call is among them, because journald takes its time.
+        """
+        self.run("journalctl", "--sync")
         done = self.run("journalctl", "--output=json", "--no-pager", "--all", *arguments)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
