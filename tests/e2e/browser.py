@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.lab.network import Netns
@@ -45,7 +45,8 @@ class Site:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
         listening.listen(64)
-        self._server = HTTPServer((address, port), self._handler(), bind_and_activate=False)
+        # Each connection has a thread: browsers open connections in advance, on which nothing comes.
+        self._server = ThreadingHTTPServer((address, port), self._handler(), bind_and_activate=False)
         self._server.socket.close()
         self._server.socket = listening
         self._thread = threading.Thread(target=self._server.serve_forever)
