@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Callable, NamedTuple, Optional
 
-from twitch.fleet import exits, loop
+from twitch.fleet import exits, loop, question
 from twitch.fleet import options as groups
 from twitch.fleet.each_node import each
 from twitch.fleet.node.access import access
 from twitch.fleet.node.answers import RESET, TIMEOUT, Answer, NotReached
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
-from twitch.fleet.run import question
-from twitch.fleet.run.servers import open_puppetdb
-from twitch.fleet.run.stopping import Stop, signals
+from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show import folding
+from twitch.fleet.stopping import Stop, signals
 from twitch.fleet.who.choice import choose, of_options
 
 # What became of a node, as --json has it, and as people read it.
@@ -136,7 +135,7 @@ async def _command(options: Namespace, sentence: str, good: str, ask: Ask) -> in
         _note(note)
     nodes, stop = chosen.nodes, Stop()
     text = f"{sentence} {len(nodes)} node{'' if len(nodes) == 1 else 's'} ({chosen.who})"
-    if question.must_ask(nodes, yes=options.yes) and not question.agreed(f"{text}?"):
+    if question.must_ask(nodes, options) and not question.agreed(f"{text}?", options):
         return exits.NOTHING_STARTED
     done: dict[str, Done] = {}
     at_once = max(1, options.at_once.at_least_one_of(len(nodes)))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Callable, Optional, TypeVar
 
 from twitch.fleet.nodes import Node
-from twitch.fleet.run.stopping import Stop
+from twitch.fleet.stopping import Stop
 
 Result = TypeVar("Result")
 

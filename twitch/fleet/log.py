@@ -21,9 +21,9 @@ from twitch.fleet.node.access import access
 from twitch.fleet.node.answers import RUN_ID, LogLine, NotReached
 from twitch.fleet.node.api import CURRENT, END, LAST, NodeApi, Refusal
 from twitch.fleet.nodes import Node
-from twitch.fleet.run.servers import open_puppetdb
-from twitch.fleet.run.stopping import Stop, signals
+from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.result_file import read
+from twitch.fleet.stopping import Stop, signals
 from twitch.fleet.who.choice import choose, of_options
 from twitch.texts import escape, one_line
 

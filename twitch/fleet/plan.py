@@ -18,7 +18,7 @@ from twitch.fleet.nodes import Node
 from twitch.fleet.puppetserver import settings
 from twitch.fleet.puppetserver.forecast import Forecast, forecast
 from twitch.fleet.puppetserver.queue import Look, Queues, ServerQueue, jrubies, name
-from twitch.fleet.run.servers import open_puppetdb
+from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.folding import shorten
 from twitch.fleet.show.paint import Paint, paint_for
 from twitch.fleet.states import INDENT, NodeState

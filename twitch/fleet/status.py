@@ -12,7 +12,7 @@ from typing import Any
 from twitch.fleet import exits, loop, options, states
 from twitch.fleet.node.access import access
 from twitch.fleet.node.api import NodeApi
-from twitch.fleet.run.servers import open_puppetdb
+from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.paint import Paint, paint_for
 from twitch.fleet.states import NodeState
 from twitch.fleet.who import choice

@@ -8,7 +8,7 @@ import pytest
 
 from twitch.fleet.each_node import each
 from twitch.fleet.nodes import Node
-from twitch.fleet.run.stopping import Stop
+from twitch.fleet.stopping import Stop
 
 NODES = [Node(f"web{number}") for number in range(10)]
 

@@ -20,9 +20,9 @@ from yarl import URL
 import twitch
 from twitch.fleet.node import open_files
 from twitch.fleet.node.access import Access
+from twitch.fleet.node.addresses import AddressResolver
 from twitch.fleet.node.answers import DNS, GARBAGE, TIMEOUT, NotReached
 from twitch.fleet.node.failures import failure
-from twitch.fleet.node.names import Names
 from twitch.fleet.nodes import Node
 
 # TCP and TLS. A node in another continent needs half a second; SYN is sent again after 1, 3 and 7 s.
@@ -73,22 +73,22 @@ class Connections:
         self._access = access
         self.limit, self.note = open_files.connections(wanted)  # and why there are less than wanted
         self._free: asyncio.Semaphore
-        self._names: Names
+        self._resolver: AddressResolver
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Connections:
         """Open the session."""
         access = self._access
         self._free = asyncio.Semaphore(self.limit)
-        self._names = Names()
+        self._resolver = AddressResolver()
         tls: dict[str, Any] = {"ssl": access.tls} if access.tls else {}
         headers = {"User-Agent": f"puppet-twitch-fleet/{twitch.__version__}"}
         if access.token:
             headers["Authorization"] = f"Bearer {access.token}"
         self._session = aiohttp.ClientSession(
             connector=_Connector(
-                resolver=self._names,
-                use_dns_cache=False,  # Names has one
+                resolver=self._resolver,
+                use_dns_cache=False,  # AddressResolver has one
                 limit=0,
                 force_close=True,
                 **tls,
@@ -135,7 +135,7 @@ class Connections:
         host = url.raw_host or ""
         progress = _Progress()
         async with self._free:
-            attempts = await self._names.find(node, host)
+            attempts = await self._resolver.find(node, host)
             while True:
                 _PROGRESS.set(progress)
                 try:
@@ -156,11 +156,11 @@ class Connections:
                     if progress.connected:
                         raise failed from error
                     if failed.kind != TIMEOUT or not attempts:
-                        self._names.forget(host)
+                        self._resolver.forget(host)
                         raise failed from error
                     # aiohttp before 3.10 does not try the next address after one that does not answer,
                     # such as an IPv6 address without a route.
-                    self._names.put_last(host)
+                    self._resolver.put_last(host)
 
     def _url(self, node: Node, target: str) -> URL:
         path, _, query = target.partition("?")

@@ -26,8 +26,8 @@ from twitch.fleet.node.answers import GARBAGE, TLS, Answer, NotReached, RunRecor
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
+from twitch.fleet.stopping import Stop
 
 # Of requests that were not sent, and of answers with Retry-After; each time at the back of the window.
 TRIES = 3

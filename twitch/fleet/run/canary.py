@@ -15,7 +15,7 @@ from typing import Callable
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD, UNCERTAIN
 from twitch.fleet.run.ledger import Ledger
-from twitch.fleet.run.stopping import Stop
+from twitch.fleet.stopping import Stop
 
 
 async def go_first(

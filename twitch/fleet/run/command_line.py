@@ -9,7 +9,7 @@ from typing import Optional
 
 from twitch.errors import UsageError
 from twitch.fleet import options as groups
-from twitch.fleet.run import question
+from twitch.fleet import question
 
 DESCRIPTION = "Run Puppet on many nodes, so many at once, and stop if too many fail."
 EPILOG = """\
@@ -65,7 +65,7 @@ def _check(options: Namespace) -> None:
         raise UsageError("--confirm asks after the canaries, so it needs --canary")
     if options.stop_on_surprise and options.canary.number == 0:
         raise UsageError("--stop-on-surprise compares with the canaries, so it needs --canary")
-    if options.confirm and not question.at_a_terminal():
+    if options.confirm and not question.can_ask(options):
         raise UsageError("--confirm asks a question, and there is no terminal")
     if options.follow == "puppetdb" and options.puppetdb == groups.NONE:
         raise UsageError("--follow puppetdb needs a PuppetDB")

@@ -1,10 +1,10 @@
 """A run that was started, until it is known what became of it.
 
-Up to HELD runs at once, a connection to each node waits for the end of its run (`Held`). Above that, there
-are no connections (`LetGo`): a TLS connection costs 140 KiB, so 10,000 of them are 1.4 GiB, while one query
-to PuppetDB about 10,000 runs takes 0.26 s (PuppetDB 8.4.1). PuppetDB is asked about all runs at once, and a
-node only when PuppetDB has been silent about its run for a minute. Without a PuppetDB, the nodes are asked in
-turn. `--follow`, or fewer connections than slots, decide otherwise (`Invocation._following`).
+Up to MAX_HELD runs at once, a connection to each node waits for the end of its run (`Held`). Above that,
+there are no connections (`LetGo`): a TLS connection costs 140 KiB, so 10,000 of them are 1.4 GiB, while one
+query to PuppetDB about 10,000 runs takes 0.26 s (PuppetDB 8.4.1). PuppetDB is asked about all runs at once,
+and a node only when PuppetDB has been silent about its run for a minute. Without a PuppetDB, the nodes are
+asked in turn. `--follow`, or fewer connections than slots, decide otherwise (`Invocation._following`).
 
     following ──verdict──▶ End
       │   ├─ another Puppet run was first ──▶ Overtaken: back to the window
@@ -35,7 +35,7 @@ from twitch.fleet.puppetdb.reports import Report, reports_of
 from twitch.fleet.run import verdicts
 from twitch.fleet.run.verdicts import BUSY, End
 
-HELD = 500  # connections, 72 MiB with TLS
+MAX_HELD = 500  # connections, 72 MiB with TLS
 WAIT_S = 60  # of one request for the end of a run
 OUT_OF_REACH_S = 120.0  # a reboot, or an upgrade of the network, in the middle of a run
 AGAIN_S = (1.0, 15.0)  # before a node that did not answer is asked again: at first, and at most

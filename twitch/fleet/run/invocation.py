@@ -10,25 +10,26 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Optional
 
+from twitch.fleet import question
 from twitch.fleet.events import Summary
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.puppetdb.client import PuppetDB
 from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.puppetserver.throttle import Throttle
-from twitch.fleet.run import canary, exit_status, question
+from twitch.fleet.run import canary, exit_status, introduction
 from twitch.fleet.run.asking import Asking
 from twitch.fleet.run.budget import Budget
 from twitch.fleet.run.command_line import one_per
-from twitch.fleet.run.following import HELD, Following, Held, LetGo
+from twitch.fleet.run.following import MAX_HELD, Following, Held, LetGo
 from twitch.fleet.run.job import Job
 from twitch.fleet.run.ledger import Ledger
 from twitch.fleet.run.outputs import Outputs
 from twitch.fleet.run.proving import Proving
 from twitch.fleet.run.stage import Stages
-from twitch.fleet.run.stopping import Stop, signals
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.window import Window
+from twitch.fleet.stopping import Stop, signals
 
 
 class Invocation:
@@ -119,7 +120,7 @@ class Invocation:
         if not self._options.confirm or self._stop.reason is not None or not rest:
             return
         self._outputs.pause()
-        if not question.agreed(question.after_canaries(self._outputs.results, rest)):
+        if not question.agreed(introduction.after_canaries(self._outputs.results, rest), self._options):
             self._stop.stop("not confirmed after the canaries")
 
     @contextlib.asynccontextmanager
@@ -159,7 +160,7 @@ class Invocation:
         """Return how runs are followed: by connections while they are few enough, else without any."""
         plan, how = self._todo.plan, self._options.follow
         # With fewer connections than slots, runs that are followed would keep others from being started.
-        many = plan.at_once > min(HELD, self._api.connections)
+        many = plan.at_once > min(MAX_HELD, self._api.connections)
         if how == "puppetdb" or (how is None and many):
             return let_go
         return Held(self._api, noop=plan.ask.noop, timeout_s=self._timeout_s)

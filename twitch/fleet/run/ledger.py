@@ -15,9 +15,9 @@ from twitch.fleet.events import ENDED, PROVEN, QUEUED, RUNNING, NodeEvent
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import FAILURES, Outcome
 from twitch.fleet.run.budget import Budget
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.show.results import NodeResult
+from twitch.fleet.stopping import Stop
 
 
 class Earlier(NamedTuple):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
-from twitch.fleet import exits, loop
+from twitch.fleet import exits, loop, question
 from twitch.fleet.node.access import access
 from twitch.fleet.node.api import NodeApi
-from twitch.fleet.run import ending, job, question
+from twitch.fleet.run import ending, introduction, job
 from twitch.fleet.run.command_line import parse
-from twitch.fleet.run.following import HELD, LOOKS_AT_ONCE
+from twitch.fleet.run.following import LOOKS_AT_ONCE, MAX_HELD
 from twitch.fleet.run.invocation import Invocation
 from twitch.fleet.run.outputs import Outputs
-from twitch.fleet.run.servers import open_puppetdb, open_puppetservers
+from twitch.fleet.servers import open_puppetdb, open_puppetservers
 from twitch.fleet.who.choice import choose, of_options
 
 NO_PUPPETDB = "Without a PuppetDB, no run is proven, and it is not known which nodes failed before."
@@ -35,13 +35,13 @@ async def _main(options: Namespace) -> int:
         outputs = Outputs(options)
         for note in (*chosen.notes, *([NO_PUPPETDB] if database is None else [])):
             outputs.note(note)
-        introduction = question.introduction(chosen, todo, looks, until=options.until)
-        if question.must_ask(todo.nodes, yes=options.yes):
-            if not question.agreed(f"{introduction} Start?"):
+        text = introduction.introduction(chosen, todo, looks, until=options.until)
+        if question.must_ask(todo.nodes, options):
+            if not question.agreed(f"{text} Start?", options):
                 return exits.NOTHING_STARTED
         elif not options.quiet:
-            outputs.note(introduction)
-        async with NodeApi(how, connections=min(todo.plan.at_once, HELD) + LOOKS_AT_ONCE) as api:
+            outputs.note(text)
+        async with NodeApi(how, connections=min(todo.plan.at_once, MAX_HELD) + LOOKS_AT_ONCE) as api:
             outputs.start(todo.plan, api.note)
             invocation = Invocation(options, todo, api, database, queues, outputs)
             try:

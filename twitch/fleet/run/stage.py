@@ -29,10 +29,10 @@ from twitch.fleet.run.asking import Asking, NotNow, Started
 from twitch.fleet.run.following import Following, Gone, Overtaken, Unreadable
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier, Ledger
 from twitch.fleet.run.proving import Proving
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.run.window import Window
+from twitch.fleet.stopping import Stop
 
 # Another Puppet run was a moment earlier than ours: it goes on for a while. A node on which this happens
 # again and again is left to its owner.

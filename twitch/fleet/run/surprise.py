@@ -15,9 +15,9 @@ from typing import Callable, NamedTuple, Optional
 from twitch.fleet.events import Change
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.show.digest import number_of
+from twitch.fleet.stopping import Stop
 
 CHANGES = frozenset({"changed", "would change"})
 NOTES = 5  # surprises that are said as they come; all are counted

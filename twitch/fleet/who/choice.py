@@ -81,6 +81,11 @@ def of_options(options: Namespace) -> Who:
     )
 
 
+def reads_standard_input(options: Namespace) -> bool:
+    """Return whether a command line has standard input as one of its files of nodes, or as paths."""
+    return names.STANDARD_INPUT in (options.nodes, options.results, *(options.affected_by or ()))
+
+
 async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     """Return the nodes of a choice, each once. Raise UsageError if there are none, PuppetDBError."""
     notes: list[str] = []

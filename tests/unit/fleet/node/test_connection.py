@@ -18,7 +18,8 @@ from tests.unit.fleet.node.serving import LIMIT_S, NAME, NODE, answering, at_the
 from tests.unit.pki import PKI
 from twitch.config import Config
 from twitch.fleet.events import Ask
-from twitch.fleet.node import connection, names, open_files
+from twitch.fleet.node import addresses as node_addresses
+from twitch.fleet.node import connection, open_files
 from twitch.fleet.node.access import Access, Files, tls
 from twitch.fleet.node.answers import DNS, GARBAGE, REFUSED, RESET, TIMEOUT, TLS, NotReached
 from twitch.fleet.node.api import NodeApi
@@ -180,7 +181,7 @@ async def test_address_that_does_not_answer_is_followed_by_the_next(monkeypatch:
         port = full.getsockname()[1]
         full.listen(0)
         addresses = ((int(socket.AF_INET), "127.0.0.2"), (int(socket.AF_INET), "127.0.0.1"))
-        monkeypatch.setattr(names, "_addresses", lambda name: addresses)
+        monkeypatch.setattr(node_addresses, "_addresses", lambda name: addresses)
         server = await asyncio.start_server(answering(GOOD), "127.0.0.1", port)
         with contextlib.ExitStack() as until_end:
             for _ in range(3):

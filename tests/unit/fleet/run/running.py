@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import BinaryIO, Callable, NamedTuple, Optional, Union
 
 from tests.fleet_nodes import Fleet
 from twitch.fleet import main
@@ -25,6 +25,11 @@ from twitch.fleet.show.results import Results
 ALL = ("--query", "nodes[certname] {}")
 LONGEST_S = 60
 REPOSITORY = Path(__file__).resolve().parents[4]
+
+# The first terminal that the leader of a session opens becomes its controlling terminal (tty_ioctl(4)).
+AT_CONTROLLING_TERMINAL = (
+    "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 class Ended(NamedTuple):
@@ -76,14 +81,17 @@ class Operator:
     def started(self) -> dict[str, int]:
         return {name: len(runs) for name, runs in self.fleet.started().items()}
 
-    def start(self, *options: str, who: Sequence[str] = ALL) -> subprocess.Popen[bytes]:
-        """Start the command in a process of its own."""
+    def start(
+        self, *options: str, who: Sequence[str] = ALL, stdin: Union[int, BinaryIO] = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """Start the command in a process and a session of its own, so that it has no terminal."""
         return subprocess.Popen(
             [sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options, who=who)],
             cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=self.errors.open("wb"),
+            start_new_session=True,
         )
 
     def read(self) -> Results:
@@ -117,18 +125,29 @@ class Operator:
             over.set()
             thread.join(LONGEST_S)
 
-    def at_a_terminal(self, question: str, answer: str, *options: str) -> int:
-        """Start the command at a terminal, answer its question, and return its exit status."""
+    def at_a_terminal(self, question: str, answer: str, *options: str, stdin: Optional[str] = None) -> int:
+        """Start the command at a terminal, answer its questions, and return its exit status.
+
+        With `stdin`, standard input is no terminal, but has this list of nodes.
+        """
         ours, theirs = pty.openpty()
+        who = ALL if stdin is None else ("--nodes", "-")
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options)],
+            [
+                *(sys.executable, "-c", AT_CONTROLLING_TERMINAL, os.ttyname(theirs)),
+                *(sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options, who=who)),
+            ],
             cwd=REPOSITORY,
-            stdin=theirs,
+            stdin=theirs if stdin is None else subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=theirs,
             env={**os.environ, "TERM": "dumb"},
+            start_new_session=True,
         )
         os.close(theirs)
+        if process.stdin is not None:
+            process.stdin.write((stdin or "").encode())
+            process.stdin.close()
         written = b""
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while True:

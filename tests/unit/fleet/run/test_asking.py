@@ -13,7 +13,7 @@ from twitch.fleet.node.answers import RESET, Answer, NotReached, RunRecord
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.run.asking import Asking, Started
-from twitch.fleet.run.stopping import Stop
+from twitch.fleet.stopping import Stop
 
 
 def test_an_anonymous_caller_who_sees_no_label_starts_no_run_twice(tmp_path: Path) -> None:

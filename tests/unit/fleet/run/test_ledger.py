@@ -6,9 +6,9 @@ from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.run.budget import Budget
 from twitch.fleet.run.ledger import Ledger
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.show.results import Results
+from twitch.fleet.stopping import Stop
 
 A = Node("a")
 RUN = "1" * 32

@@ -14,10 +14,10 @@ import pytest
 from tests import fleet_nodes
 from tests.fleet_nodes import Fault, Fleet
 from tests.unit.fleet.run.running import Operator, most_at_once
-from twitch.fleet import options
+from twitch.fleet import options, question, stopping
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.run import proving, question, stopping
+from twitch.fleet.run import proving
 from twitch.fleet.run.job import in_order
 from twitch.fleet.run.ledger import Earlier
 
@@ -69,7 +69,7 @@ def test_without_puppetdb_and_connections_the_nodes_are_asked_in_turn(
 ) -> None:
     from twitch.fleet.run import invocation
 
-    monkeypatch.setattr(invocation, "HELD", 5)
+    monkeypatch.setattr(invocation, "MAX_HELD", 5)
     addresses = [node.address or "" for node in operator.fleet.nodes]
     operator.access = tuple(
         word for word in operator.access if word not in ("--address-fact", "networking.ip")
@@ -115,12 +115,12 @@ def test_a_question_that_is_answered_after_until_starts_nothing(
     """The timer of --until does not fire while the question waits, or the machine sleeps."""
     until = time.time() + 3600
 
-    def agreed(question: str) -> bool:
+    def agreed(question: str, options: object) -> bool:
         monkeypatch.setattr(stopping, "time", SimpleNamespace(time=lambda: until))
         return True
 
     monkeypatch.setattr(options, "until", lambda text: until)
-    monkeypatch.setattr(question, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(question, "can_ask", lambda options: True)
     monkeypatch.setattr(question, "agreed", agreed)
     ended = operator.run("--yes", "--canary", "1", "--confirm", "--until", "06:00")
     assert (ended.status, sum(ended.runs.values())) == (8, 1)
@@ -303,6 +303,30 @@ def test_many_nodes_are_asked_about_on_a_terminal(
     before = sum(operator.started().values())
     assert operator.at_a_terminal("Start? [y/N]", answer) == status
     assert sum(operator.started().values()) - before == started
+
+
+@pytest.mark.parametrize(("answer", "status", "started"), [("n\n", 1, 0), ("y\n", 0, NODES)])
+def test_question_is_on_the_controlling_terminal_if_standard_input_has_the_nodes(
+    operator: Operator, answer: str, status: int, started: int
+) -> None:
+    before = sum(operator.started().values())
+    names = "".join(f"{spec.name}\n" for spec in operator.fleet.specs)
+    assert operator.at_a_terminal("Start? [y/N]", answer, stdin=names) == status
+    assert sum(operator.started().values()) - before == started
+
+
+def test_nodes_on_standard_input_are_run_without_a_question_if_there_is_no_terminal(
+    operator: Operator,
+) -> None:
+    names = operator.directory / "names"
+    names.write_text("".join(f"{spec.name}\n" for spec in operator.fleet.specs))
+    with names.open("rb") as stdin:
+        process = operator.start(who=["--nodes", "-"], stdin=stdin)
+        assert process.wait(60) == 0
+    with names.open("rb") as stdin:
+        process = operator.start("--canary", "1", "--confirm", who=["--nodes", "-"], stdin=stdin)
+        assert process.wait(60) == 1
+    assert "there is no terminal" in operator.errors.read_text()
 
 
 def test_the_rest_is_confirmed_after_the_canaries(operator: Operator) -> None:

@@ -12,8 +12,8 @@ from twitch.fleet.outcomes import Outcome
 from twitch.fleet.run.budget import Budget
 from twitch.fleet.run.ledger import Ledger
 from twitch.fleet.run.proving import Proving
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.verdicts import End
+from twitch.fleet.stopping import Stop
 
 RUN = "a" * 32
 ROW = {"certname": "web1.test", "job_id": RUN, "hash": "b" * 40, "status": "changed"}

@@ -4,9 +4,9 @@ from tests.unit.loops import run
 from twitch.fleet.events import Change
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.run.stopping import Stop
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.verdicts import End
+from twitch.fleet.stopping import Stop
 
 
 def end(*changes: str, outcome: str = "changed") -> End:

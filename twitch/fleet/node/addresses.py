@@ -1,4 +1,4 @@
-"""The addresses of names: asked for in threads, so that a DNS server that is dead stalls nobody else."""
+"""The addresses of nodes: asked for in threads, so that a DNS server that is dead stalls nobody else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REMEMBERED_S = 300.0
 Addresses = tuple[tuple[int, str], ...]  # each with its family
 
 
-class Names(AbstractResolver):
+class AddressResolver(AbstractResolver):
     """Gives a connection the address of a node, while its URL has the certname.
 
     So Host, SNI and the name that TLS verifies are the certname, whatever the address is.

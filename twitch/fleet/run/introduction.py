@@ -1,25 +1,19 @@
-"""What is said, and asked, before anything starts; and after the canaries."""
+"""What a person reads before anything starts, and after the canaries."""
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Optional
 
 from twitch import durations
 from twitch.fleet import states
-from twitch.fleet.nodes import Node
 from twitch.fleet.puppetserver.forecast import forecast
 from twitch.fleet.puppetserver.queue import Look, ServerQueue, jrubies
 from twitch.fleet.run.job import Job
 from twitch.fleet.show.digest import number_of
 from twitch.fleet.show.results import Results
 from twitch.fleet.who.choice import Chosen
-
-MANY = 20  # nodes; on a terminal, more of them are asked about
-YES = frozenset({"y", "yes"})
 
 
 def introduction(chosen: Chosen, todo: Job, looks: Sequence[Look], *, until: Optional[float] = None) -> str:
@@ -57,26 +51,3 @@ def after_canaries(results: Results, rest: int) -> str:
     outcomes = ", ".join(f"{node.name} {node.outcome.value if node.outcome else '-'}" for node in canaries)
     changed = f" They changed {', '.join(changes)}." if changes else ""
     return f"Canaries: {outcomes}.{changed} Go on with the other {number_of(rest, 'node')}?"
-
-
-def must_ask(nodes: Sequence[Node], *, yes: bool) -> bool:
-    """Whether a person has to agree: more than MANY nodes, and there is a terminal to ask at."""
-    return not yes and len(nodes) > MANY and at_a_terminal()
-
-
-def at_a_terminal() -> bool:
-    """Whether a question can be asked, and answered."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def agreed(question: str) -> bool:
-    """Ask a question on standard error; return whether the answer is yes. Ctrl-C means no."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in YES
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return False
-    finally:
-        signal.signal(signal.SIGINT, handler)

@@ -5,7 +5,7 @@ import os
 import signal
 
 from tests.unit.loops import run
-from twitch.fleet.run.stopping import BY_CTRL_C, BY_SIGTERM, Stop, signals
+from twitch.fleet.stopping import BY_CTRL_C, BY_SIGTERM, Stop, signals
 
 
 def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
