@@ -9,4 +9,15 @@ UNREACHABLE = 4  # more than --max-unreachable allows
 STOPPED = 8  # stopped early: not every node was asked
 UNCERTAIN = 16  # unproven, late or lost
 CHANGES_PENDING = 32  # only with --noop --exit-pending
-LEFT = 130  # interrupted twice, or ended by SIGTERM: runs go on, and are not followed any more
+
+# Left before the end: runs go on, and are not followed any more. As shells have them: 128 + the signal.
+HUNG_UP = 129
+INTERRUPTED = 130
+TERMINATED = 143
+LEFT = {
+    HUNG_UP: "SIGHUP, as when the terminal is closed",
+    INTERRUPTED: "a second Ctrl-C",
+    TERMINATED: "SIGTERM",
+}
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE: standard output has lost its reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -50,9 +51,6 @@ HOW_TO_INSTALL = "apt install python3-aiohttp python3-rich, or pip install 'pupp
 
 DEBUG = "PUPPET_TWITCH_DEBUG"
 
-# As shells have them: 128 + SIGINT, 128 + SIGPIPE.
-INTERRUPTED, BROKEN_PIPE = 130, 141
-
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one of the commands and return its exit status."""
@@ -71,13 +69,23 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         _say(f"the Python library {library} is missing: {HOW_TO_INSTALL}")
         return exits.NOTHING_STARTED
     except BrokenPipeError:
-        # `| head` has read enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        # `| head` has read enough.
+        _write_nowhere(1)
+        return exits.BROKEN_PIPE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return exits.INTERRUPTED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            # A terminal that is closed (tty(4)); files of ours have errors of their own (ResultError).
+            _write_nowhere(1, 2)
+            return exits.HUNG_UP
         return _bug(error)
+
+
+def _write_nowhere(*files: int) -> None:
+    """Write the rest to nowhere: Python flushes its streams at the end, and would complain."""
+    for file in files:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file)
 
 
 def _bug(error: Exception) -> int:

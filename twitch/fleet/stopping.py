@@ -2,10 +2,10 @@
 
     going ──stop(reason)──▶ stopped ──leave()──▶ left
           budget, canary, surprise,   the second Ctrl-C,
-          --until, the first Ctrl-C   SIGTERM
+          --until, the first Ctrl-C   SIGTERM, SIGHUP
 
 A stop never ends a run: runs that have a slot are followed to their ends (rundeck#962). After the second
-Ctrl-C the runs go on, and are not followed any more; their ids are in the result file.
+Ctrl-C, SIGTERM or SIGHUP, the runs go on, and are not followed any more; their ids are in the result file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ import time
 from collections.abc import Iterator
 from typing import Callable, Optional
 
-BY_CTRL_C = "interrupted by Ctrl-C"
-BY_SIGTERM = "ended by SIGTERM"  # GitLab and Jenkins cancel a job so, and kill it some seconds later
+# GitLab and Jenkins cancel a job with SIGTERM, and kill it some seconds later. The kernel sends SIGHUP when
+# the terminal is closed, as by a connection of ssh(1) that breaks. Windows has no SIGHUP.
+SIGHUP: Optional[signal.Signals] = getattr(signal, "SIGHUP", None)
+REASONS = {
+    signal.SIGINT: "interrupted by Ctrl-C",
+    signal.SIGTERM: "ended by SIGTERM",
+    **({SIGHUP: "ended by SIGHUP, as when the terminal is closed"} if SIGHUP is not None else {}),
+}
 
 
 class Stop:
@@ -28,6 +34,7 @@ class Stop:
     def __init__(self) -> None:
         self.reason: Optional[str] = None
         self.left = asyncio.Event()
+        self.left_by: Optional[signal.Signals] = None  # with `left`
         self.on_first_interrupt: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[str], None]] = []
         self._interrupts = 0
@@ -47,9 +54,11 @@ class Stop:
         for listener in self._listeners:
             listener(reason)
 
-    def leave(self, reason: str = BY_CTRL_C) -> None:
+    def leave(self, by: signal.Signals = signal.SIGINT) -> None:
         """Start nothing more, and do not wait for the runs that go on."""
-        self.stop(reason)
+        self.stop(REASONS[by])
+        if self.left_by is None:
+            self.left_by = by
         self.left.set()
 
     def at(self, epoch_s: float, now_s: float, reason: str) -> None:
@@ -68,18 +77,23 @@ class Stop:
         if self._interrupts > 1:
             self.leave()
         else:
-            self.stop(BY_CTRL_C)
+            self.stop(REASONS[signal.SIGINT])
             self.on_first_interrupt()
 
 
 @contextlib.contextmanager
 def signals(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the command in an orderly way while this context lasts."""
+    """Let signals stop the command in an orderly way while this context lasts.
+
+    A SIGHUP that is ignored, as under nohup(1), stays ignored.
+    """
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGINT: stop.interrupted,
-        signal.SIGTERM: functools.partial(stop.leave, BY_SIGTERM),
+        signal.SIGTERM: functools.partial(stop.leave, signal.SIGTERM),
     }
+    if SIGHUP is not None and signal.getsignal(SIGHUP) is not signal.SIG_IGN:
+        handlers[SIGHUP] = functools.partial(stop.leave, SIGHUP)
     before = {number: signal.getsignal(number) for number in handlers}
 
     def handler(number: int, _frame: object) -> None:

@@ -41,7 +41,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (UsageError("x\x1b[2J"), exits.NOTHING_STARTED, "puppet-twitch-fleet: x\\x1b[2J\n"),
         (TwitchError("x"), exits.NOTHING_STARTED, "puppet-twitch-fleet: x\n"),
-        (KeyboardInterrupt(), main.INTERRUPTED, ""),
+        (KeyboardInterrupt(), exits.INTERRUPTED, ""),
         (
             ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp.abc"),
             exits.NOTHING_STARTED,
@@ -88,7 +88,10 @@ def test_closed_pipe_is_no_traceback() -> None:
         ["bash", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S
     )
     assert done.stderr == ""
-    assert done.stdout in (f"{main.BROKEN_PIPE}\n", "0\n")  # 0: the text was in the pipe before it was closed
+    assert done.stdout in (
+        f"{exits.BROKEN_PIPE}\n",
+        "0\n",
+    )  # 0: it was in the pipe before that was closed
 
 
 def test_nothing_is_loaded_before_the_command_is_known() -> None:

@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 
+import pytest
+
 from tests.unit.loops import run
-from twitch.fleet.stopping import BY_CTRL_C, BY_SIGTERM, Stop, signals
+from twitch.fleet.stopping import REASONS, Stop, signals
 
 
 def test_the_first_reason_to_stop_is_the_one_that_is_named() -> None:
@@ -31,7 +33,7 @@ def test_the_first_interrupt_stops_and_the_second_leaves() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             while stop.reason is None:
                 await asyncio.sleep(0)
-            assert (stop.reason, stop.left.is_set(), notes) == (BY_CTRL_C, False, ["first"])
+            assert (stop.reason, stop.left.is_set(), notes) == (REASONS[signal.SIGINT], False, ["first"])
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.wait_for(stop.left.wait(), 10)
         assert notes == ["first"]
@@ -53,15 +55,35 @@ def test_an_interrupt_after_another_stop_does_not_leave_at_once() -> None:
     run(scene())
 
 
-def test_sigterm_leaves_at_once() -> None:
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_leave_at_once(by: signal.Signals) -> None:
+    async def scene() -> None:
+        stop = Stop()
+        stop.stop("too many failures")
+        with signals(stop):
+            os.kill(os.getpid(), by)
+            await asyncio.wait_for(stop.left.wait(), 10)
+        # The reason is why nothing more was started, and the signal why the command has left.
+        assert (stop.reason, stop.left_by) == ("too many failures", by)
+
+    run(scene())
+
+
+def test_sighup_is_ignored_under_nohup() -> None:
     async def scene() -> None:
         stop = Stop()
         with signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.wait_for(stop.left.wait(), 10)
-        assert stop.reason == BY_SIGTERM
+        assert stop.left_by is signal.SIGTERM
 
-    run(scene())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run(scene())
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_time_that_is_over_stops() -> None:

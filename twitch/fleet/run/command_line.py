@@ -15,7 +15,8 @@ DESCRIPTION = "Run Puppet on many nodes, so many at once, and stop if too many f
 EPILOG = """\
 Percentages are of all nodes, not of a batch. Exit status, added up: 2 more failures than --max-failures,
 4 more unreachable than --max-unreachable, 8 not every node was run, 16 unproven, late or lost; with
---exit-pending 32 if a noop run would change something; 1 if nothing was started; 130 after a second Ctrl-C.
+--exit-pending 32 if a noop run would change something; 1 if nothing was started; if the
+runs under way are not followed to their ends, 130 after a second Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 FOLLOW = ("nodes", "puppetdb")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Optional
+
 from twitch.fleet import exits
 from twitch.fleet.outcomes import UNCERTAIN, Outcome
 from twitch.fleet.run.budget import Budget
 
 
-def of(budget: Budget, *, left: bool = False, exit_pending: bool = False) -> int:
+def of(budget: Budget, *, left_by: Optional[signal.Signals] = None, exit_pending: bool = False) -> int:
     """Return the exit status, when nothing more will happen.
 
-    `left`: interrupted twice. `exit_pending`: changes that a noop run would make are said in the status.
+    `left_by`: the signal after which the runs are not followed any more. `exit_pending`: changes that a noop
+    run would make are said in the status.
     """
-    if left:
-        return exits.LEFT
+    if left_by is not None:
+        return 128 + left_by
     count = budget.outcomes
     rules = {
         exits.FAILURES: budget.over_failures,

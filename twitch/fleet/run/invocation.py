@@ -73,7 +73,7 @@ class Invocation:
         with signals(stop):
             async with self._stages() as stages:
                 await _first_of(self._all(stages), stop.left.wait(), *self._watchers)
-        return exit_status.of(self._budget, left=stop.left.is_set(), exit_pending=self._options.exit_pending)
+        return exit_status.of(self._budget, left_by=stop.left_by, exit_pending=self._options.exit_pending)
 
     def summary(self, status: int) -> Summary:
         """Return the last line of the result."""

@@ -9,12 +9,16 @@ from typing import NamedTuple, Optional
 
 from twitch import durations
 from twitch.fleet import exits
+from twitch.fleet.events import QUEUED, RUNNING
 from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
 from twitch.fleet.show.causes import Cause, causes_of
+from twitch.fleet.show.folding import shorten
 from twitch.fleet.show.results import REMAINING, NodeResult, Results
 from twitch.texts import one_line
 
 COMMAND = "puppet-twitch-fleet"
+
+NAMES_WIDTH = 60  # of the names in a sentence
 
 
 # What the bits of the exit status mean (exits.py).
@@ -184,12 +188,30 @@ def ending(results: Results) -> list[str]:
     # The reason can come after the last node has been started; then the exit status says all.
     if summary.stopped and results.count(Outcome.NOT_STARTED):
         lines.append(f"Stopped early: {one_line(summary.stopped)}.")
-    if summary.exit == exits.LEFT:
-        lines.append("Left before the end: runs went on, and were not followed.")
+    if summary.exit in exits.LEFT:
+        lines += _left(results, exits.LEFT[summary.exit])
     elif summary.exit > exits.NOTHING_STARTED:
         bits = [meaning for bit, meaning in EXITS.items() if summary.exit & bit]
         lines.append(f"Exit status {summary.exit}: {', '.join(bits)}.")
     return lines
+
+
+def _left(results: Results, signal: str) -> list[str]:
+    """Return which runs go on without being followed, and on which nodes one may have begun."""
+    open_nodes = [node for node in results.nodes.values() if node.outcome is None]
+    begun = [node.name for node in open_nodes if node.step == RUNNING]
+    in_doubt = [node.name for node in open_nodes if node.step == QUEUED and node.error is None]
+    go_on = number_of(len(begun), "run goes on and is", "runs go on and are")
+    lines = [f"Left before the end because of {signal}: {go_on} not followed{_named(begun)}."]
+    if in_doubt:
+        lines.append(
+            f"Asked for a run, without an answer: {number_of(len(in_doubt), 'node')}{_named(in_doubt)}."
+        )
+    return lines
+
+
+def _named(names: list[str]) -> str:
+    return f": {shorten(names, width=NAMES_WIDTH)}" if names else ""
 
 
 def next_commands(results: Results, path: Optional[str]) -> list[tuple[str, str]]:

@@ -82,11 +82,15 @@ class Operator:
         return {name: len(runs) for name, runs in self.fleet.started().items()}
 
     def start(
-        self, *options: str, who: Sequence[str] = ALL, stdin: Union[int, BinaryIO] = subprocess.DEVNULL
+        self,
+        *options: str,
+        who: Sequence[str] = ALL,
+        stdin: Union[int, BinaryIO] = subprocess.DEVNULL,
+        by: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
         """Start the command in a process and a session of its own, so that it has no terminal."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options, who=who)],
+            [*by, sys.executable, "-m", "tests.fleet_nodes.impatient", *self.arguments(*options, who=who)],
             cwd=REPOSITORY,
             stdin=stdin,
             stdout=subprocess.DEVNULL,

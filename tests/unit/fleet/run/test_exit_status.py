@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from twitch.fleet.outcomes import Outcome
@@ -42,5 +44,6 @@ def test_the_exit_status_says_pending_changes_only_if_asked_for() -> None:
     assert (exit_status.of(pending), exit_status.of(pending, exit_pending=True)) == (0, 32)
 
 
-def test_the_exit_status_after_two_interrupts_is_130() -> None:
-    assert exit_status.of(budget(Outcome.FAILED), left=True) == 130
+def test_the_exit_status_after_a_signal_is_128_and_its_number() -> None:
+    assert exit_status.of(budget(Outcome.FAILED), left_by=signal.SIGINT) == 130
+    assert exit_status.of(budget(Outcome.FAILED), left_by=signal.SIGTERM) == 143

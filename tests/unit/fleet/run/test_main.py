@@ -14,12 +14,13 @@ import pytest
 from tests import fleet_nodes
 from tests.fleet_nodes import Fault, Fleet
 from tests.unit.fleet.run.running import Operator, most_at_once
-from twitch.fleet import options, question, stopping
+from twitch.fleet import main, options, question, stopping
 from twitch.fleet.events import PROVEN
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.run import proving
 from twitch.fleet.run.job import in_order
 from twitch.fleet.run.ledger import Earlier
+from twitch.fleet.show.folding import fold
 
 NODES = 24
 
@@ -271,6 +272,24 @@ def test_the_second_interrupt_leaves_with_the_ids_of_the_runs(tmp_path: Path) ->
         resumed = operator.run(who=["--from", str(operator.json)])
         assert (resumed.status, resumed.outcomes()) == (0, {"changed": 6})
         assert set(operator.started().values()) == {1}
+
+
+def test_the_summary_after_sigterm_names_the_runs_that_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fleet_nodes.start(4, run_s=(5.0, 5.0)) as fleet:
+        operator = Operator(fleet, tmp_path)
+        process = operator.start("--at-once", "2")
+        operator.wait_for(process, '"event":"running"', 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+        ended = operator.read()
+        assert ended.summary is not None and ended.summary.exit == 143
+        assert ended.summary.stopped == "ended by SIGTERM"
+        begun = fold(name for name, runs in operator.started().items() if runs)
+    assert main.main(["show", str(operator.json)]) == 0
+    said = "Left before the end because of SIGTERM: 2 runs go on and are not followed"
+    assert f"{said}: {begun}.\n" in capsys.readouterr().out
 
 
 def test_a_result_is_left_behind_without_an_option(operator: Operator) -> None:
