@@ -20,6 +20,7 @@ from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show import folding
+from twitch.fleet.show.brief import brief
 from twitch.fleet.stopping import Stop, signals
 from twitch.fleet.who.choice import choose, of_options
 
@@ -213,7 +214,7 @@ def summary(done: dict[str, Done]) -> list[str]:
             continue
         by_message: dict[str, list[str]] = {}
         for name, one in some.items():
-            by_message.setdefault("" if outcome == RUNNING else one.message, []).append(name)
+            by_message.setdefault("" if outcome == RUNNING else brief(one.message), []).append(name)
         for message, names in by_message.items():
             who = folding.fold(names) if len(names) <= 10 else folding.shorten(names, width=WIDTH)
             lines.append(f"       {who}{f': {message}' if message else ''}")

@@ -22,6 +22,7 @@ from twitch.fleet.node.answers import RUN_ID, LogLine, NotReached
 from twitch.fleet.node.api import CURRENT, END, LAST, NodeApi, Refusal
 from twitch.fleet.nodes import Node
 from twitch.fleet.servers import open_puppetdb
+from twitch.fleet.show.brief import brief
 from twitch.fleet.show.result_file import read
 from twitch.fleet.stopping import Stop, signals
 from twitch.fleet.who.choice import choose, of_options
@@ -159,7 +160,7 @@ class _Logs:
     def _trouble(self, node: Node, text: str) -> list[str]:
         if self._json:
             return [json.dumps({"node": node.name, "event": "error", "message": text})]
-        return [f"{node.name}: # {text}"]
+        return [f"{node.name}: # {brief(text)}"]
 
 
 class _NoRun(Exception):

@@ -14,6 +14,7 @@ from twitch.fleet.node.answers import Disabled, NodeStatus, NotReached
 from twitch.fleet.node.api import NodeApi, Refusal
 from twitch.fleet.nodes import Node
 from twitch.fleet.show.blanking import without_name
+from twitch.fleet.show.brief import brief
 from twitch.fleet.show.folding import shorten
 from twitch.texts import one_line
 
@@ -160,7 +161,7 @@ def section(states: Iterable[NodeState], state: str, width: int) -> list[str]:
 
 def _by_length(states: Sequence[NodeState]) -> list[str]:
     in_order = sorted(states, key=_length_s, reverse=True)
-    lines = [f"{INDENT}{one.node.name}  {one.why or ''}".rstrip() for one in in_order[:EXAMPLES]]
+    lines = [f"{INDENT}{one.node.name}  {brief(one.why or '')}".rstrip() for one in in_order[:EXAMPLES]]
     more = len(in_order) - EXAMPLES
     return [*lines, *([f"{INDENT}and {more:,} more, for less time"] if more > 0 else [])]
 
@@ -173,7 +174,7 @@ def _length_s(state: NodeState) -> float:
 def _by_reason(states: Sequence[NodeState], width: int) -> list[str]:
     names_of: dict[str, list[str]] = {}
     for one in states:
-        names_of.setdefault(without_name(one.why or "", one.node.name), []).append(one.node.name)
+        names_of.setdefault(brief(without_name(one.why or "", one.node.name)), []).append(one.node.name)
     lines = []
     in_order = sorted(names_of.items(), key=lambda item: (-len(item[1]), item[0]))
     for reason, names in in_order[:EXAMPLES]:

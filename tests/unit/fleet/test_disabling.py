@@ -96,6 +96,11 @@ def test_exit_status_of_outcomes() -> None:
     assert status(DISABLED, UNREACHABLE, NOT_ASKED) == exits.UNREACHABLE | exits.STOPPED
 
 
+def test_a_long_answer_of_a_node_is_one_bounded_line() -> None:
+    long = "x" * 256 * 1024
+    assert max(map(len, disabling.summary({"web1": Done(HELD, long)}))) < 500
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

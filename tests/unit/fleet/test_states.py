@@ -79,6 +79,13 @@ def test_of_many_reasons_the_most_frequent_are_shown() -> None:
     assert lines[-1] == "          and 12 more nodes, for other reasons"
 
 
+def test_lines_of_long_reasons_are_bounded() -> None:
+    long = "x" * 256 * 1024
+    for state in (states.REFUSED, states.STUCK):
+        found = states.section([NodeState(Node("a"), state, long)], state, 80)
+        assert max(map(len, found)) < 500
+
+
 def test_the_longest_run_is_the_first() -> None:
     found = [
         states.of_status(Node(f"web{number}"), NodeStatus("running", phase="applying", elapsed_s=number), NOW)

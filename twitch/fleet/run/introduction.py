@@ -11,6 +11,7 @@ from twitch.fleet import states
 from twitch.fleet.puppetserver.forecast import forecast
 from twitch.fleet.puppetserver.queue import Look, ServerQueue, jrubies
 from twitch.fleet.run.job import Job
+from twitch.fleet.show.brief import MAX_NOTE, brief
 from twitch.fleet.show.digest import number_of
 from twitch.fleet.show.results import Results
 from twitch.fleet.who.choice import Chosen
@@ -49,5 +50,5 @@ def after_canaries(results: Results, rest: int) -> str:
     canaries = [node for node in results.nodes.values() if node.canary]
     changes = sorted({change.resource for node in canaries for change in node.changes})
     outcomes = ", ".join(f"{node.name} {node.outcome.value if node.outcome else '-'}" for node in canaries)
-    changed = f" They changed {', '.join(changes)}." if changes else ""
+    changed = f" They changed {brief(', '.join(changes), MAX_NOTE)}." if changes else ""
     return f"Canaries: {outcomes}.{changed} Go on with the other {number_of(rest, 'node')}?"

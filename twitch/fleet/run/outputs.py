@@ -11,11 +11,11 @@ from typing import Callable, Optional
 
 from twitch.fleet.events import NodeEvent, Plan, Summary
 from twitch.fleet.show import recent
+from twitch.fleet.show.brief import MAX_NOTE, brief
 from twitch.fleet.show.result_file import STANDARD_STREAM, ResultError, ResultWriter, encode
 from twitch.fleet.show.result_lines import Line
 from twitch.fleet.show.results import Results
 from twitch.fleet.show.screen import Screen, open_screen
-from twitch.texts import one_line
 
 
 class Outputs:
@@ -69,13 +69,13 @@ class Outputs:
     def note(self, text: str) -> None:
         """Show a line that the operator should read. Raise OSError if that fails before the start."""
         if self.results.plan is None:
-            print(one_line(text), file=sys.stderr)
+            print(brief(text, MAX_NOTE), file=sys.stderr)
             return
         with _or_nobody_reads():
             if self._screen is not None:
                 self._screen.note(text)
             else:
-                print(one_line(text), file=sys.stderr)
+                print(brief(text, MAX_NOTE), file=sys.stderr)
 
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Show how many may run at once now."""

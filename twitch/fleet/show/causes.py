@@ -8,8 +8,8 @@ from typing import NamedTuple, Optional
 
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show.blanking import blank, common, without_name
+from twitch.fleet.show.brief import brief
 from twitch.fleet.show.results import NodeResult
-from twitch.texts import one_line
 
 # Outcomes of a resource that make a run fail, in the words of a node's record.
 FAILED = ("failed", "failed to restart")
@@ -26,9 +26,6 @@ RESOURCE = re.compile(r"([A-Z]\w*(?:::[A-Z]\w*)*\[.*?\])(?:: (.+))?", re.DOTALL)
 # The old and the new value of a property, such as two checksums, stand before the reason (Puppet's
 # util/errors and parameter). They differ from node to node, fill the line, and can be secrets.
 VALUES = re.compile(r"^change from .+? failed: (?=.)", re.DOTALL)
-
-# Puppet can quote a whole template in a message.
-MAX_TEXT = 400
 
 
 class Cause(NamedTuple):
@@ -84,9 +81,8 @@ def why(node: NodeResult) -> tuple[Optional[str], str]:
 def line_of(node: NodeResult) -> str:
     """Return why one node is not good, on one line."""
     resource, message = why(node)
-    return f"{resource}: {message}" if resource else message
+    return brief(f"{resource}: {message}") if resource else message
 
 
 def _line(text: str, node: str) -> str:
-    line = " ".join(without_name(text, node).split())
-    return one_line(line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…")
+    return brief(" ".join(without_name(text, node).split()))

@@ -11,6 +11,7 @@ from twitch import durations
 from twitch.fleet import exits
 from twitch.fleet.events import QUEUED, RUNNING
 from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
+from twitch.fleet.show.brief import brief
 from twitch.fleet.show.causes import Cause, causes_of
 from twitch.fleet.show.folding import shorten
 from twitch.fleet.show.results import REMAINING, NodeResult, Results
@@ -187,7 +188,7 @@ def ending(results: Results) -> list[str]:
     lines = []
     # The reason can come after the last node has been started; then the exit status says all.
     if summary.stopped and results.count(Outcome.NOT_STARTED):
-        lines.append(f"Stopped early: {one_line(summary.stopped)}.")
+        lines.append(f"Stopped early: {brief(summary.stopped)}.")
     if summary.exit in exits.LEFT:
         lines += _left(results, exits.LEFT[summary.exit])
     elif summary.exit > exits.NOTHING_STARTED:

@@ -9,6 +9,7 @@ from twitch import durations
 from twitch.fleet.events import ENDED, PROVEN, NodeEvent, Plan
 from twitch.fleet.outcomes import GOOD, Outcome
 from twitch.fleet.show import digest
+from twitch.fleet.show.brief import MAX_NOTE, brief
 from twitch.fleet.show.causes import line_of
 from twitch.fleet.show.paint import paint_for
 from twitch.fleet.show.results import NodeResult, Results
@@ -54,7 +55,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print a note, also with --quiet."""
-        print(one_line(text), file=self._stream, flush=True)
+        print(brief(text, MAX_NOTE), file=self._stream, flush=True)
 
     def window(self, limit: int, at_once: int, reason: Optional[str]) -> None:
         """Print why fewer or more runs are started at once, when the reason changes."""

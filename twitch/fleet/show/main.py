@@ -14,6 +14,7 @@ from twitch.fleet import exits
 from twitch.fleet.options import Parser
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show import digest, recent, ticket
+from twitch.fleet.show.brief import brief
 from twitch.fleet.show.causes import line_of, why
 from twitch.fleet.show.changes import place_of, rows_of
 from twitch.fleet.show.folding import fold
@@ -26,6 +27,8 @@ from twitch.fleet.show.summary import change_lines, summary_text
 from twitch.texts import one_line
 
 CHANGES = "changes"
+
+MAX_ALONE = 4000  # characters of a text of a node that is shown alone; --json has all of it
 
 EPILOG = """\
 GROUP is one of
@@ -118,13 +121,13 @@ def _node_lines(node: NodeResult, paint: Paint, *, alone: bool) -> list[str]:
     run = f", run {node.run}" if node.run else ""
     lines = [one_line(f"{node.name}  ") + outcome + one_line(f"{new}{took}{run}")]
     if node.error:
-        lines.append(f"    {one_line(node.error) if alone else line_of(node)}")
+        lines.append(f"    {brief(node.error, MAX_ALONE) if alone else line_of(node)}")
     for change in node.changes if alone else ():
         properties = ", ".join(change.properties)
         cells = (change.outcome, change.resource, properties, place_of(change))
-        lines.append(one_line(f"    {'  '.join(cell for cell in cells if cell)}"))
+        lines.append(brief(f"    {'  '.join(cell for cell in cells if cell)}", MAX_ALONE))
         if change.message and change.message not in (node.error or ""):
-            lines.append(f"        {one_line(change.message)}")
+            lines.append(f"        {brief(change.message, MAX_ALONE)}")
     return lines
 
 

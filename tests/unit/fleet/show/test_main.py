@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.fleet.show import realistic
 from twitch.errors import TwitchError, UsageError
+from twitch.fleet.events import Ask, Change, NodeEvent, Plan, Summary
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.show import recent
 from twitch.fleet.show.main import main
@@ -83,6 +84,24 @@ def test_show_prints_the_table_and_the_nodes_of_a_resource(
     line = next(line for line in table.splitlines() if "File[/etc/ntp.conf]" in line)
     nodes = output(capsys, result, "File[/etc/ntp.conf]", "--names").split()
     assert line.split()[0] == str(len(nodes))
+
+
+def test_show_of_a_node_with_a_long_error_is_bounded_and_json_has_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "x" * 256 * 1024
+    writer = ResultWriter(tmp_path / "result")
+    writer.write(Plan(1.0, ("a", "b"), Ask(), "a b", 1, 0, 0, None, 7))
+    changes = (Change(f"File[/{long}]", "failed", message=long),)
+    writer.write(NodeEvent(2.0, "a", "ended", outcome=Outcome.FAILED, error=long, changes=changes))
+    writer.write(NodeEvent(2.0, "b", "ended", outcome=Outcome.NOT_STARTED))
+    writer.write(Summary(3.0, {}, 1, 0, 0, 10, f"a has changed {long}"))
+    writer.close()
+    for words in ([], ["a"], ["failed"], ["changes"]):
+        main([str(tmp_path / "result"), *words])
+        assert max(map(len, capsys.readouterr().out.splitlines())) < 5000
+    main([str(tmp_path / "result"), "a", "--json"])
+    assert long in capsys.readouterr().out
 
 
 def test_show_refuses_a_word_that_is_no_group(result: str) -> None:

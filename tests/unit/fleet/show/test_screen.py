@@ -57,6 +57,17 @@ def lines_of(*events: Plan | NodeEvent, quiet: bool = False) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+LONG = "x" * 256 * 1024  # as long as an answer of a node can be
+
+
+def test_lines_of_long_errors_and_notes_are_bounded() -> None:
+    assert max(map(len, lines_of(ended("a", Outcome.UNREACHABLE, LONG)))) < 500
+    assert max(map(len, lines_of(ended("a", Outcome.FAILED, f"File[/{LONG}]: {LONG}")))) < 500
+    stream = io.StringIO()
+    Lines(Results(), stream).note(f"node1 changes File[/{LONG}], which no canary has changed")
+    assert len(stream.getvalue()) < 2500
+
+
 def test_lines_have_the_beginning_and_each_run_that_is_not_unchanged() -> None:
     assert lines_of(
         ended("a", Outcome.UNCHANGED),
