@@ -3,7 +3,8 @@
 
 _puppet_twitch_fleet() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
-    local who="--nodes --query --from --only --affected-by --or-all --exclude --limit --address-fact"
+    local who="--nodes --query --from --only --affected-by --or-all --exclude --exclude-nodes --limit
+        --address-fact"
     local whom="--cert --key --ca --token-file --port --plain-http --clear-text-token"
     local servers="--puppetdb --puppetserver"
     local outcomes="unchanged changed pending failed interrupted not-attempted unproven late lost disabled
@@ -30,7 +31,7 @@ _puppet_twitch_fleet() {
         words+=" --help"
         [[ $command != run && $before == --json ]] && before=
         case $before in
-            --nodes | --from | --affected-by | --exclude | --cert | --key | --ca | --token-file | --json | --junit | --html | --remaining)
+            --nodes | --from | --affected-by | --exclude-nodes | --cert | --key | --ca | --token-file | --json | --junit | --html | --remaining)
                 compopt -o filenames
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
                 return

@@ -89,7 +89,10 @@ def add_who(parser: argparse.ArgumentParser) -> None:
         "--or-all", action="store_true", help="with --affected-by, all nodes if a path can affect any of them"
     )
     who.add_argument(
-        "--exclude", metavar="NODE|FILE", action="append", default=[], help="not this node, or these"
+        "--exclude", metavar="NODE", action="append", default=[], help="not this node; can be repeated"
+    )
+    who.add_argument(
+        "--exclude-nodes", metavar="FILE", action="append", default=[], help="not the nodes in this file"
     )
     who.add_argument("--limit", metavar="N|P%", type=share, help="only so many of them, chosen at random")
     who.add_argument("--address-fact", metavar="FACT", help="connect to the value of a fact: networking.ip")

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from twitch.errors import UsageError
@@ -48,9 +48,16 @@ class Who(NamedTuple):
     or_all: bool = False  # of --affected-by
     environment: Optional[str] = None  # of --affected-by
     exclude: tuple[str, ...] = ()
+    exclude_files: tuple[str, ...] = ()  # --exclude-nodes
     limit: Optional[Share] = None
     address_fact: Optional[str] = None
     group_fact: Optional[str] = None  # --one-per, without its number
+
+    @property
+    def standard_inputs(self) -> int:
+        """Return how many options read standard input, of which the first would get all."""
+        files = (self.file, self.result, *self.affected_by, *self.exclude_files)
+        return files.count(names.STANDARD_INPUT)
 
 
 class Chosen(NamedTuple):
@@ -75,6 +82,7 @@ def of_options(options: Namespace) -> Who:
         or_all=options.or_all,
         environment=getattr(options, "environment", None),
         exclude=tuple(options.exclude),
+        exclude_files=tuple(options.exclude_nodes),
         limit=options.limit,
         address_fact=options.address_fact,
         group_fact=one_per.partition("=")[0] if one_per else None,
@@ -83,11 +91,14 @@ def of_options(options: Namespace) -> Who:
 
 def reads_standard_input(options: Namespace) -> bool:
     """Return whether a command line has standard input as one of its files of nodes, or as paths."""
-    return names.STANDARD_INPUT in (options.nodes, options.results, *(options.affected_by or ()))
+    return of_options(options).standard_inputs > 0
 
 
 async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     """Return the nodes of a choice, each once. Raise UsageError if there are none, PuppetDBError."""
+    if who.standard_inputs > 1:
+        options = "--nodes, --from, --affected-by or --exclude-nodes"
+        raise UsageError(f"Standard input (-) can be read only once: by {options}")
     notes: list[str] = []
     named, said = await _named(who, database, notes)
     found = list(dict.fromkeys(named))
@@ -97,7 +108,7 @@ async def choose(who: Who, database: Optional[PuppetDB]) -> Chosen:
     no_names = [name for name in found if not names.NAME.fullmatch(name)]
     _note(notes, "Left out, because they are no certnames,", [repr(one_line(name)) for name in no_names])
     left_out = [(one_line(name), "no certname") for name in no_names]
-    excluded = _excluded(who.exclude, frozenset(found), notes)
+    excluded = _excluded(who, frozenset(found), notes)
     left_out += [(name, "excluded") for name in found if name in excluded]
     rest = [name for name in found if name not in excluded and names.NAME.fullmatch(name)]
     if who.limit is not None:
@@ -158,16 +169,22 @@ def _of_result(path: str, only: Sequence[str]) -> tuple[list[str], str]:
     return chosen, f"{', '.join(only)} of {said}"
 
 
-def _excluded(options: Iterable[str], found: frozenset[str], notes: list[str]) -> set[str]:
-    """Return the names that --exclude has, each option a file or a name. A name may have ranges."""
-    excluded: set[str] = set()
-    for option in options:
-        if os.sep in option or os.path.isfile(option):
-            excluded.update(names.from_file(option))
-            continue
-        expanded = names.expanded([option])
+def _excluded(who: Who, found: frozenset[str], notes: list[str]) -> set[str]:
+    """Return the names of --exclude, which may have ranges, and those in the files of --exclude-nodes."""
+    excluded = {name for path in who.exclude_files for name in names.from_file(path)}
+    for option in who.exclude:
+        is_file = os.path.isfile(option)
+        hint = f"; for the nodes in the file of this name: --exclude-nodes {one_line(option)}"
+        try:
+            expanded = names.expanded([option])
+        except UsageError as error:
+            raise UsageError(f"--exclude: {error}{hint if is_file else ''}") from None
         if found.isdisjoint(expanded):
-            notes.append(f"--exclude {one_line(option)}: none of the nodes has this name")
+            text = f"--exclude {one_line(option)}: none of the nodes has this name"
+            # Nodes that should be excluded must not be run because a file was taken for a name.
+            if is_file:
+                raise UsageError(text + hint)
+            notes.append(text)
         excluded.update(expanded)
     return excluded
 

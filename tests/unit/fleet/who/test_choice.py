@@ -92,10 +92,30 @@ async def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
 
 async def test_nodes_are_excluded_by_name_and_by_file(tmp_path: Path) -> None:
     (tmp_path / "not").write_text("web2\nelsewhere\n")
-    chosen = await choose(Who(nodes=("web[1-5]",), exclude=(str(tmp_path / "not"), "web[4-5]", "web9")), None)
+    files = (str(tmp_path / "not"),)
+    chosen = await choose(Who(nodes=("web[1-5]",), exclude=("web[4-5]", "web9"), exclude_files=files), None)
     assert names(chosen) == ["web1", "web3"]
     assert chosen.left_out == [("web2", "excluded"), ("web4", "excluded"), ("web5", "excluded")]
     assert chosen.notes == ("--exclude web9: none of the nodes has this name",)
+
+
+async def test_an_excluded_name_is_never_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("web2").write_text("web1\nweb3\n")
+    assert names(await choose(Who(nodes=("web[1-3]",), exclude=("web2",)), None)) == ["web1", "web3"]
+    # Not a name of one of the nodes, so the file was meant: its nodes must not be run.
+    for name in ("not.txt", "./not.txt"):
+        Path(name).write_text("web2\n")
+        with pytest.raises(UsageError, match=f"--exclude.*{name}.*: --exclude-nodes {name}"):
+            await choose(Who(nodes=("web[1-3]",), exclude=(name,)), None)
+
+
+@pytest.mark.parametrize(
+    "who", [Who(file="-", exclude_files=("-",)), Who(file="-", result="-"), Who(affected_by=("-", "-"))]
+)
+async def test_standard_input_is_read_by_one_option_only(who: Who) -> None:
+    with pytest.raises(UsageError, match=r"Standard input \(-\) can be read only once"):
+        await choose(who, None)
 
 
 async def test_a_limit_takes_the_same_nodes_each_time() -> None:
