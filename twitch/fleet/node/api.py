@@ -34,8 +34,9 @@ CURRENT, LAST = "current", "last"  # in place of the id of a run
 MAX_WAIT_S = 86_400
 
 
-# A log that breaks is asked for again: at once, and then after pauses, for four minutes in all if no line
-# comes. A node that boots again takes less.
+# A log that breaks is asked for again: at once if it was followed for PAUSE_S, and then after pauses, for
+# four minutes in all if no new line comes. A node that boots again takes less. After MAX_PAUSE_S of following,
+# a break is the first one again: a run can be silent for hours, and a listener leaves meanwhile.
 BREAKS = 10
 PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
@@ -141,17 +142,19 @@ class NodeApi:
         """Yield the lines of a run's log; with `follow` up to its end, which is a line with the event `end`.
 
         Where the listener has to leave before that, or the connection breaks, the log is asked for again
-        from the next line on, up to BREAKS times in a row. An answer that is not 200 raises `Refusal`.
+        from the next line on, up to BREAKS times in a row, and at most every PAUSE_S. An answer that is not 200
+        raises `Refusal`.
         """
-        begun, breaks = False, 0
+        begun, breaks, clock = False, 0, asyncio.get_running_loop().time
         while True:
+            asked = clock()
             lines = self._log(node, run, follow=follow, after=after, level=level)
             try:
                 async for line in lines:
                     begun = True
                     if line.event == MOVED:
                         break
-                    if line.at is not None:
+                    if line.at is not None and line.at > after:
                         after, breaks = line.at, 0
                     yield line
                     if line.event == END:
@@ -165,8 +168,10 @@ class NodeApi:
                     raise
             finally:
                 await lines.aclose()  # at once, and not when the garbage is collected
-            if breaks:
-                await asyncio.sleep(min(PAUSE_S * 2**breaks, MAX_PAUSE_S))
+            followed_s = clock() - asked
+            breaks = 0 if followed_s >= MAX_PAUSE_S else breaks
+            first_s = max(0.0, PAUSE_S - followed_s)
+            await asyncio.sleep(min(PAUSE_S * 2**breaks, MAX_PAUSE_S) if breaks else first_s)
             breaks += 1
 
     async def _log(

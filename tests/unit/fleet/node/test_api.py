@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Optional
 
 import pytest
@@ -242,6 +243,46 @@ async def test_log_that_never_goes_on_is_given_up(monkeypatch: pytest.MonkeyPatc
         lines = node.log(NODE, RUN, follow=True)
         assert (await lines.__anext__()).event == "state"
         await asyncio.wait_for(until_given_up(lines), LIMIT_S)
+
+
+@pytest.mark.parametrize("step", [1, 0])
+async def test_log_of_a_node_that_moves_again_and_again_is_paced(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With new lines each time, the log goes on; with the same line each time, it is given up."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(node_api, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=StoppedClock))
+    line = b'{"at": %d, "time": null, "level": "notice", "source": "Puppet", "message": "m"}\n'
+    asked = 0
+
+    async def serve(stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await stream.readuntil(b"\r\n\r\n")
+        asked += 1
+        last = asked > 15
+        writer.write(
+            LOG_HEAD + line % (1 + step * asked) + b'{"event": "%s"}\n' % (b"end" if last else b"moved")
+        )
+
+    async with at_the_port(serve) as port, NodeApi(Access(port), connections=1) as node:
+        lines = node.log(NODE, RUN, follow=True)
+        if step:
+            assert len([line async for line in lines]) == 17
+            assert pauses == [node_api.PAUSE_S] * 15
+        else:
+            await asyncio.wait_for(until_given_up(lines), LIMIT_S)
+            assert min(pauses) == node_api.PAUSE_S and max(pauses) == node_api.MAX_PAUSE_S
+
+
+class StoppedClock:
+    """A loop where no time passes."""
+
+    def time(self) -> float:
+        return 0.0
 
 
 async def until_given_up(lines: AsyncIterator[LogLine]) -> None:
