@@ -31,12 +31,13 @@ def junit_of(results: Results) -> str:
     """Return the XML.
 
     A failure is a node that newly failed, or of which it is not known whether it had failed before. A node
-    that fails as before is skipped, as a test that is expected to fail: it is no news of this run. What is
-    unreachable, late, lost or unproven is an error.
+    that fails as before is skipped, as a test that is expected to fail: it is no news of this run; with
+    --count-old-failures it is a failure. What is unreachable, late, lost or unproven is an error.
     """
+    counts_old = results.plan is not None and results.plan.count_old_failures
     few = len(results.nodes) <= MAX_CASES
     nodes = [node for node in results.nodes.values() if few or node.outcome not in GOOD]
-    kinds = [_kind(node) for node in nodes]
+    kinds = [_kind(node, counts_old=counts_old) for node in nodes]
     cases = [*map(_case, nodes, kinds), *([] if few else [_others(len(results.nodes) - len(nodes))])]
     numbers = (
         f'tests="{len(cases)}" failures="{kinds.count(FAILURE)}" errors="{kinds.count(ERROR)}" '
@@ -62,12 +63,12 @@ def _name(results: Results) -> str:
     return f"{SUITE} {label}" if label else SUITE
 
 
-def _kind(node: NodeResult) -> str:
+def _kind(node: NodeResult, *, counts_old: bool) -> str:
     outcome = node.outcome
     if outcome in GOOD:
         return PASSED
     if outcome in FAILURES:
-        return SKIPPED if node.new is False else FAILURE
+        return SKIPPED if node.new is False and not counts_old else FAILURE
     if outcome in UNCERTAIN or outcome is Outcome.UNREACHABLE or outcome is None:
         return ERROR
     return SKIPPED  # disabled, not started

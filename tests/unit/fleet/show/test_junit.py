@@ -58,14 +58,24 @@ def suite_of(results: Results) -> Element:
     return suite
 
 
-def results_of(*events: NodeEvent) -> Results:
+def results_of(*events: NodeEvent, count_old_failures: bool = False) -> Results:
     results = Results()
     nodes = tuple(event.node for event in events)
-    results.add(Plan(0.0, nodes, Ask(label="CHG-1"), "", 20, 0, 0, None, 1, "db", (), ("before",)))
+    plan = Plan(0.0, nodes, Ask(label="CHG-1"), "", 20, 0, 0, None, 1, "db", (), ("before",))
+    results.add(plan._replace(count_old_failures=count_old_failures))
     for event in events:
         results.add(event)
     results.add(Summary(9.0, {}, 0, 0, 0, 0))
     return results
+
+
+def test_a_failure_as_before_is_a_failure_if_these_count() -> None:
+    event = NodeEvent(3.0, "before", "ended", "1", Outcome.FAILED, new=False)
+    (case,) = suite_of(results_of(event)).findall("testcase")
+    assert [child.tag for child in case] == ["skipped"]
+    (case,) = suite_of(results_of(event, count_old_failures=True)).findall("testcase")
+    (failure,) = case
+    assert (failure.tag, failure.attrib["message"]) == ("failure", "failed as before")
 
 
 @pytest.mark.parametrize(
