@@ -216,7 +216,7 @@ def summary(done: dict[str, Done]) -> list[str]:
         for name, one in some.items():
             by_message.setdefault("" if outcome == RUNNING else brief(one.message), []).append(name)
         for message, names in by_message.items():
-            who = folding.fold(names) if len(names) <= 10 else folding.shorten(names, width=WIDTH)
+            who = folding.named(names, width=WIDTH)
             lines.append(f"       {who}{f': {message}' if message else ''}")
     return lines
 

@@ -19,7 +19,7 @@ from twitch.fleet.puppetserver import settings
 from twitch.fleet.puppetserver.forecast import Forecast, forecast
 from twitch.fleet.puppetserver.queue import Look, Queues, ServerQueue, jrubies, name
 from twitch.fleet.servers import open_puppetdb
-from twitch.fleet.show.folding import shorten
+from twitch.fleet.show.folding import few, named
 from twitch.fleet.show.paint import Paint, paint_for
 from twitch.fleet.states import INDENT, NodeState
 from twitch.fleet.who import choice
@@ -119,11 +119,26 @@ def text(plan: Plan, paint: Paint) -> str:
 def _numbers(plan: Plan) -> list[str]:
     counts = states.counted(plan.states or ())
     counts.update({"failed last time": len(failed_before(plan))})
-    lines = [f"{count:>8,}  {what}" for what, count in counts.items() if count]
-    left_out: dict[str, int] = {}
-    for _, why in plan.chosen.left_out:
-        left_out[why] = left_out.get(why, 0) + 1
-    return [*lines, *(f"{count:>8,}  left out: {why}" for why, count in left_out.items())]
+    idle = [one.node.name for one in plan.states or () if one.state == states.IDLE]
+    lines = [
+        states.count_line(count, what, idle if what == states.IDLE else ())
+        for what, count in counts.items()
+        if count
+    ]
+    left_out: dict[str, list[str]] = {}
+    for name_, why in plan.chosen.left_out:
+        left_out.setdefault(why, []).append(name_)
+    return [
+        *_not_asked(plan),
+        *lines,
+        *(states.count_line(len(names), f"left out: {why}", names) for why, names in left_out.items()),
+    ]
+
+
+def _not_asked(plan: Plan) -> list[str]:
+    """Return the names of a few nodes that are in no state, because they were not asked."""
+    names = few([node.name for node in plan.chosen.nodes]) if plan.states is None else ""
+    return [INDENT + names] if names and names != plan.chosen.who else []
 
 
 def _section(plan: Plan, state: str, paint: Paint) -> list[str]:
@@ -134,7 +149,7 @@ def _section(plan: Plan, state: str, paint: Paint) -> list[str]:
 def _names(title: str, nodes: Sequence[Node], paint: Paint) -> list[str]:
     if not nodes:
         return []
-    names = shorten((node.name for node in nodes), width=paint.width - len(INDENT) - 20)
+    names = named([node.name for node in nodes], width=paint.width - len(INDENT) - 20)
     return [paint.bold(title), f"{len(nodes):>8,}  {names}"]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Optional, TextIO
 
 from twitch import durations
@@ -15,7 +15,7 @@ from twitch.fleet.node.api import NodeApi, Refusal
 from twitch.fleet.nodes import Node
 from twitch.fleet.show.blanking import without_name
 from twitch.fleet.show.brief import brief
-from twitch.fleet.show.folding import shorten
+from twitch.fleet.show.folding import few, named
 from twitch.texts import one_line
 
 IDLE, RUNNING, DISABLED, STUCK, SILENT, REFUSED, UNREACHABLE = STATES = (
@@ -147,6 +147,12 @@ def _local(moment: float) -> str:
 # ---- as text
 
 
+def count_line(number: int, what: str, names: Collection[str] = ()) -> str:
+    """Return a number of nodes and what they are, with their names if these are few."""
+    text = few(names) if names else ""
+    return f"{number:>8,}  {f'{what:<11}  {text}' if text else what}"
+
+
 def counted(states: Iterable[NodeState]) -> dict[str, int]:
     """Return how many nodes have each state, in the order of STATES; only those that occur."""
     counts = Counter(state.state for state in states)
@@ -179,6 +185,6 @@ def _by_reason(states: Sequence[NodeState], width: int) -> list[str]:
     in_order = sorted(names_of.items(), key=lambda item: (-len(item[1]), item[0]))
     for reason, names in in_order[:EXAMPLES]:
         lines.append(f"{len(names):>8,}  {reason}")
-        lines.append(INDENT + shorten(names, width=max(40, width - len(INDENT) - len(" and 10,000 more"))))
+        lines.append(INDENT + named(names, width=max(40, width - len(INDENT) - len(" and 10,000 more"))))
     left = [name for _, names in in_order[EXAMPLES:] for name in names]
     return [*lines, *([f"{INDENT}and {len(left):,} more nodes, for other reasons"] if left else [])]

@@ -90,7 +90,14 @@ def _node(one: NodeState) -> dict[str, Any]:
 def text(found: Sequence[NodeState], paint: Paint, *, count: bool) -> str:
     """Return the states as text: the numbers, and then the nodes that are not idle."""
     counts = states.counted(found)
-    blocks = [[f"{number:>8,}  {_coloured(state, paint)}" for state, number in counts.items()]]
+    # The nodes of the other states are below, with the reasons.
+    idle = [] if count else [one.node.name for one in found if one.state == states.IDLE]
+    blocks = [
+        [
+            states.count_line(number, _coloured(state, paint), idle if state == states.IDLE else ())
+            for state, number in counts.items()
+        ]
+    ]
     for state in counts if not count else ():
         if state != states.IDLE:
             title = f"{state}: {counts[state]:,} node{'s' if counts[state] != 1 else ''}"

@@ -112,6 +112,16 @@ def test_what_is_not_known_is_said() -> None:
     assert "No puppetserver is known" in plan.text(plan_of(3), Paint())
 
 
+def test_a_few_nodes_are_named() -> None:
+    text = plan.text(plan_of(3), Paint())
+    assert text.startswith("3 nodes (nodes{})\n          web[0-2]\n")
+    assert plan.text(plan_of(11), Paint()).startswith("11 nodes (nodes{})\n\n")
+    few = with_runs_of(plan_of(10), 10)
+    left_out = [(f"db{n}", "excluded") for n in range(1, 4)]
+    text = plan.text(few._replace(chosen=few.chosen._replace(left_out=left_out)), Paint())
+    assert "\n      10  idle         web[0-9]\n       3  left out: excluded  db[1-3]\n" in text
+
+
 def test_queues_are_said() -> None:
     waiting = SERVER._replace(waiting=14, oldest_s=9.2)
     text = plan.text(plan_of(600, servers=[waiting], puppetdb="http://pdb:8080", depth=1200), Paint())

@@ -72,6 +72,12 @@ def test_nodes_with_one_reason_are_one_group() -> None:
     ]
 
 
+def test_ten_nodes_with_one_reason_are_named_whatever_the_width() -> None:
+    names = [f"{letter * 40}.example.com" for letter in "abcdefghij"]
+    found = [NodeState(Node(name), states.UNREACHABLE, "DNS") for name in names]
+    assert states.section(found, states.UNREACHABLE, 80)[1].strip().split(",") == names
+
+
 def test_of_many_reasons_the_most_frequent_are_shown() -> None:
     found = [NodeState(Node(f"web{number}"), "disabled", f"CHG-{number}") for number in range(100, 120)]
     lines = states.section(found, "disabled", 100)

@@ -12,6 +12,7 @@ from tests.fleet_nodes.fleet import Fleet
 from tests.fleet_nodes.scene import Fault
 from tests.unit.fleet.commands import who
 from twitch.fleet import exits, main
+from twitch.fleet.show.folding import fold
 
 Run = Callable[..., tuple[int, str]]
 
@@ -60,6 +61,15 @@ def test_the_text_groups_the_nodes_that_need_attention(run: Run) -> None:
     assert "\n\ndisabled: 2 nodes\n       2  no reason is shown" in text
     assert "refused: 2 nodes\n       2  401: " in text
     assert "unreachable: 4 nodes\n" in text
+
+
+def test_a_few_nodes_are_named(nodes: Fleet, run: Run) -> None:
+    few = ("--limit", "10", "--exclude", ",".join(nodes.with_fault(Fault.DISABLED, Fault.DENY, Fault.REFUSE)))
+    names = fold(
+        node["node"] for node in json.loads(run(*few, "--json")[1])["nodes"] if node["state"] == "idle"
+    )
+    assert run(*few)[1].splitlines()[0].endswith(f"  idle         {names}")
+    assert names not in run(*few, "--count")[1]
 
 
 def test_nodes_that_all_answer_are_a_success(nodes: Fleet, run: Run) -> None:

@@ -35,8 +35,8 @@ MAX_WAIT_S = 86_400
 
 
 # A log that breaks is asked for again: at once if it was followed for PAUSE_S, and then after pauses, for
-# four minutes in all if no new line comes. A node that boots again takes less. After MAX_PAUSE_S of following,
-# a break is the first one again: a run can be silent for hours, and a listener leaves meanwhile.
+# four minutes in all if no new line comes. A node that boots again takes less. After MAX_PAUSE_S of
+# following, a break is the first one again: a run can be silent for hours, and a listener leaves meanwhile.
 BREAKS = 10
 PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
@@ -142,8 +142,8 @@ class NodeApi:
         """Yield the lines of a run's log; with `follow` up to its end, which is a line with the event `end`.
 
         Where the listener has to leave before that, or the connection breaks, the log is asked for again
-        from the next line on, up to BREAKS times in a row, and at most every PAUSE_S. An answer that is not 200
-        raises `Refusal`.
+        from the next line on, up to BREAKS times in a row, and at most every PAUSE_S. An answer that is not
+        200 raises `Refusal`.
         """
         begun, breaks, clock = False, 0, asyncio.get_running_loop().time
         while True:

@@ -6,10 +6,12 @@ The form is that of ClusterShell and pdsh. Leading zeros are kept: `[001-480]` i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 # Characters that have a meaning in a folded text. A certname has none of them.
 SPECIAL = re.compile(r"[\[\],\s]")
+
+FEW = 10  # names that are shown in any case
 
 _Row = tuple[str, ...]
 
@@ -32,6 +34,16 @@ def shorten(names: Iterable[str], *, width: int) -> str:
         taken.append(part)
     missing = number - sum(map(_size, taken))
     return ",".join(taken) + (f" and {missing:,} more" if missing else "")
+
+
+def few(names: Collection[str]) -> str:
+    """Return the names as one text if there are at most FEW, or else an empty text."""
+    return fold(names) if len(names) <= FEW else ""
+
+
+def named(names: Collection[str], *, width: int) -> str:
+    """Return the names as one text: all if there are at most FEW, or else as many as fit."""
+    return few(names) or shorten(names, width=width)
 
 
 def _cut(part: str, room: int) -> str:
