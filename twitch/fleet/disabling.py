@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from argparse import Namespace
 from collections import Counter
@@ -18,6 +17,7 @@ from twitch.fleet.node.access import access
 from twitch.fleet.node.answers import RESET, TIMEOUT, Answer, NotReached
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
+from twitch.fleet.notes import say
 from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show import folding
 from twitch.fleet.show.brief import brief
@@ -133,7 +133,7 @@ async def _command(options: Namespace, sentence: str, good: str, ask: Ask) -> in
     async with open_puppetdb(options) as database:
         chosen = await choose(of_options(options), database)
     for note in chosen.notes:
-        _note(note)
+        say(note)
     nodes, stop = chosen.nodes, Stop()
     text = f"{sentence} {len(nodes)} node{'' if len(nodes) == 1 else 's'} ({chosen.who})"
     if question.must_ask(nodes, options) and not question.agreed(f"{text}?", options):
@@ -142,10 +142,10 @@ async def _command(options: Namespace, sentence: str, good: str, ask: Ask) -> in
     at_once = max(1, options.at_once.at_least_one_of(len(nodes)))
     async with NodeApi(how, connections=at_once) as api:
         if api.note:
-            _note(api.note)
-        stop.on_first_interrupt = lambda: _note("Interrupted: no other node is asked; once more to leave now")
+            say(api.note)
+        stop.on_first_interrupt = lambda: say("Interrupted: no other node is asked; once more to leave now")
         with signals(stop):
-            _note(f"{text}, {at_once} at once")
+            say(f"{text}, {at_once} at once")
             async for node, one in each(
                 nodes, lambda node: _ask(api, node, good, ask), at_once=at_once, stop=stop
             ):
@@ -247,7 +247,3 @@ def _fields(done: Done) -> dict[str, object]:
 
 def _print(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
-
-
-def _note(text: str) -> None:
-    print(f"puppet-twitch-fleet: {text}", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from twitch.fleet.node.access import access
 from twitch.fleet.node.answers import RUN_ID, LogLine, NotReached
 from twitch.fleet.node.api import CURRENT, END, LAST, NodeApi, Refusal
 from twitch.fleet.nodes import Node
+from twitch.fleet.notes import say
 from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.brief import brief
 from twitch.fleet.show.result_file import read
@@ -76,16 +76,16 @@ async def show(options: Namespace) -> int:
     async with open_puppetdb(options) as database:
         chosen = await choose(of_options(options), database)
     for note in chosen.notes:
-        _note(note)
+        say(note)
     at_once = FOLLOWED if options.follow else AT_ONCE
     if options.follow and len(chosen.nodes) > FOLLOWED:
-        _note(f"{FOLLOWED} logs are followed at once; the next one begins when one of these ends")
+        say(f"{FOLLOWED} logs are followed at once; the next one begins when one of these ends")
     stop = Stop()
     stop.on_first_interrupt = stop.leave  # nothing is lost: the runs go on, and their logs stay
     outcomes: dict[str, str] = {}
     async with NodeApi(how, connections=at_once) as api:
         if api.note:
-            _note(api.note)
+            say(api.note)
         logs = _Logs(api, options, chosen.nodes)
         with signals(stop):
             async for node, outcome in each(chosen.nodes, logs.show, at_once=at_once, stop=stop):
@@ -208,7 +208,3 @@ def _duration(value: object) -> Optional[str]:
 def _print(lines: list[str]) -> None:
     if lines:
         print("\n".join(lines), flush=True)
-
-
-def _note(text: str) -> None:
-    print(f"puppet-twitch-fleet: {text}", file=sys.stderr)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from twitch.fleet.notes import say
 
 Result = TypeVar("Result")
 
@@ -35,7 +36,7 @@ def _unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     if isinstance(error, (OSError, asyncio.TimeoutError)):
         return  # of a connection that has had its answer, such as a reset while TLS is closed
     what = f"{type(error).__name__}: {error}" if error else context.get("message")
-    print(f"puppet-twitch-fleet: an error in this program, please report it: {what}", file=sys.stderr)
+    say(f"an error in this program, please report it: {what}")
     if os.environ.get("PUPPET_TWITCH_DEBUG") == "1":
         loop.default_exception_handler(context)
 

@@ -11,7 +11,7 @@ from typing import Callable, Optional
 
 from twitch.errors import TwitchError, UsageError
 from twitch.fleet import exits
-from twitch.texts import escape
+from twitch.fleet.notes import say
 
 USAGE = """\
 usage: puppet-twitch-fleet COMMAND [OPTION...] WHO
@@ -60,13 +60,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.flush()
         return status
     except TwitchError as error:
-        _say(str(error))
+        say(str(error))
         return exits.NOTHING_STARTED
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in LIBRARIES:
             return _bug(error)
-        _say(f"the Python library {library} is missing: {HOW_TO_INSTALL}")
+        say(f"the Python library {library} is missing: {HOW_TO_INSTALL}")
         return exits.NOTHING_STARTED
     except BrokenPipeError:
         # `| head` has read enough.
@@ -92,9 +92,7 @@ def _bug(error: Exception) -> int:
     """Say that this program has an error; runs may have been started."""
     if os.environ.get(DEBUG) == "1":
         raise error
-    _say(
-        f"an error in this program, please report it ({DEBUG}=1 shows more): {type(error).__name__}: {error}"
-    )
+    say(f"an error in this program, please report it ({DEBUG}=1 shows more): {type(error).__name__}: {error}")
     return exits.UNCERTAIN
 
 
@@ -116,10 +114,6 @@ def _command(words: list[str]) -> int:
         print(USAGE, end="", file=sys.stderr)
         return exits.NOTHING_STARTED
     return exits.OK
-
-
-def _say(text: str) -> None:
-    print(f"puppet-twitch-fleet: {escape(text)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 from twitch.fleet import exits, loop, options, states
 from twitch.fleet.node.access import access
 from twitch.fleet.node.api import NodeApi
+from twitch.fleet.notes import say
 from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.paint import Paint, paint_for
 from twitch.fleet.states import NodeState
@@ -53,7 +54,7 @@ async def _main(given: Namespace) -> int:
     async with open_puppetdb(given) as database:
         chosen = await choice.choose(choice.of_options(given), database)
     for note in chosen.notes:
-        print(note, file=sys.stderr)
+        say(note)
     async with NodeApi(how, connections=min(len(chosen.nodes), states.AT_ONCE)) as api:
         found = await states.states_of(api, chosen.nodes, states.terminal())
     if given.json:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from types import TracebackType
 from typing import Any, Optional, Union
 
 import aiohttp
 
 from twitch.errors import TwitchError
 from twitch.fleet import no_answer
-from twitch.fleet.node import access
 from twitch.fleet.puppetdb.settings import Settings
+from twitch.fleet.server_client import ServerClient
 from twitch.texts import one_line
 
 Query = Union[str, list[Any]]
@@ -43,38 +42,16 @@ class PuppetDBError(TwitchError):
     """PuppetDB cannot be asked, or its answer is not one."""
 
 
-class PuppetDB:
+class PuppetDB(ServerClient):
     """A PuppetDB, which is asked over a few connections. `url` is the one that has answered last."""
 
     def __init__(self, settings: Settings, *, query_s: float = QUERY_S, connect_s: float = CONNECT_S) -> None:
+        super().__init__(settings.urls, settings.files, connections=CONNECTIONS)
         self.url = settings.urls[0]
         self._urls = settings.urls
         self._certificate = settings.files.cert
-        self._context = (
-            access.tls(settings.files) if any(url.startswith("https") for url in settings.urls) else None
-        )
         self._query_s, self._connect_s = query_s, connect_s
-        self._session: Optional[aiohttp.ClientSession] = None
         self._version: Optional[tuple[int, ...]] = None
-
-    async def __aenter__(self) -> PuppetDB:
-        """Open a session."""
-        if self._context is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-        else:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._context)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        """Close its connections."""
-        if self._session is not None:
-            await self._session.close()
 
     async def query(self, query: Query) -> list[Row]:
         """Return the rows that a query finds. Raise PuppetDBError if PuppetDB does not answer it."""
@@ -147,7 +124,6 @@ class PuppetDB:
         raise PuppetDBError("PuppetDB cannot be asked: " + "; ".join(unreachable))
 
     async def _answer(self, method: str, url: str, body: Optional[Row], total_s: float) -> tuple[int, str]:
-        assert self._session is not None, "entered"
         timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=self._connect_s)
         try:
             async with self._session.request(

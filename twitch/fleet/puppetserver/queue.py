@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, NamedTuple, Optional, Union
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from twitch.fleet import no_answer
-from twitch.fleet.node import access
 from twitch.fleet.puppetserver.settings import Settings
+from twitch.fleet.server_client import ServerClient
 
 PATH = "/status/v1/services/jruby-metrics?level=debug"
 
@@ -66,41 +65,21 @@ def jrubies(number: int) -> str:
     return "1 JRuby" if number == 1 else f"{number:,} JRubies"
 
 
-class Queues:
+class Queues(ServerClient):
     """The queues of some puppetservers."""
 
     def __init__(
         self, settings: Settings, *, connect_s: float = CONNECT_S, answer_s: float = ANSWER_S
     ) -> None:
+        super().__init__(settings.urls, settings.files, connections=max(1, len(settings.urls)))
         self.urls = settings.urls
-        self._context = (
-            access.tls(settings.files) if any(url.startswith("https") for url in self.urls) else None
-        )
         self._connect_s, self._answer_s = connect_s, answer_s
-        self._session: Optional[aiohttp.ClientSession] = None
-
-    async def __aenter__(self) -> Queues:
-        """Open a session."""
-        connector = aiohttp.TCPConnector(ssl=self._context) if self._context else None
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        """Close its connections."""
-        if self._session is not None:
-            await self._session.close()
 
     async def look(self) -> list[Look]:
         """Return the queue of each puppetserver, in the order of the URLs."""
         return list(await asyncio.gather(*(self._of(url) for url in self.urls)))
 
     async def _of(self, url: str) -> Look:
-        assert self._session is not None, "entered"
         timeout = aiohttp.ClientTimeout(total=self._answer_s, sock_connect=self._connect_s)
         try:
             async with self._session.get(url + PATH, timeout=timeout, allow_redirects=False) as answer:
