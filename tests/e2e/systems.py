@@ -26,6 +26,11 @@ UNIT_TESTS = (
     *("tests/unit/test_messages.py", "tests/unit/test_records.py", "tests/unit/check"),
     *("tests/unit/root/test_handler_run.py", "tests/unit/root/test_conclude.py"),
     *(
+        "tests/unit/root/test_evidence.py",
+        "tests/unit/root/test_claims.py",
+        "tests/unit/root/test_history.py",
+    ),
+    *(
         "tests/unit/root/test_report.py",
         "tests/unit/root/test_settings.py",
         "tests/unit/root/test_puppet_locks.py",

@@ -64,7 +64,7 @@ ExecStopPost=/usr/bin/python3 -I -B {KILLER} conclude
 HANDLER = {
     "before it reads": "before twitch.root.handler:_receive 1",
     "before it decides": "before twitch.root.turn:decide 1",
-    "with a claim and no record": "after twitch.root.store:Store.claim_current 1",
+    "with a claim and no record": "after twitch.root.claims:Claims.write_current 1",
     "with a record": "after twitch.root.store:Store.write 1",
     "before it answers": "before twitch.root.handler:_send 1",
     "after its answer": "after twitch.root.handler:_send 1",
@@ -76,7 +76,7 @@ CONCLUDE = {
     "before it is on record": "before twitch.root.store:Store.write 1",
     "when it is on record": "after twitch.root.store:Store.write 1",
     "before the event": "before twitch.root.conclude:_log 1",
-    "before it tidies up": "before twitch.root.store:Store.prune 1",
+    "before it tidies up": "before twitch.root.history:prune 1",
 }
 # From these steps on, the record says how the run ended.
 ON_RECORD = ("when it is on record", "before the event", "before it tidies up")

@@ -30,7 +30,7 @@ def dead_claim(run: str = RUN, **fields: Any) -> Claim:
 def begin(root_node: Node, **fields: Any) -> Record:
     """Begin a run: its record, and its claim. Its process has ended."""
     record = begun(root_node, **fields)
-    root_node.store.claim_current(dead_claim())
+    root_node.store.claims.write_current(dead_claim())
     return record
 
 

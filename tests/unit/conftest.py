@@ -16,9 +16,11 @@ from tests.unit import fake_node, loops
 from tests.unit.api_under_test import ApiUnderTest
 from tests.unit.fake_node import FakeNode
 from tests.unit.fake_puppet import FakePuppet
+from tests.unit.records import RUN
 from twitch import config, records
 from twitch.config import Config
-from twitch.root import journal
+from twitch.root import journal, journal_reader
+from twitch.root.failures import Entry
 from twitch.root.node import Node
 from twitch.root.store import Store
 
@@ -99,6 +101,14 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(journal, "event", event)
     return written
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Return the errors that the journal has of the run; a test adds to them."""
+    entries: list[Entry] = []
+    monkeypatch.setattr(journal_reader, "errors", lambda run, pid: entries if run == RUN else [])
+    return entries
 
 
 @pytest.fixture

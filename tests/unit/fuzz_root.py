@@ -16,7 +16,7 @@ from tests.unit.fuzz_listener import JSON, show_record, show_status
 from tests.unit.fuzzing import Parser
 from tests.unit.records import RUN, finished
 from tests.unit.reports import BEGAN
-from tests.unit.root.test_verdict import facts
+from tests.unit.root.test_verdict import evidence
 from twitch import messages
 from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
@@ -117,7 +117,7 @@ def check_counts(counts: Mapping[str, int]) -> None:
 def check_verdicts(**found: Report | Summary) -> None:
     """Judge a run with this report or summary, however Puppet has ended, and show the verdict."""
     for code, status in EXITS:
-        judged = verdict.judge(facts(status, exit_code=code, **found))
+        judged = verdict.judge(evidence(status, exit_code=code, **found))
         record = finished(judged.word, reason=judged.reason, unreported=judged.unreported)
         for source in found.values():
             names = {*source._fields} & {"environment", "counts", "failed_resources", "ended", "noop"}

@@ -20,7 +20,7 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
     if settings is None:
         return
     store = Store(records.ROOT)
-    ours, waiting = store.running(), store.queued()
+    ours, waiting = store.claims.running(), store.claims.queued()
     holder = puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile)
     if ours:
         yield Finding(GOOD, f"Puppet is running: {_run(store, ours)}; until it ends, triggers get 409")

@@ -58,7 +58,7 @@ def cancel(store: Store, question: Cancel) -> tuple[Answer, Optional[Foreign]]:
         turn.settle(store)
     run = question.run
     if run == CURRENT:
-        claim = store.running()
+        claim = store.claims.running()
         if claim is None:
             return _foreign(Node(store), force=question.force)
         run = claim.run
@@ -79,9 +79,9 @@ def _claim(store: Store, question: Cancel, run: str) -> Optional[Claim]:
         # with what is kept here.
         with contextlib.suppress(OSError):
             held.enter_context(store.concluding())
-        held.enter_context(store.locked())
+        held.enter_context(store.claims.locked())
         record = store.read(run)
-        claims = (store.running(), store.queued())
+        claims = (store.claims.running(), store.claims.queued())
         claim = next((claim for claim in claims if claim and claim.run == run), None)
         # A run whose record has vanished goes on, and is stopped as well.
         if claim is None or (record and record.state == FINISHED):
@@ -90,10 +90,10 @@ def _claim(store: Store, question: Cancel, run: str) -> Optional[Claim]:
             store.keep_cancel(run, Cancelled(question.caller, time.time()))
         except OSError as error:  # a full /run: the run is stopped all the same
             print(f"<4>the record of run {run} will not say who has cancelled it: {error}", file=sys.stderr)
-        waits = store.queue_claim()
+        waits = store.claims.queue_claim()
         if waits and waits.run == run:
             with contextlib.suppress(OSError):  # at once, for the next request
-                store.leave_queue()
+                store.claims.leave_queue()
         return claim
 
 

@@ -81,5 +81,5 @@ def latest(moments: Iterable[Optional[float]]) -> Optional[float]:
 def _change(store: Store, change: Callable[[Counts], Counts]) -> None:
     with contextlib.suppress(OSError, NotOurs):
         store.trust_history()
-        with store.locked():
+        with store.claims.locked():
             files.write_json(store.counts_path, change(read(store))._asdict(), 0o600)

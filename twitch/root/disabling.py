@@ -268,8 +268,8 @@ def _running(node: Node) -> NodeStatus:
     """Return the status of a disabled node: with the run that goes on, ours or not."""
     # A run of ours that begins at this moment has seen no lock, and is on record when `decide` is done. A run
     # of an agent looks at the lock once more when it has its own (lib/puppet/agent.rb).
-    with node.store.locked():
-        ours, holder = node.store.running(), node.lock_holder()
+    with node.store.claims.locked():
+        ours, holder = node.store.claims.running(), node.lock_holder()
     pid = ours.pid if ours else holder.pid if holder else None
     return NodeStatus(NODE_DISABLED, run=ours.run if ours else None, pid=pid)
 

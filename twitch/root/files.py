@@ -1,4 +1,4 @@
-"""Read files that may belong to another user, and replace files so that a reader sees a whole one.
+"""Read files that may belong to another user, replace files so that a reader sees a whole one, and lock.
 
 Puppet's directories belong to user `puppet` in Debian, which is the user of a puppetserver. So everything
 that root reads there may have been placed by an attacker: a FIFO that never answers, a link to a device that
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -143,3 +144,31 @@ def remove(path: str, directory: Optional[int] = None) -> None:
     """Remove a file, if it is there; with a descriptor of a directory, a name in it."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path, dir_fd=directory)
+
+
+# ---- locks
+
+LOCK_FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock on a file of root's (flock(2)), which is made if it is not there. Raises `OSError`."""
+    # Read-only: a lock that exists can be held although its file system has become read-only.
+    descriptor = os.open(path, LOCK_FLAGS, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(path: str) -> Optional[int]:
+    """Take the same lock without waiting; return its descriptor, or None if another process holds it."""
+    descriptor = os.open(path, LOCK_FLAGS, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

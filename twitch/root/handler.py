@@ -34,7 +34,7 @@ from twitch.messages import (
     Status,
 )
 from twitch.records import RUN_ID
-from twitch.root import journal, puppet, turn, unit
+from twitch.root import begun, journal, puppet, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -198,7 +198,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
             store.note(run, f"its turn could not be taken: {error}")
             return
     unit.tell(f"Puppet run {run}")
-    store.begin(Claim(run, os.getpid(), start_time(os.getpid()) or 0))
+    begun.keep(store, Claim(run, os.getpid(), start_time(os.getpid()) or 0))
     _become(store, run, command, node.environment)
 
 

@@ -21,7 +21,7 @@ REPORT_SLACK_S = 5
 
 def look(node: Node, unrecorded: Optional[Unrecorded] = None) -> NodeStatus:
     """Return the status of this node; `unrecorded` is the error of a verdict that cannot be written."""
-    ours, waiting = node.store.running(), node.store.queued()
+    ours, waiting = node.store.claims.running(), node.store.claims.queued()
     holder, lock = node.lock_holder(), node.disabling()
     record = node.store.read(ours.run) if ours else None
     started = record.started if record else None

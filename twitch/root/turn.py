@@ -18,6 +18,7 @@ from twitch.errors import TwitchError
 from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
 from twitch.records import FINISHED, RUNNING, Record
 from twitch.records import QUEUED as IN_QUEUE
+from twitch.root import begun
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -66,7 +67,7 @@ def settle(store: Store) -> None:
     it would overwrite the report. If conclude was killed as well (`systemctl kill -s KILL` kills both),
     nothing else would ever end the record of that run. The same is true after a power cut.
     """
-    for claimed in (store.current, store.queue_claim):
+    for claimed in (store.claims.current, store.claims.queue_claim):
         until = time.monotonic() + CONCLUDE_GRACE_S
         claim = claimed()
         while claim and claim.ended is None and not claim.alive:
@@ -75,30 +76,30 @@ def settle(store: Store) -> None:
                 # Conclude is about to release the claim, or was killed before it could, or had no room.
                 with contextlib.suppress(OSError):
                     ended = record.ended or time.time()
-                    store.release(claim.run, ended, cancelled=record.cancelled is not None)
+                    store.claims.release(claim.run, ended, cancelled=record.cancelled is not None)
                 break
             if time.monotonic() > until or record is None:
-                from twitch.root import conclude  # YAML and dates, which no run needs
+                from twitch.root import abandoned  # YAML and dates, which no run needs
 
                 try:
-                    conclude.abandoned(store, claim)
+                    abandoned.conclude(store, claim)
                 except OSError as error:
                     raise Unrecorded(claim.run, error) from error
                 break
             time.sleep(CONCLUDE_LOOK_S)
             claim = claimed()
-    begun = store.begun()
-    if begun and not begun.alive and not store.recorded(begun.record.run):
-        from twitch.root import conclude
+    last = begun.read(store)
+    if last and not last.alive and not store.recorded(last.record.run):
+        from twitch.root import abandoned
 
-        conclude.lost(store)
+        abandoned.conclude_lost(store)
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:
     """Return what becomes of a request, after settling earlier runs. If it becomes a run, it has a record."""
     store = node.store
     settle(store)
-    with store.locked():
+    with store.claims.locked():
         lock = node.disabling()
         if lock is not None:
             from twitch.node_status import DISABLED as NODE_DISABLED  # 1.4 ms, which no run needs
@@ -106,7 +107,7 @@ def decide(node: Node, run: str, question: Run) -> Answer:
 
             status = NodeStatus(NODE_DISABLED, disabled=lock.disabled)
             return Answer(DISABLED, reason=lock.message, status=status)
-        ahead, waiting = _ahead(node, question), store.queued()
+        ahead, waiting = _ahead(node, question), store.claims.queued()
         # A named caller takes the place of an anonymous one. Otherwise anonymous callers, who may queue again
         # and again, could keep named callers out.
         taken = waiting is not None and (waiting.named or not question.named)
@@ -115,7 +116,7 @@ def decide(node: Node, run: str, question: Run) -> Answer:
                 return Answer(COOLDOWN, retry_after_s=ahead.wait_s)
             # The claim first: if we are killed between the two writes, the run has no record, so nothing
             # waits for its verdict.
-            store.claim_current(_claim(run, question))
+            store.claims.write_current(_claim(run, question))
             store.write(_record(node, run, question, RUNNING))
             return Answer(STARTED, run=run)
         if not question.queue:
@@ -124,22 +125,22 @@ def decide(node: Node, run: str, question: Run) -> Answer:
             return Answer(QUEUED, run=waiting.run)
         if waiting and taken:
             return Answer(FULL, run=waiting.run)
-        store.claim_queued(_claim(run, question))
+        store.claims.write_queued(_claim(run, question))
         store.write(_record(node, run, question, IN_QUEUE))
         return Answer(QUEUED, run=run)
 
 
 def wait(node: Node, run: str, question: Run) -> None:
     """Return when it is this run's turn; raises `NotAttempted` if it will not begin, or `OSError`."""
-    from twitch.root import conclude  # noqa: F401  # now, because an upgrade may replace it before `settle`
+    from twitch.root import abandoned  # noqa: F401  # now, because an upgrade may replace it before `settle`
 
     store = node.store
     record = store.read(run)
     expires = time.monotonic() + QUEUE_TIMEOUT_S
     while True:
         settle(store)
-        with store.locked():
-            claim, cancelled = store.queue_claim(), store.cancelled(run)
+        with store.claims.locked():
+            claim, cancelled = store.claims.queue_claim(), store.cancelled(run)
             if cancelled:  # and its place in the queue is free, or another's
                 raise NotAttempted(cancelled.shown())
             if claim and claim.run != run:
@@ -148,15 +149,15 @@ def wait(node: Node, run: str, question: Run) -> None:
             if ahead == Ahead():
                 reason = node.disabled()
                 if reason is None:
-                    store.claim_current(_claim(run, question))
-                    begun = _record(node, run, question, RUNNING)
-                    store.write(begun._replace(asked=record.asked if record else begun.asked))
-                store.leave_queue()
+                    store.claims.write_current(_claim(run, question))
+                    running = _record(node, run, question, RUNNING)
+                    store.write(running._replace(asked=record.asked if record else running.asked))
+                store.claims.leave_queue()
                 if reason is None:
                     return
                 raise NotAttempted(f"Puppet disabled: {reason or 'no reason given'}")
             if time.monotonic() > expires:
-                store.leave_queue()
+                store.claims.leave_queue()
                 raise NotAttempted(f"Puppet was busy for {durations.shown(QUEUE_TIMEOUT_S)}")
         if ahead.pid is None:
             time.sleep(min(ahead.wait_s, QUEUE_LOOK_S))
@@ -165,7 +166,7 @@ def wait(node: Node, run: str, question: Run) -> None:
 
 
 def _ahead(node: Node, question: Run) -> Ahead:
-    ours, holder = node.store.running(), node.lock_holder()
+    ours, holder = node.store.claims.running(), node.lock_holder()
     if ours:
         record = node.store.read(ours.run)
         return Ahead(pid=ours.pid, run=ours.run, since=record.started if record else None)
@@ -188,7 +189,7 @@ def _cooldown_s(node: Node, question: Run) -> int:
 
     A run that was cancelled has no cooldown, because a caller with the grant for it wanted it gone.
     """
-    last = node.store.current()
+    last = node.store.claims.current()
     if question.named or not last or last.ended is None or last.cancelled:
         return 0
     since_s = time.time() - last.ended

@@ -1,4 +1,4 @@
-"""Judge what became of a run: the rules, applied to facts that conclude.py has gathered.
+"""Judge what became of a run: the rules, applied to what root/evidence.py has gathered.
 
 Puppet's exit status is ambiguous: 0 also after SIGTERM in the middle of a catalog, 1 for anything from a
 compile error to a lock that another Puppet holds. So the report decides, if there is one that is known
@@ -26,8 +26,8 @@ NO_CA = (
 )
 
 
-class Facts(NamedTuple):
-    """The facts about a run when Puppet has ended."""
+class Evidence(NamedTuple):
+    """What Puppet has left of a run that has ended."""
 
     exit_code: str  # $EXIT_CODE of systemd.exec(5): exited, killed, dumped; '' if it is not known
     exit_status: str  # $EXIT_STATUS: a number, or the name of a signal
@@ -60,63 +60,63 @@ class Verdict(NamedTuple):
     unreported: bool = False
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(evidence: Evidence) -> Verdict:
     """Return the verdict on a run."""
-    if facts.report:
-        return _by_report(facts, facts.report)
-    if not facts.exit_code:
-        return Verdict(INTERRUPTED, facts.cancelled or "how Puppet ended is not known")
-    if facts.exit_code != "exited":
-        if facts.begun is False:
-            killed = f"killed by SIG{facts.exit_status} before Puppet began"
-            return Verdict(NOT_ATTEMPTED, facts.cancelled or killed)
-        return Verdict(INTERRUPTED, facts.cancelled or f"Puppet was killed by SIG{facts.exit_status}")
-    if facts.summary:
-        return _by_summary(facts, facts.summary)
-    if facts.exit_status in BY_EXIT_STATUS and facts.exit_status != "0":
+    if evidence.report:
+        return _by_report(evidence, evidence.report)
+    if not evidence.exit_code:
+        return Verdict(INTERRUPTED, evidence.cancelled or "how Puppet ended is not known")
+    if evidence.exit_code != "exited":
+        if evidence.begun is False:
+            killed = f"killed by SIG{evidence.exit_status} before Puppet began"
+            return Verdict(NOT_ATTEMPTED, evidence.cancelled or killed)
+        return Verdict(INTERRUPTED, evidence.cancelled or f"Puppet was killed by SIG{evidence.exit_status}")
+    if evidence.summary:
+        return _by_summary(evidence, evidence.summary)
+    if evidence.exit_status in BY_EXIT_STATUS and evidence.exit_status != "0":
         # Puppet exits 2, 4 or 6 only after a run.
-        if facts.error_sources:
-            return Verdict(FAILED, _errors(facts.error_sources), unreported=True)
-        return Verdict(BY_EXIT_STATUS[facts.exit_status], SPOILT, unreported=True)
-    if facts.spoilt_report:
-        return Verdict(INTERRUPTED if facts.exit_status == "0" else FAILED, SPOILT, unreported=True)
-    if facts.other_run:
+        if evidence.error_sources:
+            return Verdict(FAILED, _errors(evidence.error_sources), unreported=True)
+        return Verdict(BY_EXIT_STATUS[evidence.exit_status], SPOILT, unreported=True)
+    if evidence.spoilt_report:
+        return Verdict(INTERRUPTED if evidence.exit_status == "0" else FAILED, SPOILT, unreported=True)
+    if evidence.other_run:
         return Verdict(BUSY, "another Puppet run was faster")
-    if facts.disabled is not None:
-        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {facts.disabled or 'no reason given'}")
-    if facts.without_ca:
+    if evidence.disabled is not None:
+        return Verdict(NOT_ATTEMPTED, f"Puppet disabled: {evidence.disabled or 'no reason given'}")
+    if evidence.without_ca:
         return Verdict(NOT_ATTEMPTED, NO_CA)
-    if facts.unsigned is not None:
-        name = f" --certname {facts.unsigned}" if facts.unsigned else ""
+    if evidence.unsigned is not None:
+        name = f" --certname {evidence.unsigned}" if evidence.unsigned else ""
         return Verdict(
             NOT_ATTEMPTED,
             f"this node has no signed certificate; sign it on the server: puppetserver ca sign{name}",
         )
     # An agent without a server (`server_list`), and a manifest that does not compile, end without a report
     # and without a summary. An agent has taken its lock then; `puppet apply` takes none.
-    taken = facts.locked or facts.masterless
-    if facts.cancelled:
+    taken = evidence.locked or evidence.masterless
+    if evidence.cancelled:
         # Ruby makes an ordinary error of a SIGTERM that arrives while it loads code: exit status 1, and texts
         # such as `Could not autoload …: SIGTERM` (seen with 7.23, 8.10 and OpenVox 9.0 rc1).
-        return Verdict(INTERRUPTED if taken else NOT_ATTEMPTED, facts.cancelled)
-    if facts.exit_status == "1" and facts.error_logged and taken:
-        return Verdict(FAILED, _no_catalog(facts))
-    return Verdict(NOT_ATTEMPTED, f"Puppet exited with {facts.exit_status} before its run began")
+        return Verdict(INTERRUPTED if taken else NOT_ATTEMPTED, evidence.cancelled)
+    if evidence.exit_status == "1" and evidence.error_logged and taken:
+        return Verdict(FAILED, _no_catalog(evidence))
+    return Verdict(NOT_ATTEMPTED, f"Puppet exited with {evidence.exit_status} before its run began")
 
 
-def _by_report(facts: Facts, report: Report) -> Verdict:
+def _by_report(evidence: Evidence, report: Report) -> Verdict:
     if not report.transaction_completed:
-        return _incomplete(facts, report)
+        return _incomplete(evidence, report)
     if report.status == FAILED:
-        reason = failed_resources(report) or _errors(report.error_sources) or _environment(facts, report)
-        return Verdict(FAILED, reason or f"Puppet exited with {facts.exit_status or 'an unknown status'}")
-    if facts.exit_code == "exited" and facts.exit_status not in ("0", "2"):
+        reason = failed_resources(report) or _errors(report.error_sources) or _environment(evidence, report)
+        return Verdict(FAILED, reason or f"Puppet exited with {evidence.exit_status or 'an unknown status'}")
+    if evidence.exit_code == "exited" and evidence.exit_status not in ("0", "2"):
         # A postrun_command that failed is in no report (configurer.rb, run_internal), only in this status.
-        return Verdict(FAILED, f"Puppet exited with {facts.exit_status} after its catalog was applied")
-    return Verdict(report.status, _environment(facts, report))
+        return Verdict(FAILED, f"Puppet exited with {evidence.exit_status} after its catalog was applied")
+    return Verdict(report.status, _environment(evidence, report))
 
 
-def _incomplete(facts: Facts, report: Report) -> Verdict:
+def _incomplete(evidence: Evidence, report: Report) -> Verdict:
     """Return the verdict on a run whose report is not completed: it was stopped, or Puppet gave up.
 
     Puppet gives up without a catalog, with a cycle in it, or after `runtimeout`. An agent that is told to
@@ -124,31 +124,31 @@ def _incomplete(facts: Facts, report: Report) -> Verdict:
     when it gives up, resources have failed (after a cycle: all that are in it).
     """
     failed, begun = failed_resources(report), report.counts.get("total", 0) > 0
-    stopped = facts.exit_code != "exited" or facts.exit_status == "0"
-    if stopped or facts.cancelled or (facts.masterless and begun and not failed):
-        return Verdict(INTERRUPTED, facts.cancelled or STOPPED)
+    stopped = evidence.exit_code != "exited" or evidence.exit_status == "0"
+    if stopped or evidence.cancelled or (evidence.masterless and begun and not failed):
+        return Verdict(INTERRUPTED, evidence.cancelled or STOPPED)
     if failed or begun:
         return Verdict(
             FAILED, f"Puppet gave up before the end of its catalog{f': {failed}' if failed else ''}"
         )
     # With a cached catalog the server was not asked for one.
     stages = report.stages if report.cached_catalog_status in (None, "not_used") else ()
-    return Verdict(FAILED, _environment(facts, report) or _no_catalog(facts, stages))
+    return Verdict(FAILED, _environment(evidence, report) or _no_catalog(evidence, stages))
 
 
-def _by_summary(facts: Facts, summary: Summary) -> Verdict:
+def _by_summary(evidence: Evidence, summary: Summary) -> Verdict:
     """Return the verdict where a site keeps no reports (`report = false`).
 
     The exit status decides, because the summary shows that the run has begun and ended.
     """
-    word = BY_EXIT_STATUS.get(facts.exit_status, FAILED)
-    if word != FAILED and facts.error_sources:
-        return Verdict(FAILED, _errors(facts.error_sources), unreported=True)
-    if not summary.completed and (word == UNCHANGED or facts.cancelled):
-        return Verdict(INTERRUPTED, facts.cancelled or STOPPED, unreported=True)
+    word = BY_EXIT_STATUS.get(evidence.exit_status, FAILED)
+    if word != FAILED and evidence.error_sources:
+        return Verdict(FAILED, _errors(evidence.error_sources), unreported=True)
+    if not summary.completed and (word == UNCHANGED or evidence.cancelled):
+        return Verdict(INTERRUPTED, evidence.cancelled or STOPPED, unreported=True)
     if word == FAILED:
         failed = summary.completed or summary.counts.get("failed")
-        reason = "resources failed" if failed else _no_catalog(facts, summary.stages)
+        reason = "resources failed" if failed else _no_catalog(evidence, summary.stages)
         return Verdict(FAILED, reason, unreported=True)
     return Verdict(word, unreported=True)
 
@@ -189,21 +189,21 @@ def _errors(sources: tuple[str, ...]) -> Optional[str]:
     return f"error of {', '.join(sources[:5])}{f' and {more} more' if more else ''}"
 
 
-def _no_catalog(facts: Facts, stages: tuple[str, ...] = ()) -> str:
+def _no_catalog(evidence: Evidence, stages: tuple[str, ...] = ()) -> str:
     """Return that nothing was applied, and why if that can be seen.
 
     Only a text of Puppet says why, and texts are not parsed. But an agent that has gathered its facts and has
     no catalog has asked the server for one. `stages` are the stages that the run has gone through.
     """
-    if not facts.requested_environment or facts.masterless:
+    if not evidence.requested_environment or evidence.masterless:
         return "no catalog was applied"
-    text = f"no catalog of environment {facts.requested_environment} was applied"
+    text = f"no catalog of environment {evidence.requested_environment} was applied"
     if FACTS in stages and CATALOG not in stages:
         text += "; the server cannot be reached, does not know it, cannot compile it, or assigns another one"
     return text
 
 
-def _environment(facts: Facts, report: Report) -> Optional[str]:
-    if facts.requested_environment and report.environment not in (None, facts.requested_environment):
+def _environment(evidence: Evidence, report: Report) -> Optional[str]:
+    if evidence.requested_environment and report.environment not in (None, evidence.requested_environment):
         return f"the server assigns environment {report.environment}"
     return None

@@ -14,7 +14,7 @@ from typing import Optional
 from twitch import identity, metrics, textfile
 from twitch.errors import ConfigError, PuppetError, TwitchError
 from twitch.records import RUN_ID
-from twitch.root import counts, details, figures, files, memory, report
+from twitch.root import begun, counts, details, figures, files, history, memory, report
 from twitch.root.node import Node
 from twitch.root.report import Report
 from twitch.root.store import Store
@@ -77,7 +77,7 @@ def _await_verdict(node: Node) -> None:
 
 
 def _is_ending(node: Node) -> bool:
-    claim = node.store.current()
+    claim = node.store.claims.current()
     if claim is None or claim.ended is not None:
         return False
     return not claim.alive or (node.config.command == "agent" and node.lock_holder() is None)
@@ -93,7 +93,7 @@ def _record(node: Node) -> None:
     try:
         with node.store.concluding():
             if not node.store.recorded(record.run) and not _is_ours(node.store, found):
-                node.store.add(record, identity.gid(), node.config.keep_runs, node.config.keep_bytes)
+                history.add(node.store, record, identity.gid(), node.config.keep_runs, node.config.keep_bytes)
                 counts.note_success(node.store, counts.success(record))
     except (OSError, NotOurs) as error:
         print(f"<4>a run that Puppet has started cannot be put on record: {error}", file=sys.stderr)
@@ -104,10 +104,10 @@ def _is_ours(own: Store, found: Report) -> bool:
 
     `puppet apply` knows no job id, but a record has the id of the report of its run.
     """
-    job, claim, begun = found.job_id or "", own.current(), own.begun()
+    job, claim, last = found.job_id or "", own.claims.current(), begun.read(own)
     if RUN_ID.fullmatch(job) and own.recorded(job):
         return True
-    if job in (claim.run if claim else None, begun.record.run if begun else None):
+    if job in (claim.run if claim else None, last.record.run if last else None):
         return True
     return any(record.transaction_uuid == found.transaction_uuid for record in own.newest())
 

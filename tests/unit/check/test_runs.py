@@ -55,9 +55,9 @@ def test_a_run_of_ours_is_named_with_its_caller(store: Store) -> None:
         ONE, RUNNING, 1764126000.0, caller="token:deploy", client="192.0.2.7", started=1764126001.0
     )
     store.write(record)
-    store.claim_current(claim(ONE))
+    store.claims.write_current(claim(ONE))
     store.write(Record(OTHER, QUEUED, 1764126002.0, caller="anonymous", client="::1"))
-    store.claim_queued(claim(OTHER))
+    store.claims.write_queued(claim(OTHER))
     process = f"pid {os.getpid()}, unit puppet-twitch-run@5.service"
     assert list(runs.check(SETTINGS)) == [
         Finding(

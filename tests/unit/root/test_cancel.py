@@ -22,7 +22,7 @@ from tests.unit.records import OTHER, RUN
 from twitch.errors import TwitchError
 from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, STARTED, Answer, Cancel, Run
 from twitch.records import INTERRUPTED, NOT_ATTEMPTED, QUEUED, Cancelled
-from twitch.root import cancel, conclude, journal, turn, unit
+from twitch.root import cancel, conclude, history, journal, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -62,7 +62,7 @@ def test_systemd_stops_the_unit_of_a_run(
     store = root_node.store
     with live(tmp_path, "puppet-x") as pid:
         begun(root_node)
-        store.claim_current(claim(pid))
+        store.claims.write_current(claim(pid))
         assert cancel.cancel(store, asked) == (Answer(CANCELLED, run=RUN), None)
     assert stopped == [["systemctl", "stop", "--no-block", f"run-of-{pid}.service"]]
     kept = store.cancelled(RUN)
@@ -75,7 +75,7 @@ def test_second_cancel_tells_systemd_again_and_the_first_caller_stays(
 ) -> None:
     with live(tmp_path, "puppet-x") as pid:
         begun(root_node)
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         cancel.cancel(root_node.store, ASKED)
         second, _ = cancel.cancel(root_node.store, ASKED._replace(caller="token:other"))
     assert (second, len(stopped)) == (Answer(CANCELLED, run=RUN), 2)
@@ -89,11 +89,11 @@ def test_cancel_of_a_queued_run_frees_its_place_and_it_never_begins(
     store = root_node.store
     with live(tmp_path, "puppet-x") as pid, live(tmp_path, "python3") as waiting:
         begun(root_node)
-        store.claim_current(claim(pid))
+        store.claims.write_current(claim(pid))
         begun(root_node, OTHER, QUEUED)
-        store.claim_queued(claim(waiting, OTHER))
+        store.claims.write_queued(claim(waiting, OTHER))
         answer, _ = cancel.cancel(store, ASKED._replace(run=OTHER))
-        assert (answer, store.queue_claim()) == (Answer(CANCELLED, run=OTHER), None)
+        assert (answer, store.claims.queue_claim()) == (Answer(CANCELLED, run=OTHER), None)
         assert stopped == [["systemctl", "stop", "--no-block", f"run-of-{waiting}.service"]]
         # The process finds out, should it look before systemd stops it.
         with pytest.raises(turn.NotAttempted, match="cancelled by token:deploy"):
@@ -121,7 +121,7 @@ def test_cancel_waits_while_the_run_is_concluded(
     store, answers = root_node.store, []
     with live(tmp_path, "puppet-x") as pid:
         record = begun(root_node)
-        store.claim_current(claim(pid))
+        store.claims.write_current(claim(pid))
         asking = threading.Thread(target=lambda: answers.append(cancel.cancel(store, ASKED)))
         with store.concluding():
             asking.start()
@@ -136,7 +136,7 @@ def test_run_whose_record_has_vanished_is_stopped(
     root_node: Node, tmp_path: Path, stopped: list[list[str]]
 ) -> None:
     with live(tmp_path, "puppet-x") as pid:
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         assert cancel.cancel(root_node.store, CURRENT) == (Answer(CANCELLED, run=RUN), None)
     assert len(stopped) == 1
 
@@ -153,7 +153,7 @@ def test_cancel_without_room_for_who_it_was_stops_the_run(
 
     with live(tmp_path, "puppet-x") as pid:
         begun(root_node)
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         monkeypatch.setattr(root_node.store, "keep_cancel", full)
         assert cancel.cancel(root_node.store, ASKED)[0].kind == CANCELLED
     assert len(stopped) == 1
@@ -165,7 +165,7 @@ def test_cancel_says_why_systemd_does_not_stop_the_run(
 ) -> None:
     with live(tmp_path, "puppet-x") as pid:
         begun(root_node)
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         failed = subprocess.CompletedProcess([], 1, b"", b"Failed to connect to bus\nmore\n")
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
         with pytest.raises(TwitchError, match=r"--no-block run-of-\d+.service: Failed to connect to bus$"):
@@ -191,7 +191,7 @@ def test_record_of_a_cancelled_run_says_who_it_was(root_node: Node, events: Even
     record = end(root_node, "TERM", "killed", command="apply")
     assert (record.verdict, record.reason) == (INTERRUPTED, "cancelled by token:deploy")
     assert record.cancelled == who
-    root_node.store.move_ended()
+    history.move_ended(root_node.store)
     assert os.listdir(root_node.store.directory) == []
     assert read(root_node.store).cancelled == who
 
@@ -364,7 +364,7 @@ def test_claim_of_a_dead_process_is_no_run_to_cancel(
 ) -> None:
     # Conclude was killed as well: the run is concluded first.
     begun(root_node, state="running")
-    root_node.store.claim_current(dead_claim())
+    root_node.store.claims.write_current(dead_claim())
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
     assert cancel.cancel(root_node.store, ASKED) == (Answer(ENDED, run=RUN), None)
     assert read(root_node.store).verdict == INTERRUPTED

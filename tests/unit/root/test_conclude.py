@@ -1,4 +1,4 @@
-"""The end of a run: its facts are gathered and judged, its record is written, and one event is logged."""
+"""The end of a run: it is judged, its record is written, and one event is logged."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import os
 import select
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
-from tests.unit.concluding import begin, end, read
+from tests.unit.concluding import begin, begun, end, read
 from tests.unit.fake_node import TWITCH_GID, FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
-from tests.unit.processes import LIMIT_S, live
-from tests.unit.records import OTHER, RUN, STARTED
+from tests.unit.processes import LIMIT_S
+from tests.unit.records import OTHER, RUN, STARTED, finished
 from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
-from twitch.records import QUEUED, Left, Options, outcome
-from twitch.root import conclude, journal, journal_reader, unit, verdict
+from twitch.records import KEEP_RUNS, QUEUED, Left
+from twitch.root import conclude, journal, unit
+from twitch.root.claims import Claim
 from twitch.root.failures import Entry
 from twitch.root.node import Node
+from twitch.root.process import start_time
 
 Events = list[dict[str, Any]]
 
@@ -61,130 +63,33 @@ def test_run_that_went_to_its_end_names_no_process(
     assert (record.left_running, "still running" in str(record.reason)) == (None, False)
 
 
-# ---- whose report is it?
+# ---- the claim, and the records of earlier runs
 
 
-def test_report_with_the_job_id_of_the_run_decides(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.report.write_text(report(job_id=RUN, noop=True, noop_pending=True, environment="staging"))
-    record = end(root_node, "2")
-    assert (record.state, record.verdict, record.reason) == ("finished", "changed", None)
-    assert (record.noop, record.noop_pending, record.environment) == (True, True, "staging")
-    assert record.would_change == 1  # of four out of sync, three have changed (`noop => false`)
-    assert events[-1]["message"] == f"run {RUN} of token:deploy: changed; noop; 1 would change"
-    assert (events[-1]["verdict"], events[-1]["would_change"]) == ("changed", 1)
-    assert record.counts is not None
-    assert (record.counts["changed"], record.cached_catalog_status) == (3, "not_used")
-    assert (record.unreported, record.exit_status, record.failed_resources) == (False, "2", ())
-    assert (record.settings, record.command) == ({}, None)
+def test_conclude_ends_the_claim_of_its_run_and_not_the_queued_one(root_node: Node, events: Events) -> None:
+    queued = Claim(OTHER, os.getpid(), start_time(os.getpid()) or 0)
+    root_node.store.claims.write_queued(queued)
+    begun(root_node, OTHER, QUEUED)
+    end(root_node)
+    current = root_node.store.claims.current()
+    assert current is not None and current.ended is not None
+    assert root_node.store.claims.queued() == queued
 
 
-def test_report_of_another_run_since_the_start_means_busy(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.report.write_text(report(job_id=OTHER))
-    assert end(root_node, "1").verdict == "busy"
+def test_conclude_leaves_the_claim_of_a_later_run(root_node: Node, events: Events) -> None:
+    record = begin(root_node)
+    later = Claim(OTHER, 1, 1)
+    root_node.store.claims.write_current(later)
+    conclude.conclude(root_node.store, record, "exited", "0")
+    assert root_node.store.claims.current() == later
 
 
-def test_report_of_an_earlier_run_is_ignored(root_node: Node, puppet: FakePuppet, events: Events) -> None:
-    puppet.report.write_text(report(job_id=OTHER))
-    os.utime(puppet.report, (STARTED - 60, STARTED - 60))
-    record = end(root_node, "1")
-    assert (record.verdict, record.reason) == ("not attempted", "Puppet exited with 1 before its run began")
-
-
-def test_report_that_is_cut_short_leaves_the_run_unreported(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.report.write_text(report(job_id=RUN)[:40])
-    record = end(root_node, "2")
-    assert (record.verdict, record.unreported) == ("changed", True)
-    assert record.reason == "its report is missing or not whole"
-
-
-def test_summary_decides_where_no_reports_are_kept(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.summary.write_text(SUMMARY)
-    record = end(root_node, "2")
-    assert (record.verdict, record.unreported) == ("changed", True)
-    assert record.counts is not None and record.counts["changed"] == 1
-    assert (record.environment, record.noop) == ("staging", None)
-    assert events[-1]["changed"] == 1
-    assert end(root_node, "0", options=Options(noop=True)).noop is True
-    pending = SUMMARY.replace("out_of_sync: 1\n", "out_of_sync: 4\n")
-    puppet.summary.write_text(pending.replace("events:\n", "events:\n  noop: 5\n"))
-    noop = end(root_node, "0", options=Options(noop=True))
-    assert outcome(noop) == "unchanged; noop; 3 would change; unreported"
-
-
-def test_summary_of_an_earlier_run_is_ignored(root_node: Node, puppet: FakePuppet, events: Events) -> None:
-    puppet.summary.write_text(SUMMARY)
-    assert end(root_node, "1", started=STARTED + 3600).verdict == "not attempted"
-
-
-def test_summary_without_the_time_of_its_run_is_ignored(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.summary.write_text(SUMMARY.replace("  last_run: 1769072702\n", ""))
-    assert end(root_node, "1").verdict == "not attempted"
-
-
-def test_another_puppet_that_still_holds_the_lock_means_busy(
-    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
-) -> None:
-    with live(tmp_path, "puppet-x") as pid:
-        puppet.lock.write_text(str(pid))
-        assert end(root_node, "1").verdict == "busy"
-
-
-def test_agent_that_was_disabled_meanwhile_means_not_attempted(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    puppet.disabled.write_text('{"disabled_message":"maintenance"}')
-    record = end(root_node, "1")
-    assert (record.verdict, record.reason) == ("not attempted", "Puppet disabled: maintenance")
-
-
-LOCKS = {
-    "of-this-run": ("{pid}", "agent", "interrupted"),
-    "none": (None, "agent", "not attempted"),
-    "stale-of-another": ("4194304", "agent", "not attempted"),
-    "held-by-another": ("{other}", "agent", "interrupted"),
-    "none-for-apply": (None, "apply", "interrupted"),
-}
-
-
-@pytest.mark.parametrize(("content", "command", "word"), LOCKS.values(), ids=LOCKS)
-def test_killed_run_has_begun_if_its_lock_is_left(
-    root_node: Node,
-    puppet: FakePuppet,
-    tmp_path: Path,
-    events: Events,
-    content: Optional[str],
-    command: str,
-    word: str,
-) -> None:
-    record = begin(root_node, command=command)
-    claim = root_node.store.current()
-    assert claim is not None
-    with live(tmp_path, "puppet-x") as other:
-        if content:
-            puppet.lock.write_text(content.format(pid=claim.pid, other=other))
-        conclude.conclude(root_node.store, record, "killed", "KILL")
-    assert read(root_node.store).verdict == word
-
-
-def test_killed_run_with_a_lock_that_cannot_be_read(
-    root_node: Node, puppet: FakePuppet, events: Events
-) -> None:
-    os.mkfifo(puppet.lock)
-    assert end(root_node, "KILL", "killed").verdict == "interrupted"
-
-
-def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, events: Events) -> None:
-    assert end(root_node, "1", settings={}).verdict == "not attempted"
+def test_conclude_prunes_old_runs(root_node: Node, events: Events) -> None:
+    for number in range(60):
+        root_node.store.write(finished("changed", f"{number:032x}", asked=float(number)))
+    end(root_node)
+    conclude.tidy(root_node.store)
+    assert len(root_node.store.newest()) == KEEP_RUNS
 
 
 # ---- the record and the event
@@ -192,14 +97,6 @@ def test_run_of_a_version_with_fewer_settings_is_concluded(root_node: Node, even
 
 GENFAIL = Entry("err", "/Stage[main]/Main/Genfail[x]", "cannot list what is there")
 FACTER = Entry("err", "Facter", "not installed here")
-
-
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
-    """Return the errors that are in the journal."""
-    entries: list[Entry] = []
-    monkeypatch.setattr(journal_reader, "errors", lambda run, pid: entries if run == RUN else [])
-    return entries
 
 
 def test_error_of_a_failed_run_is_that_of_its_report(
@@ -233,48 +130,6 @@ def test_resource_that_cannot_generate_others_fails_a_run_without_a_report(
     assert (record.verdict, record.unreported) == ("failed", True)
     assert record.reason == "error of /Stage[main]/Main/Genfail[x]"
     assert record.error == "cannot list what is there"
-
-
-def test_agent_that_failed_under_its_lock_without_a_report_has_failed(
-    root_node: Node, puppet: FakePuppet, logged: list[Entry], events: Events
-) -> None:
-    logged.append(Entry("err", "Puppet", "no functional server"))
-    os.utime(puppet.directory, (STARTED - 60, STARTED - 60))
-    record = end(root_node, "1")
-    assert (record.verdict, record.error) == ("not attempted", "no functional server")
-    puppet.lock.touch()
-    puppet.lock.unlink()
-    record = end(root_node, "1")
-    assert (record.verdict, record.reason, record.unreported) == ("failed", "no catalog was applied", False)
-
-
-def test_masterless_run_that_does_not_compile_has_failed(
-    root_node: Node, logged: list[Entry], events: Events
-) -> None:
-    logged.append(Entry("err", "Puppet", "Unknown resource type"))
-    record = end(root_node, "1", command="apply")
-    assert (record.verdict, record.reason) == ("failed", "no catalog was applied")
-    assert record.error == "Unknown resource type"
-
-
-def test_node_without_a_signed_certificate_is_named(
-    root_node: Node, puppet: FakePuppet, tmp_path: Path, events: Events
-) -> None:
-    hostcert = tmp_path / "node.pem"
-    settings = {**root_node.settings._asdict(), "hostcert": os.fspath(hostcert), "certname": "node.example"}
-    record = end(root_node, "1", settings=settings)
-    assert record.verdict == "not attempted"
-    assert str(record.reason).endswith(": puppetserver ca sign --certname node.example")
-    settings["localcacert"] = os.fspath(tmp_path / "ca.pem")
-    assert end(root_node, "1", settings=settings).reason == verdict.NO_CA
-    (tmp_path / "ca.pem").touch()
-    assert end(root_node, "1", settings=settings).reason == record.reason
-    (tmp_path / "ca.pem").unlink()
-    hostcert.touch()
-    assert end(root_node, "1", settings=settings).reason == "Puppet exited with 1 before its run began"
-    hostcert.unlink()
-    reason = end(root_node, "1", settings=settings, command="apply").reason
-    assert reason == "Puppet exited with 1 before its run began"  # no server knows of it
 
 
 def test_reason_that_was_noted_before_is_kept(root_node: Node, events: Events) -> None:
@@ -453,7 +308,7 @@ def test_run_that_version_1_0_0_has_begun_is_concluded(
     node.conclude(RUN, status=exit_status)
     record = read(node.store)
     assert (record.state, record.verdict, record.caller) == ("finished", verdict, "anonymous")
-    current = node.store.current()
+    current = node.store.claims.current()
     assert current is not None and current.ended is not None
     assert os.listdir(node.store.directory) == []
     assert os.listdir(node.store.history) == [f"{RUN}.json"]

@@ -200,7 +200,7 @@ def test_figures_of_a_node_with_a_run_lock_are_not_steady(
     puppet.lock.unlink()
     with live(tmp_path, "puppet-x") as pid:  # a run of ours that has no lock yet
         prepared.store.write(record())
-        prepared.store.claim_current(Claim(RUN, pid, start_time(pid) or 0))
+        prepared.store.claims.write_current(Claim(RUN, pid, start_time(pid) or 0))
         assert not figures.is_steady(prepared, figures.look(prepared))
 
 

@@ -67,7 +67,7 @@ def test_conclude_ends_a_run(node: FakeNode, make: Callable[[Path], object]) -> 
     os.mkdir(node.store.directory)
     settings = node.puppet.settings._asdict()
     node.store.write(record(RUN, RUNNING, command="agent", settings=settings))
-    node.store.claim_current(dead_claim())
+    node.store.claims.write_current(dead_claim())
     place(node, make)
     node.conclude(RUN, status="2")
     ended = read(node.store)
@@ -79,7 +79,7 @@ def test_limit_of_memory_ends_in_an_answer(node: FakeNode, kind: str) -> None:
     # A hard limit of the unit's is kept, if it is lower than ours: here so low that it strikes.
     node.store.prepare(0)
     node.store.write(record(RUN, RUNNING, command="agent", settings=node.puppet.settings._asdict()))
-    node.store.claim_current(dead_claim())
+    node.store.claims.write_current(dead_claim())
     PLACED["wide-json"](node.puppet.report)
     node.puppet.summary.write_text(SUMMARY)
     limit = ["/usr/bin/prlimit", f"--data={20 * 2**20}"]

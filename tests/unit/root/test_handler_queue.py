@@ -51,7 +51,7 @@ def test_queued_run_begins_when_the_run_before_has_ended(node: FakeNode, running
     record = read(node.store, SECOND)
     assert (record.state, record.asked) == ("running", asked)
     assert record.started is not None and record.started >= asked
-    assert node.store.queue_claim() is None
+    assert node.store.claims.queue_claim() is None
 
 
 def test_equal_request_joins_the_queued_run(node: FakeNode, running: Question) -> None:

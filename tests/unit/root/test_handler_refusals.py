@@ -164,9 +164,9 @@ def test_cooldown_does_not_wait_for_a_clock_that_was_set_back(node: FakeNode) ->
     node.configure("[access]\ncooldown = 3600\n")
     assert Question(node, ASKED, run=new_run(1)).end() == 0
     node.conclude(new_run(1))
-    current = node.store.current()
+    current = node.store.claims.current()
     assert current is not None and current.ended is not None
-    node.store.claim_current(current._replace(ended=current.ended + 7200))
+    node.store.claims.write_current(current._replace(ended=current.ended + 7200))
     assert_starts(node, 2)
 
 

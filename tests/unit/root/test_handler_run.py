@@ -142,7 +142,7 @@ def test_record_and_claim_of_a_run_that_begins(node: FakeNode) -> None:
     assert (record.run, record.state, record.caller) == (RUN, "running", "anonymous")
     assert (record.client, record.options) == ("192.0.2.7", Options(tags=("a",)))
     assert (record.command, record.settings) == ("agent", node.puppet.settings._asdict())
-    current = node.store.current()
+    current = node.store.claims.current()
     assert current is not None
     assert (current.run, current.pid, current.alive) == (RUN, question.process.pid, True)
     node.puppet.release_run()

@@ -62,7 +62,7 @@ def test_running_with_a_run_of_ours(root_node: Node, tmp_path: Path) -> None:
     started = time.time() - 7
     with live(tmp_path, "puppet-x") as pid:
         root_node.store.write(record(started=started))
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         expected = NodeStatus(RUNNING, run=RUN, pid=pid, since=started, phase=STARTING, elapsed_s=7)
         assert status.look(root_node) == expected
     assert status.look(root_node) == IDLE_NODE
@@ -87,8 +87,8 @@ def test_idle_with_a_stale_lock(root_node: Node, puppet: FakePuppet) -> None:
 
 def test_queued_when_one_run_is_under_way_and_one_waits(root_node: Node, tmp_path: Path) -> None:
     with live(tmp_path, "puppet-x") as pid, live(tmp_path, "python3") as waiting:
-        root_node.store.claim_current(claim(pid))
-        root_node.store.claim_queued(claim(waiting, OTHER))
+        root_node.store.claims.write_current(claim(pid))
+        root_node.store.claims.write_queued(claim(waiting, OTHER))
         expected = NodeStatus(QUEUED, run=RUN, pid=pid, queued=OTHER, phase=STARTING)
         assert status.look(root_node) == expected
 
@@ -96,7 +96,7 @@ def test_queued_when_one_run_is_under_way_and_one_waits(root_node: Node, tmp_pat
 def test_unit_of_a_run_of_ours(root_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with live(tmp_path, "puppet-x") as pid:
         monkeypatch.setattr(unit, "name", lambda process: f"{process}.service")
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         assert status.look(root_node).unit == f"{pid}.service"
 
 
@@ -115,7 +115,7 @@ def test_stuck_by_the_record_of_a_run_of_ours_without_a_lock(root_node: Node, tm
     assert root_node.settings.runtimeout_s
     limit_s = root_node.settings.runtimeout_s + puppet_locks.STUCK_GRACE_S
     with live(tmp_path, "puppet-x") as pid:
-        root_node.store.claim_current(claim(pid))
+        root_node.store.claims.write_current(claim(pid))
         for age_s, state in ((limit_s - 60, RUNNING), (limit_s + 60, STUCK)):
             root_node.store.write(record(started=time.time() - age_s))
             found = status.look(root_node)

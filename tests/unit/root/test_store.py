@@ -1,4 +1,4 @@
-"""Root's files: records are written whole, for the right readers, and old ones are pruned."""
+"""Root's files: records are written whole, with room for the verdict, for the right readers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
 
+from tests.unit.full_disk import MANY, no_room
 from tests.unit.records import OTHER, RUN, finished, record
 from twitch.records import QUEUED, Record, Records
-from twitch.resources import Resource
-from twitch.root import files, record_file
-from twitch.root import store as stores
+from twitch.root import history, record_file
 from twitch.root.claims import Claim
 from twitch.root.store import Store
 from twitch.root.trust import NotOurs
@@ -111,18 +110,6 @@ def test_invalid_record_is_recorded_and_not_read(store: Store) -> None:
 # ---- the room for a verdict, and the disk
 
 
-def no_room(monkeypatch: pytest.MonkeyPatch, *directories: str) -> None:
-    """Let every new file in these directories fail, as on a full disk."""
-    replacing = files.replacing
-
-    def full(path: str, temporary: str, mode: int) -> Any:
-        if os.path.dirname(path) in directories:
-            raise OSError(28, "No space left on device", path)
-        return replacing(path, temporary, mode)
-
-    monkeypatch.setattr(files, "replacing", full)
-
-
 def test_verdict_has_its_room_on_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(record())
     no_room(monkeypatch, store.directory, store.history)
@@ -150,9 +137,6 @@ def test_run_in_the_queue_keeps_its_room_when_it_cannot_begin(
         store.write(record())
     store.note(RUN, "its turn could not be taken")
     assert store.read(RUN) == record(state=QUEUED, reason="its turn could not be taken")
-
-
-MANY = tuple(Resource(f"File[/{number}]", "changed", False, "/site.pp", number) for number in range(200))
 
 
 def test_details_without_room_go_to_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,30 +167,12 @@ def test_verdict_is_not_lost_to_long_names(store: Store, monkeypatch: pytest.Mon
     assert store.read(RUN) == finished("failed", resources_left_out=200)
 
 
-def test_disk_without_room_for_details_takes_the_verdict(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.prepare(os.getgid())
-    store.write(finished("changed", resources=MANY))
-    write_record = record_file.write
-
-    def almost_full(path: str, record: Record, *, durable: bool = False) -> None:
-        if record.resources:
-            raise OSError(28, "No space left on device", path)
-        write_record(path, record, durable=durable)
-
-    monkeypatch.setattr(record_file, "write", almost_full)
-    store.move_ended()
-    assert os.listdir(store.directory) == []
-    assert store.read(RUN) == finished("changed", resources_left_out=200)
-
-
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the room of a verdict be all that is left of a file system."""
     pwrite = os.pwrite
 
     def within(descriptor: int, content: bytes, offset: int) -> int:
-        room = stores.ROOM_BYTES - offset
+        room = record_file.ROOM_BYTES - offset
         if room <= 0:
             raise OSError(28, "No space left on device")
         return pwrite(descriptor, content[:room], offset)
@@ -234,37 +200,6 @@ def test_verdict_without_room_anywhere_is_an_error(store: Store, monkeypatch: py
     assert store.read(RUN) == record()
 
 
-def test_ended_records_move_to_the_disk_with_all_their_files(store: Store) -> None:
-    store.prepare(os.getgid())
-    store.write(record(OTHER))
-    store.write(finished("changed"))
-    for ending in ("jsonl", "yaml"):  # of version 1.0.0
-        Path(store.directory, f"{RUN}.{ending}").touch()
-    store.move_ended()
-    assert os.listdir(store.history) == [f"{RUN}.json"]
-    assert sorted(os.listdir(store.directory)) == [f"{OTHER}.json", f"{OTHER}.room"]
-    assert [found.run for found in store.newest()] == [RUN, OTHER] or len(store.newest()) == 2
-    assert os.stat(store.history_path(RUN)).st_mode & 0o777 == 0o644
-
-
-def test_ended_records_move_to_a_history_that_is_not_there_yet(store: Store) -> None:
-    store.write(finished("changed"))
-    store.move_ended()
-    assert (os.listdir(store.directory), os.listdir(store.history)) == ([], [f"{RUN}.json"])
-
-
-def test_ended_records_stay_where_the_disk_takes_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.prepare(os.getgid())
-    store.write(finished("changed"))
-    with monkeypatch.context() as patch:
-        no_room(patch, store.history)
-        with pytest.raises(OSError, match="No space left"):
-            store.move_ended()
-    assert (store.read(RUN), os.listdir(store.history)) == (finished("changed"), [])
-    store.move_ended()
-    assert (store.read(RUN), os.listdir(store.directory)) == (finished("changed"), [])
-
-
 def test_records_are_readable_whatever_the_umask_of_the_site(store: Store) -> None:
     before = os.umask(0o077)
     try:
@@ -272,7 +207,7 @@ def test_records_are_readable_whatever_the_umask_of_the_site(store: Store) -> No
         store.write(record(OTHER))
         store.write(record())
         store.write(finished("changed"))
-        store.move_ended()
+        history.move_ended(store)
     finally:
         os.umask(before)
     for path in (store.path(OTHER), store.history_path(RUN)):
@@ -318,13 +253,14 @@ def test_directory_of_another_user_is_not_trusted(root: None, store: Store, tmp_
 
 
 @pytest.mark.parametrize("whose", ["a link", "another user"])
-def test_history_of_another_user_is_not_touched(root: None, store: Store, history: Path, whose: str) -> None:
-    runs = history / "runs"
+def test_history_of_another_user_is_not_touched(root: None, store: Store, whose: str) -> None:
+    state = Path(store.state)
+    runs = state / "runs"
     if whose == "a link":
-        runs = history / "target"
+        runs = state / "target"
     runs.mkdir(parents=True)
     if whose == "a link":
-        history.joinpath("runs").symlink_to(runs)
+        state.joinpath("runs").symlink_to(runs)
     else:
         os.chown(runs, 65123, 65123)
     forged = runs / f"{OTHER}.json"
@@ -335,87 +271,12 @@ def test_history_of_another_user_is_not_touched(root: None, store: Store, histor
     store.prepare(0)
     store.write(finished("changed"))
     with pytest.raises(NotOurs, match="no history of runs is kept"):
-        store.move_ended()
-    store.prune()
+        history.move_ended(store)
+    history.prune(store)
     assert store.newest() == [finished("changed")]
     assert sorted(os.listdir(runs)) == sorted([forged.name, f"{run_id(3)}.json"])
     # The listener does not wait for a FIFO.
     assert len(Records(store.root).newest()) == 2
-
-
-# ---- pruning
-
-
-def test_prune_keeps_the_last_fifty_runs_with_all_their_files(store: Store) -> None:
-    store.prepare(os.getgid())
-    for number in range(60):
-        store.write(numbered(number))
-    for number in range(40):
-        store.write(finished("changed", run_id(number), asked=1000.0 + number))
-    store.move_ended()
-    store.prune()
-    assert ids(store.directory, store.history) == set(range(10, 60))
-    assert len(os.listdir(store.history)) == 30
-    assert len(os.listdir(store.directory)) == 2 * 20
-
-
-def test_prune_keeps_the_newest_records_within_the_limit(store: Store) -> None:
-    store.prepare(os.getgid())
-    for number in range(5):
-        store.write(finished("failed", run_id(number), asked=1000.0 + number, error="x" * 800))
-    store.move_ended()
-    store.prune(size=2500)
-    assert ids(store.history) == {3, 4}
-    store.write(finished("failed", run_id(5), asked=1005.0, error="x" * 8000))
-    store.move_ended()
-    store.prune(size=2500)
-    assert ids(store.history) == {5}
-
-
-def test_prune_keeps_as_many_runs_as_the_site_says(store: Store) -> None:
-    store.prepare(os.getgid())
-    for number in range(60):
-        store.write(finished("changed", run_id(number), asked=1000.0 + number))
-    store.move_ended()
-    store.prune(keep=55)
-    assert ids(store.history) == set(range(5, 60))
-
-
-def test_prune_counts_records_that_cannot_be_moved(store: Store) -> None:
-    for number in range(5):
-        store.write(finished("failed", run_id(number), asked=1000.0 + number, error="x" * 800))
-    store.prune(size=2500)
-    assert ids(store.directory) == {3, 4}
-
-
-def ids(*directories: str) -> set[int]:
-    return {int(name.partition(".")[0], 16) for directory in directories for name in os.listdir(directory)}
-
-
-def test_prune_removes_old_files_that_belong_to_no_run(store: Store) -> None:
-    store.prepare(os.getgid())
-    store.write(numbered(1))
-    store.write(finished("changed", run_id(2)))
-    store.move_ended()
-    strays = [f"{run_id(1)}.json.4711", f"{run_id(3)}.json", f"{run_id(3)}.jsonl", f"{run_id(3)}.yaml"]
-    paths = [Path(directory, name) for directory in (store.directory, store.history) for name in strays]
-    for path in paths:
-        path.write_text("{")
-    store.prune()
-    assert all(path.exists() for path in paths)
-    for directory in (store.directory, store.history):
-        for path in Path(directory).iterdir():
-            os.utime(path, (1, 1))
-    store.prune()
-    assert sorted(os.listdir(store.directory)) == [f"{run_id(1)}.json", f"{run_id(1)}.room"]
-    assert os.listdir(store.history) == [f"{run_id(2)}.json"]
-
-
-def test_prune_counts_an_invalid_record_as_no_run(store: Store) -> None:
-    Path(store.path(run_id(1))).write_text('{"asked": "yesterday"}')
-    store.write(numbered(2))
-    store.prune()
-    assert store.newest() == [numbered(2)]
 
 
 # ---- who may read
@@ -434,9 +295,9 @@ def test_runs_directory_is_for_the_listeners_group_whatever_the_umask(root: None
 
 
 def test_claims_and_locks_are_for_root_only(store: Store, tmp_path: Path) -> None:
-    store.claim_current(CLAIM)
-    store.claim_queued(CLAIM)
-    with store.locked(), store.concluding():
+    store.claims.write_current(CLAIM)
+    store.claims.write_queued(CLAIM)
+    with store.claims.locked(), store.concluding():
         pass
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
     assert modes == dict.fromkeys(("current.json", "queued.json", "lock", "concluding"), 0o600)

@@ -39,20 +39,20 @@ def lockfile(root_node: Node) -> Path:
 def test_settle_without_an_open_run_does_nothing(root_node: Node) -> None:
     turn.settle(root_node.store)
     ended = dead_claim(FIRST, ended=1.0)
-    root_node.store.claim_current(ended)
+    root_node.store.claims.write_current(ended)
     turn.settle(root_node.store)
-    assert root_node.store.current() == ended
+    assert root_node.store.claims.current() == ended
 
 
 def test_settle_waits_for_the_verdict_of_a_run_that_has_ended(root_node: Node) -> None:
     claim = dead_claim(FIRST)
     begun(root_node, FIRST)
-    root_node.store.claim_current(claim)
+    root_node.store.claims.write_current(claim)
     settling = threading.Thread(target=turn.settle, args=(root_node.store,))
     settling.start()
     settling.join(2 * turn.CONCLUDE_LOOK_S)
     assert settling.is_alive()
-    root_node.store.claim_current(claim._replace(ended=1.0))
+    root_node.store.claims.write_current(claim._replace(ended=1.0))
     settling.join(LIMIT_S)
     assert not settling.is_alive()
 
@@ -62,9 +62,9 @@ def test_settle_does_not_wait_for_a_claim_without_a_record(
 ) -> None:
     # Killed between its claim and its record: no caller knows of this run, and no conclude will come.
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 3600)
-    root_node.store.claim_current(dead_claim(FIRST))
+    root_node.store.claims.write_current(dead_claim(FIRST))
     turn.settle(root_node.store)
-    current = root_node.store.current()
+    current = root_node.store.claims.current()
     assert current is not None and current.ended is not None
     assert not root_node.store.recorded(FIRST)
     assert events == []
@@ -73,8 +73,8 @@ def test_settle_does_not_wait_for_a_claim_without_a_record(
 @pytest.mark.parametrize(
     ("claim", "state", "verdict"),
     [
-        pytest.param("claim_current", RUNNING, "interrupted", id="running"),
-        pytest.param("claim_queued", IN_QUEUE, "not attempted", id="queued"),
+        pytest.param("write_current", RUNNING, "interrupted", id="running"),
+        pytest.param("write_queued", IN_QUEUE, "not attempted", id="queued"),
     ],
 )
 def test_settle_concludes_a_run_whose_conclude_was_killed(
@@ -82,27 +82,27 @@ def test_settle_concludes_a_run_whose_conclude_was_killed(
 ) -> None:
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
     begun(root_node, FIRST, state)
-    getattr(root_node.store, claim)(dead_claim(FIRST))
+    getattr(root_node.store.claims, claim)(dead_claim(FIRST))
     turn.settle(root_node.store)
     record = read(root_node.store, FIRST)
     assert (record.state, record.verdict) == ("finished", verdict)
     assert [event["run"] for event in events] == [FIRST]
-    assert root_node.store.queue_claim() is None
+    assert root_node.store.claims.queue_claim() is None
     turn.settle(root_node.store)
     assert len(events) == 1
 
 
-@pytest.mark.parametrize("claim", ["claim_current", "claim_queued"])
+@pytest.mark.parametrize("claim", ["write_current", "write_queued"])
 def test_settle_ends_a_run_with_an_invalid_record_at_once(
     root_node: Node, claim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 3600)
     Path(root_node.store.path(FIRST)).write_text("{")
-    getattr(root_node.store, claim)(dead_claim(FIRST))
+    getattr(root_node.store.claims, claim)(dead_claim(FIRST))
     turn.settle(root_node.store)
     record = read(root_node.store, FIRST)
     assert (record.state, record.verdict) == ("finished", "interrupted")
-    assert root_node.store.queue_claim() is None
+    assert root_node.store.claims.queue_claim() is None
 
 
 def test_decide_first_concludes_an_abandoned_run(
@@ -111,7 +111,7 @@ def test_decide_first_concludes_an_abandoned_run(
     monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
     root_node.config = root_node.config._replace(cooldown_s=0)
     begun(root_node, FIRST)
-    root_node.store.claim_current(dead_claim(FIRST))
+    root_node.store.claims.write_current(dead_claim(FIRST))
     assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(STARTED, run=SECOND)
     assert read(root_node.store, FIRST).state == "finished"
 
@@ -126,7 +126,7 @@ def test_decide_first_ends_an_abandoned_run_that_conclude_fails_on(
     monkeypatch.setattr(conclude, "conclude", fail)
     root_node.config = root_node.config._replace(cooldown_s=0)
     begun(root_node, FIRST)
-    root_node.store.claim_current(dead_claim(FIRST))
+    root_node.store.claims.write_current(dead_claim(FIRST))
     assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(STARTED, run=SECOND)
     assert read(root_node.store, FIRST).verdict == "interrupted"
 
@@ -143,7 +143,7 @@ def test_wait_ends_after_the_queue_timeout(
         assert turn.decide(root_node, SECOND, ANONYMOUS) == Answer(QUEUED, run=SECOND)
         with pytest.raises(turn.NotAttempted, match=r"^Puppet was busy for 0s$"):
             turn.wait(root_node, SECOND, ANONYMOUS)
-    assert root_node.store.queue_claim() is None
+    assert root_node.store.claims.queue_claim() is None
 
 
 @pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an-old-kernel", "a-filter"])
@@ -166,7 +166,7 @@ def test_wait_looks_again_where_pidfd_cannot_be_used(
 def test_wait_lasts_for_the_cooldown_as_well(root_node: Node) -> None:
     root_node.config = root_node.config._replace(cooldown_s=1)
     ended = time.time()
-    root_node.store.claim_current(dead_claim(FIRST, ended=ended))
+    root_node.store.claims.write_current(dead_claim(FIRST, ended=ended))
     begun(root_node, SECOND, IN_QUEUE)
     turn.wait(root_node, SECOND, ANONYMOUS)
     assert (read(root_node.store, SECOND).started or 0) >= ended + 0.99
@@ -191,11 +191,11 @@ def test_wait_follows_a_lock_that_passes_to_another_puppet(
 
 def test_wait_ends_when_the_agent_is_disabled(root_node: Node) -> None:
     begun(root_node, SECOND, IN_QUEUE)
-    root_node.store.claim_queued(dead_claim(SECOND, ended=1.0))
+    root_node.store.claims.write_queued(dead_claim(SECOND, ended=1.0))
     Path(root_node.settings.agent_disabled_lockfile).write_text("")
     with pytest.raises(turn.NotAttempted, match=r"^Puppet disabled: no reason given$"):
         turn.wait(root_node, SECOND, ANONYMOUS)
-    assert root_node.store.queue_claim() is None
+    assert root_node.store.claims.queue_claim() is None
     assert read(root_node.store, SECOND).state == "queued"
 
 
@@ -215,7 +215,7 @@ def anonymous_in_queue(root_node: Node, tmp_path: Path) -> Iterator[None]:
     with live(tmp_path, "waiting") as pid:
         start = start_time(pid)
         assert start is not None
-        root_node.store.claim_queued(Claim(FIRST, pid, start, ANONYMOUS.options, named=False))
+        root_node.store.claims.write_queued(Claim(FIRST, pid, start, ANONYMOUS.options, named=False))
         begun(root_node, FIRST, IN_QUEUE)
         yield
 
@@ -232,12 +232,12 @@ def foreign_run(root_node: Node, tmp_path: Path) -> Iterator[int]:
 def test_named_caller_starts_while_an_anonymous_one_waits_for_its_cooldown(
     root_node: Node, anonymous_in_queue: None, question: Run
 ) -> None:
-    root_node.store.claim_current(dead_claim(SECOND, ended=time.time()))
+    root_node.store.claims.write_current(dead_claim(SECOND, ended=time.time()))
     another = ANONYMOUS._replace(noop=True)
     assert turn.decide(root_node, THIRD, another) == Answer(FULL, run=FIRST)
     assert turn.decide(root_node, THIRD, another._replace(queue=False)) == Answer(BUSY)
     assert turn.decide(root_node, THIRD, question) == Answer(STARTED, run=THIRD)
-    queued = root_node.store.queued()
+    queued = root_node.store.claims.queued()
     assert queued is not None and queued.run == FIRST
 
 
@@ -249,7 +249,7 @@ def test_named_caller_takes_the_place_of_an_anonymous_one_in_the_queue(
     assert turn.decide(root_node, THIRD, NAMED._replace(queue=True)) == Answer(QUEUED, run=THIRD)
     with pytest.raises(turn.NotAttempted, match=r"^a caller with a name took its place in the queue$"):
         turn.wait(root_node, FIRST, ANONYMOUS)
-    queued = root_node.store.queue_claim()
+    queued = root_node.store.claims.queue_claim()
     assert queued is not None and queued.run == THIRD
 
 
@@ -257,7 +257,7 @@ def test_queue_is_full_when_a_named_caller_has_its_place(root_node: Node, foreig
     assert turn.decide(root_node, THIRD, NAMED._replace(queue=True)) == Answer(QUEUED, run=THIRD)
     for another in (NAMED._replace(queue=True, noop=True), ANONYMOUS):
         assert turn.decide(root_node, FIRST, another) == Answer(FULL, run=THIRD)
-    queued = root_node.store.queue_claim()
+    queued = root_node.store.claims.queue_claim()
     assert queued is not None and queued.run == THIRD
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twitch.records import BUSY, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
 from twitch.root.report import CATALOG, COUNTS, FACTS, STATUSES, Report, Summary
-from twitch.root.verdict import Facts, Verdict, from_summary, judge
+from twitch.root.verdict import Evidence, Verdict, from_summary, judge
 
 
 def all_counts(**counts: int) -> dict[str, int]:
@@ -109,7 +109,7 @@ WITH_REPORT: dict[str, tuple[str, Report, str, Optional[str]]] = {
 
 @pytest.mark.parametrize(("status", "report", "word", "reason"), WITH_REPORT.values(), ids=WITH_REPORT)
 def test_verdict_with_a_report(status: str, report: Report, word: str, reason: Optional[str]) -> None:
-    assert judge(facts(status, report=report)) == Verdict(word, reason)
+    assert judge(evidence(status, report=report)) == Verdict(word, reason)
 
 
 MASTERLESS: dict[str, tuple[str, Report, str, Optional[str]]] = {
@@ -121,7 +121,7 @@ MASTERLESS: dict[str, tuple[str, Report, str, Optional[str]]] = {
 
 @pytest.mark.parametrize(("status", "report", "word", "reason"), MASTERLESS.values(), ids=MASTERLESS)
 def test_verdict_without_a_server(status: str, report: Report, word: str, reason: Optional[str]) -> None:
-    masterless = facts(status, report=report, masterless=True, requested_environment="production")
+    masterless = evidence(status, report=report, masterless=True, requested_environment="production")
     assert judge(masterless) == Verdict(word, reason)
 
 
@@ -170,7 +170,7 @@ ENVIRONMENT: dict[str, tuple[str, Report, str, Optional[str]]] = {
 def test_verdict_with_a_requested_environment(
     status: str, report: Report, word: str, reason: Optional[str]
 ) -> None:
-    verdict = judge(facts(status, report=report, requested_environment="staging"))
+    verdict = judge(evidence(status, report=report, requested_environment="staging"))
     assert verdict == Verdict(word, reason)
 
 
@@ -280,7 +280,7 @@ WITHOUT_REPORT: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize(("fields", "word", "reason"), WITHOUT_REPORT.values(), ids=WITHOUT_REPORT)
 def test_verdict_without_a_report(fields: dict[str, Any], word: str, reason: str) -> None:
-    assert judge(facts(**fields)) == Verdict(word, reason)
+    assert judge(evidence(**fields)) == Verdict(word, reason)
 
 
 SPOILT: dict[str, tuple[str, str]] = {
@@ -295,7 +295,7 @@ SPOILT: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("status", "word"), SPOILT.values(), ids=SPOILT)
 def test_verdict_with_a_report_that_is_not_whole(status: str, word: str) -> None:
     reason = "its report is missing or not whole"
-    assert judge(facts(status, spoilt_report=True)) == Verdict(word, reason, unreported=True)
+    assert judge(evidence(status, spoilt_report=True)) == Verdict(word, reason, unreported=True)
 
 
 STOPPED = SUMMARY._replace(completed=False)
@@ -316,7 +316,7 @@ SOURCES = ("/Stage[main]/Main/Genfail[x]",)
 def test_run_without_a_report_is_not_complete_if_a_resource_has_logged_an_error(
     status: str, summary: Optional[Summary]
 ) -> None:
-    verdict = judge(facts(status, summary=summary, error_logged=True, error_sources=SOURCES))
+    verdict = judge(evidence(status, summary=summary, error_logged=True, error_sources=SOURCES))
     if status == "0" and summary is None:
         assert verdict.word == NOT_ATTEMPTED
     else:
@@ -325,18 +325,18 @@ def test_run_without_a_report_is_not_complete_if_a_resource_has_logged_an_error(
 
 def test_errors_of_facter_and_of_changes_do_not_fail_a_run_without_a_report() -> None:
     # `loglevel => err` in a manifest, a custom fact that raises, a report that cannot be sent.
-    assert judge(facts("2", summary=SUMMARY, error_logged=True)) == Verdict(CHANGED, None, unreported=True)
+    assert judge(evidence("2", summary=SUMMARY, error_logged=True)) == Verdict(CHANGED, None, unreported=True)
 
 
 def test_environment_that_was_asked_for_is_told_by_the_summary() -> None:
     stopped = STOPPED._replace(stages=(FACTS,))
-    verdict = judge(facts("1", summary=stopped, requested_environment="staging"))
+    verdict = judge(evidence("1", summary=stopped, requested_environment="staging"))
     assert verdict == Verdict(FAILED, f"{NO_STAGING}; {CAUSES}", unreported=True)
 
 
 @pytest.mark.parametrize(("status", "summary", "word", "reason"), UNREPORTED.values(), ids=UNREPORTED)
 def test_verdict_by_the_summary(status: str, summary: Summary, word: str, reason: Optional[str]) -> None:
-    assert judge(facts(status, summary=summary)) == Verdict(word, reason, unreported=True)
+    assert judge(evidence(status, summary=summary)) == Verdict(word, reason, unreported=True)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
 
 @given(
     known=st.builds(
-        Facts,
+        Evidence,
         exit_code=st.sampled_from(["exited", "killed", "dumped", ""]),
         exit_status=st.sampled_from(["0", "1", "2", "4", "6", "255", "TERM", ""]),
         report=st.none() | st.builds(reported, st.sampled_from(STATUSES), st.booleans()),
@@ -373,7 +373,7 @@ def test_verdict_by_the_summary_alone(summary: Summary, word: str) -> None:
         cancelled=st.sampled_from([None, BY]),
     )
 )
-def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -> None:
+def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Evidence) -> None:
     word = judge(known).word
     assert word in VERDICTS
     if word in (UNCHANGED, CHANGED):
@@ -385,7 +385,7 @@ def test_good_verdict_needs_a_report_a_summary_or_an_exit_status(known: Facts) -
         assert by_report or (known.report is None and (by_summary or by_status))
 
 
-def facts(exit_status: str = "0", **fields: Any) -> Facts:
+def evidence(exit_status: str = "0", **fields: Any) -> Evidence:
     defaults = {
         "exit_code": "exited",
         "report": None,
@@ -394,7 +394,7 @@ def facts(exit_status: str = "0", **fields: Any) -> Facts:
         "other_run": False,
         "disabled": None,
     }
-    return Facts(**{**defaults, "exit_status": exit_status, **fields})  # ---- runs that were cancelled
+    return Evidence(**{**defaults, "exit_status": exit_status, **fields})  # ---- runs that were cancelled
 
 
 INCOMPLETE = reported(FAILED, completed=False)
@@ -438,5 +438,5 @@ CANCELLED: dict[str, tuple[dict[str, Any], str, Optional[str]]] = {
 
 @pytest.mark.parametrize(("fields", "word", "reason"), CANCELLED.values(), ids=CANCELLED)
 def test_verdict_on_a_cancelled_run(fields: dict[str, Any], word: str, reason: Optional[str]) -> None:
-    judged = judge(facts(**{"cancelled": BY, **fields}))
+    judged = judge(evidence(**{"cancelled": BY, **fields}))
     assert (judged.word, judged.reason) == (word, reason)

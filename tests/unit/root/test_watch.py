@@ -16,7 +16,7 @@ from tests.unit.reports import BEGAN, report
 from twitch import metrics
 from twitch.errors import PuppetError
 from twitch.records import FINISHED, PUPPET, Record
-from twitch.root import counts, figures, memory, watch
+from twitch.root import counts, figures, history, memory, watch
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -83,7 +83,7 @@ def test_job_id_of_another_tool_is_no_run_of_ours(watched: Watched) -> None:
 # How the node can know that a run was one of ours: the part of its state that names the run.
 OURS: dict[str, Callable[[Store], None]] = {
     "record": lambda store: store.write(finished("changed")),
-    "claim": lambda store: store.claim_current(Claim(RUN, dead(), 0, ended=BEGAN)),
+    "claim": lambda store: store.claims.write_current(Claim(RUN, dead(), 0, ended=BEGAN)),
     "report-of-apply": lambda store: store.write(finished("changed", OTHER, transaction_uuid=UUID)),
 }
 
@@ -119,7 +119,9 @@ def test_run_of_puppet_keeps_as_many_runs_as_the_configuration_says(
 ) -> None:
     watched.node.config = watched.node.config._replace(keep_runs=keep, keep_bytes=size)
     for number in range(55):  # more than the defaults keep
-        watched.store.add(finished("changed", f"{number:032x}", asked=float(number)), os.getgid(), 100, 2**30)
+        history.add(
+            watched.store, finished("changed", f"{number:032x}", asked=float(number)), os.getgid(), 100, 2**30
+        )
     watched.puppet.report.write_text(report(job_id=""))
     watched.fire()
     assert len(watched.recorded()) == (1 if size == 1 else min(keep, 56))
@@ -213,12 +215,12 @@ def test_verdict_that_is_about_to_be_written_is_awaited(
 ) -> None:
     watched.store.prepare(0)
     watched.store.write(record())
-    watched.store.claim_current(Claim(RUN, dead(), 0))
+    watched.store.claims.write_current(Claim(RUN, dead(), 0))
 
     def conclude(seconds: float) -> None:
         counts.add(watched.store, finished("changed"))
         watched.store.write(finished("changed"))
-        watched.store.release(RUN, BEGAN)
+        watched.store.claims.release(RUN, BEGAN)
 
     monkeypatch.setattr(time, "sleep", conclude)
     assert 'puppet_twitch_runs_total{verdict="changed"} 1\n' in watched.fire()
@@ -227,7 +229,7 @@ def test_verdict_that_is_about_to_be_written_is_awaited(
 def test_run_that_has_its_lock_is_under_way(watched: Watched, tmp_path: Path) -> None:
     with live(tmp_path, "puppet-x") as pid:
         watched.store.write(record())
-        watched.store.claim_current(Claim(RUN, pid, start_time(pid) or 0))
+        watched.store.claims.write_current(Claim(RUN, pid, start_time(pid) or 0))
         watched.puppet.lock.write_text(str(pid))
         assert "puppet_agent_run_started_timestamp_seconds 1769072699\n" in watched.fire()
 
@@ -237,7 +239,7 @@ def test_verdict_that_does_not_come_is_not_awaited_for_long(
 ) -> None:
     monkeypatch.setattr(watch, "VERDICT_S", 0)
     watched.store.write(record())
-    watched.store.claim_current(Claim(RUN, dead(), 0))
+    watched.store.claims.write_current(Claim(RUN, dead(), 0))
     watched.fire()
     found: Record = watched.store.newest()[0]
     assert found.verdict is None  # root writes it when it is next asked

@@ -37,13 +37,13 @@ def claim(pid: int, start: Optional[int]) -> Claim:
 def test_claim_is_alive_as_long_as_its_process(store: Store, tmp_path: Path) -> None:
     with live(tmp_path, "puppet") as pid:
         live_claim = claim(pid, start_time(pid))
-        store.claim_current(live_claim)
-        assert store.current() == live_claim
-        assert store.running() == live_claim
+        store.claims.write_current(live_claim)
+        assert store.claims.current() == live_claim
+        assert store.claims.running() == live_claim
         assert live_claim.alive
     assert not live_claim.alive
-    assert store.current() == live_claim
-    assert store.running() is None
+    assert store.claims.current() == live_claim
+    assert store.claims.running() is None
 
 
 def test_start_time_survives_exec() -> None:
@@ -86,13 +86,13 @@ def test_dead_process_has_no_start_time() -> None:
 def test_queue_is_free_when_the_process_of_its_claim_has_ended(store: Store, tmp_path: Path) -> None:
     with live(tmp_path, "python3") as pid:
         waiting = claim(pid, start_time(pid))
-        store.claim_queued(waiting)
-        assert store.queued() == waiting
-    assert store.queued() is None
-    assert store.queue_claim() == waiting
-    store.leave_queue()
-    store.leave_queue()  # it is free already
-    assert store.queue_claim() is None
+        store.claims.write_queued(waiting)
+        assert store.claims.queued() == waiting
+    assert store.claims.queued() is None
+    assert store.claims.queue_claim() == waiting
+    store.claims.leave_queue()
+    store.claims.leave_queue()  # it is free already
+    assert store.claims.queue_claim() is None
 
 
 # ---- the files of claims
@@ -105,9 +105,9 @@ def test_claim_of_version_1_0_0_is_read(store: Store, tmp_path: Path) -> None:
          "ended": null, "named": false}
     """
     tmp_path.joinpath("queued.json").write_text(content)
-    assert store.queue_claim() == Claim(RUN, 4711, 815, OPTIONS, named=False)
+    assert store.claims.queue_claim() == Claim(RUN, 4711, 815, OPTIONS, named=False)
     tmp_path.joinpath("current.json").write_text(content.replace("null", "1769072703.5"))
-    assert store.current() == Claim(RUN, 4711, 815, OPTIONS, ended=1769072703.5, named=False)
+    assert store.claims.current() == Claim(RUN, 4711, 815, OPTIONS, ended=1769072703.5, named=False)
 
 
 VALID: dict[str, Any] = {"run": RUN, "pid": 1, "start": 2}
@@ -129,32 +129,32 @@ INVALID: dict[str, object] = {
 @pytest.mark.parametrize("fields", INVALID.values(), ids=INVALID)
 def test_invalid_claim_is_none(store: Store, tmp_path: Path, fields: object) -> None:
     tmp_path.joinpath("current.json").write_text(json.dumps(fields))
-    assert store.current() is None
+    assert store.claims.current() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_claim_that_is_not_json_is_none(store: Store, tmp_path: Path, content: bytes) -> None:
     tmp_path.joinpath("current.json").write_bytes(content)
-    assert store.current() is None
+    assert store.claims.current() is None
 
 
 def test_minimal_claim_is_read_as_named(store: Store, tmp_path: Path) -> None:
     tmp_path.joinpath("current.json").write_text(json.dumps(VALID))
-    assert store.current() == Claim(RUN, 1, 2, Options(), named=True)
+    assert store.claims.current() == Claim(RUN, 1, 2, Options(), named=True)
 
 
 # ---- the lock on the claims
 
 
 def test_lock_admits_one_holder_at_a_time(store: Store, tmp_path: Path) -> None:
-    with store.locked(), open(tmp_path / "lock") as other, pytest.raises(BlockingIOError):
+    with store.claims.locked(), open(tmp_path / "lock") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with open(tmp_path / "lock") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_lock_is_released_after_an_error(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), store.locked():
+    with pytest.raises(ZeroDivisionError), store.claims.locked():
         _ = 1 / 0
     with open(tmp_path / "lock") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

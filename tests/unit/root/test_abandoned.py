@@ -1,4 +1,4 @@
-"""After the end of a run: its claim is ended, and no record stays open, whatever happened to conclude."""
+"""Runs of which nobody has seen the end: no record and no claim stays open, whatever happened to conclude."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from unittest import mock
 
 import pytest
 
-from tests.unit import records, reports
-from tests.unit.concluding import begin, begun, dead_claim, end, read
+from tests.unit import reports
+from tests.unit.concluding import begin, dead_claim, read
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import LIMIT_S
 from tests.unit.records import OTHER, RUN
-from twitch.records import KEEP_RUNS, QUEUED
-from twitch.root import conclude, memory, turn, verdict
-from twitch.root import store as stores
-from twitch.root.claims import Claim
+from twitch.root import abandoned, begun, conclude, memory, turn, verdict
 from twitch.root.node import Node
-from twitch.root.process import boot_id, start_time
+from twitch.root.process import boot_id
 from twitch.root.store import Store
 
 Events = list[dict[str, Any]]
@@ -31,35 +28,6 @@ def fail(*_: object) -> None:
     raise ZeroDivisionError("a bug of ours")
 
 
-# ---- claims
-
-
-def test_conclude_ends_the_claim_of_its_run_and_not_the_queued_one(root_node: Node, events: Events) -> None:
-    queued = Claim(OTHER, os.getpid(), start_time(os.getpid()) or 0)
-    root_node.store.claim_queued(queued)
-    begun(root_node, OTHER, QUEUED)
-    end(root_node)
-    current = root_node.store.current()
-    assert current is not None and current.ended is not None
-    assert root_node.store.queued() == queued
-
-
-def test_conclude_leaves_the_claim_of_a_later_run(root_node: Node, events: Events) -> None:
-    record = begin(root_node)
-    later = Claim(OTHER, 1, 1)
-    root_node.store.claim_current(later)
-    conclude.conclude(root_node.store, record, "exited", "0")
-    assert root_node.store.current() == later
-
-
-def test_conclude_prunes_old_runs(root_node: Node, events: Events) -> None:
-    for number in range(60):
-        root_node.store.write(records.finished("changed", f"{number:032x}", asked=float(number)))
-    end(root_node)
-    conclude.tidy(root_node.store)
-    assert len(root_node.store.newest()) == KEEP_RUNS
-
-
 # ---- the run that became Puppet last, after a power cut
 
 
@@ -67,10 +35,10 @@ def power_cut(root_node: Node, boot: str = "another boot") -> Store:
     """Begin a run that becomes Puppet, and lose what is in /run; return the store after the boot."""
     root_node.store.prepare(os.getgid())
     begin(root_node)
-    with mock.patch.object(stores, "boot_id", lambda: boot):
-        claim = root_node.store.current()
+    with mock.patch.object(begun, "boot_id", lambda: boot):
+        claim = root_node.store.claims.current()
         assert claim is not None
-        root_node.store.begin(claim)
+        begun.keep(root_node.store, claim)
     for path in Path(root_node.store.root).rglob("*.json"):
         if root_node.store.state not in os.fspath(path):
             path.unlink()
@@ -90,7 +58,7 @@ def test_lost_run_with_its_report_has_its_verdict_once(
     assert record.ended is not None and record.ended < time.time()
     assert len(events) == 1
     conclude.tidy(store)
-    assert (os.listdir(store.directory), store.begun()) == ([], None)
+    assert (os.listdir(store.directory), begun.read(store)) == ([], None)
 
 
 @pytest.mark.parametrize("job_id", ["", OTHER])
@@ -147,7 +115,7 @@ def test_spoilt_copy_is_as_good_as_none(root_node: Node, events: Events, content
     root_node.store.prepare(os.getgid())
     Path(root_node.store.state, "begun.json").write_text(content)
     turn.settle(root_node.store)
-    assert (root_node.store.begun(), root_node.store.newest()) == (None, [])
+    assert (begun.read(root_node.store), root_node.store.newest()) == (None, [])
 
 
 # ---- abandoned runs
@@ -155,16 +123,16 @@ def test_spoilt_copy_is_as_good_as_none(root_node: Node, events: Events, content
 
 def test_abandoned_waits_for_a_slow_conclude(root_node: Node, events: Events) -> None:
     record = begin(root_node)
-    claim = root_node.store.current()
+    claim = root_node.store.claims.current()
     assert claim is not None
     with root_node.store.concluding():
-        next_handler = threading.Thread(target=conclude.abandoned, args=(root_node.store, claim))
+        next_handler = threading.Thread(target=abandoned.conclude, args=(root_node.store, claim))
         next_handler.start()
         conclude.conclude(root_node.store, record, "exited", "1")
-        ended = root_node.store.current()
+        ended = root_node.store.claims.current()
     next_handler.join(LIMIT_S)
     assert read(root_node.store).verdict == "not attempted"
-    assert (root_node.store.current(), len(events)) == (ended, 1)
+    assert (root_node.store.claims.current(), len(events)) == (ended, 1)
 
 
 INVALID = {
@@ -176,21 +144,21 @@ INVALID = {
 
 
 @pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
-@pytest.mark.parametrize("claim", ["claim_current", "claim_queued"])
+@pytest.mark.parametrize("claim", ["write_current", "write_queued"])
 def test_abandoned_run_with_an_invalid_record_is_interrupted(
     root_node: Node, events: Events, claim: str, content: bytes
 ) -> None:
     Path(root_node.store.path(RUN)).write_bytes(content)
     dead = dead_claim()
-    getattr(root_node.store, claim)(dead)
-    conclude.abandoned(root_node.store, dead)
+    getattr(root_node.store.claims, claim)(dead)
+    abandoned.conclude(root_node.store, dead)
     record = read(root_node.store)
     assert (record.state, record.verdict) == ("finished", "interrupted")
     assert record.reason == "how it ended is not known: its record is invalid"
     assert record.ended is not None and record.ended == record.asked
-    current = root_node.store.current()
+    current = root_node.store.claims.current()
     assert current is None or current.ended is not None
-    assert root_node.store.queue_claim() is None
+    assert root_node.store.claims.queue_claim() is None
 
 
 def test_abandoned_run_that_conclude_fails_on_is_interrupted(
@@ -212,12 +180,12 @@ def test_abandoned_run_keeps_its_verdict_when_conclude_fails_after_it(
 def assert_abandoned(root_node: Node, word: str, reason: str) -> None:
     """Conclude an abandoned run, and check its verdict and that its claim has ended."""
     begin(root_node)
-    claim = root_node.store.current()
+    claim = root_node.store.claims.current()
     assert claim is not None
-    conclude.abandoned(root_node.store, claim)
+    abandoned.conclude(root_node.store, claim)
     record = read(root_node.store)
     assert (record.state, record.verdict, record.reason) == ("finished", word, reason)
-    current = root_node.store.current()
+    current = root_node.store.claims.current()
     assert current is not None and current.ended is not None
 
 
@@ -228,21 +196,21 @@ def test_abandoned_run_stays_open_when_its_verdict_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     begin(root_node)
-    claim = root_node.store.current()
+    claim = root_node.store.claims.current()
     assert claim is not None
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
         patch.setattr(root_node.store, "write", full)
-        conclude.abandoned(root_node.store, claim)
-    assert (read(root_node.store).state, root_node.store.current()) == ("running", claim)
-    conclude.abandoned(root_node.store, claim)
+        abandoned.conclude(root_node.store, claim)
+    assert (read(root_node.store).state, root_node.store.claims.current()) == ("running", claim)
+    abandoned.conclude(root_node.store, claim)
     assert read(root_node.store).verdict == "interrupted"
 
 
 def test_abandoned_claim_without_a_record_is_only_ended(root_node: Node, events: Events) -> None:
     claim = dead_claim()
-    root_node.store.claim_current(claim)
-    conclude.abandoned(root_node.store, claim)
-    current = root_node.store.current()
+    root_node.store.claims.write_current(claim)
+    abandoned.conclude(root_node.store, claim)
+    current = root_node.store.claims.current()
     assert current is not None and current.ended is not None
     assert not root_node.store.recorded(RUN)
     assert events == []
