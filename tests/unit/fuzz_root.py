@@ -22,7 +22,17 @@ from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
 from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
 from twitch.records import MAX_RECORD_CHARS, RUN_ID, Options, encode, from_json
-from twitch.root import claims, details, disabling, progress, puppet, puppet_locks, report, settings, verdict
+from twitch.root import (
+    claims,
+    details,
+    holds_in_lock,
+    progress,
+    puppet,
+    puppet_locks,
+    report,
+    settings,
+    verdict,
+)
 from twitch.root import process as process_module
 from twitch.root.report import Report, Summary
 from twitch.root.settings import Settings
@@ -147,7 +157,7 @@ def disabled_lock(data: bytes, path: Path) -> bool:
     sent = messages.encode(answer)
     assert len(sent) <= messages.MAX_PACKET_BYTES
     assert messages.decode_answer(sent) == answer
-    lock = disabling.parse(data, BEGAN)
+    lock = holds_in_lock.parse(data, BEGAN)
     assert lock.message == reason
     for hold in lock.holds:
         assert hold.caller == UNKNOWN or messages.REASON.fullmatch(hold.reason)
@@ -156,7 +166,7 @@ def disabled_lock(data: bytes, path: Path) -> bool:
     assert len(sent) <= messages.MAX_ANSWER_BYTES
     show_status(status)
     # What is written back is the same lock.
-    again = disabling.parse(disabling.content_of(lock), BEGAN)
+    again = holds_in_lock.parse(holds_in_lock.content_of(lock), BEGAN)
     assert (again.message, again.others) == (lock.message, lock.others)
     assert lock.foreign or again.holds == lock.holds
     return bool(reason)

@@ -11,7 +11,7 @@ from twitch import records
 from twitch.check import systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.holds import utc
-from twitch.root import disabling, expiry, files
+from twitch.root import expiry, files, holds_in_lock
 from twitch.root.puppet_locks import MAX_LOCK_BYTES
 from twitch.root.settings import Settings
 from twitch.root.store import Store
@@ -28,7 +28,7 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
         return
     path = settings.agent_disabled_lockfile
     try:
-        lock = disabling.parse(files.read_foreign(path, MAX_LOCK_BYTES), 0)
+        lock = holds_in_lock.parse(files.read_foreign(path, MAX_LOCK_BYTES), 0)
     except OSError:
         return  # agent.py reports a lock that cannot be read
     now = time.time()

@@ -3,7 +3,7 @@
 A transient timer is gone after a reboot, and Puppet's lock is not. So as long as a hold has an end, there is
 a file that lets `puppet-twitch-expiry.service` start at boot: it lifts what has ended, and sets the timer
 again. The timer starts the same unit. If both fail, the handler lifts a hold when it sees it
-(disabling.look).
+(holds_in_lock.look).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_FILE_CHARS = 16 * 1024
 
 def main() -> None:
     """Lift what has ended, and set the timer for the next end. Raises `TwitchError` and `OSError`."""
-    from twitch.root import disabling
+    from twitch.root import holds_in_lock
 
     store = Store()
     store.trust()
@@ -39,7 +39,7 @@ def main() -> None:
     if not os.path.lexists(path):  # `puppet agent --enable`
         arm(store, ())
         return
-    disabling.lift(store, path)
+    holds_in_lock.lift(store, path)
 
 
 def ends(holds: tuple[Hold, ...]) -> list[float]:

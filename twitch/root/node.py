@@ -10,7 +10,7 @@ from twitch.root import puppet, puppet_locks, settings
 from twitch.root.store import Store
 
 if TYPE_CHECKING:
-    from twitch.root.disabling import Lock
+    from twitch.root.holds_in_lock import Lock
 
 
 class Node:
@@ -46,9 +46,9 @@ class Node:
         path = self.settings.agent_disabled_lockfile
         if not os.path.exists(path):  # Puppet's own rule
             return None
-        from twitch.root import disabling  # only a disabled node needs it
+        from twitch.root import holds_in_lock  # only a disabled node needs it
 
-        return disabling.look(self.store, path)
+        return holds_in_lock.look(self.store, path)
 
     def lock_holder(self) -> Optional[puppet_locks.Holder]:
         """Return the Puppet that holds the agent's run lock, whether its run is ours or not."""

@@ -1,4 +1,4 @@
-"""Holds in Puppet's lock file: whose they are, who lifts them, and when they end."""
+"""Disable and enable Puppet: whose holds there are, who lifts them, and when they end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.fake_node import FakeNode, Question, new_run
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.processes import live
 from twitch.errors import TwitchError
-from twitch.holds import UNKNOWN, Hold
+from twitch.holds import UNKNOWN
 from twitch.messages import (
     DISABLED,
     ENABLED,
@@ -26,8 +26,8 @@ from twitch.messages import (
     Enable,
     encode,
 )
-from twitch.root import disabling, expiry, journal, programs
-from twitch.root.disabling import parse
+from twitch.root import disabling, expiry, holds_in_lock, journal, programs
+from twitch.root.holds_in_lock import MAX_HOLDS, parse
 from twitch.root.node import Node
 
 LISTENER = 999
@@ -131,11 +131,11 @@ def test_caller_without_a_hold_lifts_none(root_node: Node, puppet: FakePuppet) -
 
 
 def test_number_of_holds_is_limited_and_all_fit_into_a_packet(root_node: Node, puppet: FakePuppet) -> None:
-    for number in range(disabling.MAX_HOLDS):
+    for number in range(MAX_HOLDS):
         answer = disable(root_node, f"token:{number:058}", "\U0001f600" * 200)
         assert answer.kind == DISABLED
     assert len(encode(answer)) < MAX_ANSWER_BYTES
-    assert len(callers(puppet)) == disabling.MAX_HOLDS
+    assert len(callers(puppet)) == MAX_HOLDS
     with pytest.raises(TwitchError, match="no more can"):
         disable(root_node, "token:x")
     assert disable(root_node, f"token:{0:058}").kind == DISABLED
@@ -169,46 +169,6 @@ def test_lock_of_another_tool_is_one_hold_without_an_end(root_node: Node, puppet
     assert enable(root_node, "token:a").kind == HELD
     assert content(puppet) == {"disabled_message": "by hand", "ticket": 7}
     assert enable(root_node, "token:a", force=True) == Answer(ENABLED)
-
-
-CONTENTS: dict[str, tuple[bytes, str, str]] = {
-    "of-puppet": (b'{"disabled_message":"x"}', "x", "x"),
-    "of-puppet-half-written": (b"", "", ""),
-    "text": (b"CHG-123\n", "", "CHG-123"),
-    "a-list": (b"[1]", "", "[1]"),
-    "no-utf-8": (b"\xff\n\x1b", "", r"" + "\ufffd" + r"\n\x1b"),
-    "an-object-without-a-message": (b'{"a":1}', "", ""),
-    "holds-of-another-version": (b'{"disabled_message":"x","puppet_twitch":{"holds":[{"who":1}]}}', "x", "x"),
-    "holds-with-an-invalid-caller": (
-        b'{"disabled_message":"x","puppet_twitch":{"holds":[{"caller":"a\\nb","client":"c","reason":"r","since":1}]}}',
-        "x",
-        "x",
-    ),
-    "no-holds": (b'{"disabled_message":"x","puppet_twitch":{"holds":[]}}', "x", "x"),
-}
-
-
-@pytest.mark.parametrize(("text", "message", "reason"), CONTENTS.values(), ids=CONTENTS)
-def test_any_other_content_is_the_lock_of_another_tool(text: bytes, message: str, reason: str) -> None:
-    lock = parse(text, 7.0)
-    assert (lock.foreign, lock.message) == (True, message)
-    assert lock.holds == (Hold(UNKNOWN, "", reason, 7.0),)
-
-
-HOLD = {"caller": "token:a", "client": "192.0.2.7", "reason": "CHG-1", "since": 1, "until": 2}
-FORGED = {
-    "two-holds-of-a-caller": [HOLD, HOLD],
-    "many-unknown-ones": [{**HOLD, "caller": UNKNOWN, "client": "", "until": None}] * 32,
-    "address": [{**HOLD, "client": "\x1b[2J"}],
-    "end-that-is-no-time": [{**HOLD, "until": 9e14}],
-    "beginning-that-is-no-time": [{**HOLD, "since": -9e14}],
-}
-
-
-@pytest.mark.parametrize("holds", FORGED.values(), ids=FORGED)
-def test_holds_that_root_cannot_have_written_are_another_tools(holds: list[object]) -> None:
-    lock = parse(json.dumps({"disabled_message": "x", "puppet_twitch": {"holds": holds}}).encode(), 1.0)
-    assert lock.holds == (Hold(UNKNOWN, "", "x", 1.0),)
 
 
 def test_directory_in_the_place_of_the_lock(root_node: Node, puppet: FakePuppet) -> None:
@@ -251,15 +211,6 @@ def test_hold_beside_the_lock_of_another_tool_keeps_its_end(root_node: Node, pup
     assert [(hold.caller, hold.until is None) for hold in lock.holds] == [(UNKNOWN, True), ("token:a", False)]
 
 
-def test_lock_that_is_nested_too_deep_is_an_error_of_its_own(puppet: FakePuppet) -> None:
-    nested: list[object] = []
-    for _ in range(100_000):
-        nested = [nested]
-    lock = disabling.Lock("x", (Hold("token:a", "::1", "x", 1, 2),), {"other": nested})
-    with pytest.raises(TwitchError, match="nested"):
-        disabling.content_of(lock)
-
-
 def test_hold_that_has_ended_is_lifted_at_sight(
     root_node: Node, puppet: FakePuppet, events: list[dict[str, Any]]
 ) -> None:
@@ -296,7 +247,7 @@ def test_hold_that_cannot_be_lifted_still_disables(
     def read_only(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(disabling, "lift", read_only)
+    monkeypatch.setattr(holds_in_lock, "lift", read_only)
     assert str(root_node.disabled()).startswith("CHG-1 (token:a at ")
     assert "although a hold has ended: [Errno 30] Read-only file system" in capsys.readouterr().err
 
