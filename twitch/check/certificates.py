@@ -132,7 +132,7 @@ def _node_key(settings: Mapping[str, str], key: str) -> Finding:
     if node_key is None or os.path.realpath(key) == os.path.realpath(node_key):
         text = (
             f"the listener holds {key}: an attacker who takes over the listener can impersonate this node "
-            "and fetch its catalog (README, TLS, says how to use a separate certificate)"
+            "and fetch its catalog (puppet-twitch.service(8), TLS, says how to use a separate certificate)"
         )
         return Finding(GOOD, text)
     return Finding(GOOD, f"the listener has a key of its own, {key}")
