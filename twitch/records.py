@@ -28,8 +28,8 @@ HISTORY = "/var/lib/puppet-twitch"
 # systemd's invocation id of the run's unit, which is also Puppet's job id.
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
-# More than the longest one: its resources (root/details.py), and twenty names of failed ones in letters that
-# JSON escapes.
+# More than the longest record has: its resources (root/details.py), and the names of twenty failed resources
+# in letters that JSON escapes.
 MAX_RECORD_CHARS = 256 * 1024
 
 # How many records are kept, and how many bytes of them, unless [runs] says otherwise. A record has 2 KB, and
@@ -173,7 +173,7 @@ def from_json(value: object) -> Record:
     """Return the record that a file holds; raises `FieldError` where a field has another type."""
     fields = Fields(value)
     if fields.text("state") == RUNNING:
-        fields.number("started")  # conclude cannot do without it
+        fields.number("started")  # conclude needs it
     left, resources = fields.optional_objects("left_running"), fields.optional_objects("resources")
     return Record(
         run=fields.text("run"),
@@ -294,7 +294,7 @@ class Records:
 
     def under_way(self) -> Optional[Record]:
         """Return the record of the run under way; None if there is none."""
-        # A run that goes on has its record in /run, and few others have.
+        # The record of a run under way is in /run, where few others are.
         records = (self.read(run, resources=False) for run in ids(self.directory))
         return next((record for record in records if record and record.state == RUNNING), None)
 

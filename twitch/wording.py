@@ -198,7 +198,7 @@ def _running(status: NodeStatus, caller: Caller) -> list[str]:
     details += [f"pid {status.pid}"] if status.pid else []
     details += [f"since {when(status.since, caller)}"] if status.since else []
     details += progress(status, caller)
-    # Of the run under way, and not of the run in the queue, which is not old.
+    # The run under way is stuck, not the run in the queue, which comes next.
     details += [_stuck(status)] if status.state == STUCK else []
     return details
 

@@ -83,8 +83,8 @@ def properties(unit: str) -> dict[str, str]:
 def changed(units: Sequence[str]) -> list[str]:
     """Return those of the units whose files have changed since systemd has read them.
 
-    They are asked about anew, after all have been loaded: PID 1 looks for the directories of drop-ins when it
-    loads a unit, and before that it knows nothing of a new directory (seen with systemd 252).
+    This is a question of its own, after all units were loaded: PID 1 looks for the directories of drop-ins
+    when it loads a unit, and before that it does not know a new directory (seen with systemd 252).
     """
     command = ["systemctl", "show", "-P", "NeedDaemonReload", *map(_loadable, units)]
     answers = (output(command) or "").split()

@@ -10,7 +10,7 @@ from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record, Records
 from twitch.wording import NO_RUNS
 
 CURRENT, LAST = "current", "last"
-# Fewer digits name a run of fifty by chance, which is no way to choose what `cancel` ends.
+# With fewer digits, a typing error could name another one of fifty runs, and `cancel` would end that.
 MIN_DIGITS = 4
 
 HELP = f"the id of the run, its first {MIN_DIGITS} or more digits, {CURRENT} or {LAST}"

@@ -54,9 +54,9 @@ class CRL(NamedTuple):
     def revocations(self) -> int:
         """Return how many certificates are revoked, by walking over all entries."""
         fields = list(_elements(self.der, _element(self.der, _element(self.der, 0).start)))
-        # Of the fields that may be last only this one is a SEQUENCE: dates and [0] crlExtensions are not.
+        # The revocations are the only SEQUENCE after the first two: dates and [0] crlExtensions are none.
         sequences = [field for field in fields if field.tag == SEQUENCE]
-        # signature and issuer come first.
+        # The first two are signature and issuer.
         return sum(1 for _ in _elements(self.der, sequences[2])) if len(sequences) > 2 else 0
 
 

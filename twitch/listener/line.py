@@ -21,7 +21,7 @@ from twitch.listener import access
 # has compared. A stranger that sends one as well gets ahead of other strangers, and then a 401.
 CLAIMS, READY, SILENT = range(3)
 CREDENTIAL = re.compile(rb"\r\nauthorization:", re.IGNORECASE)
-# Of the bytes that have arrived, as many are looked at; a usual head is smaller.
+# So many of the bytes that have arrived are searched for the header; a usual head is smaller.
 LOOK_BYTES = 4096
 
 

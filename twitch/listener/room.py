@@ -62,11 +62,11 @@ from twitch.listener.pause import ROOT, RUN
 MAX_OPEN = 280
 # The other 24 are for those in line or leaving.
 MAX_SERVED = 256
-# Honest callers behind a proxy fit.
+# Enough for the honest callers behind a proxy.
 MAX_PER_ADDRESS = 32
-# More than of an address, so that a single neighbour cannot take all places of a /64.
+# More than MAX_PER_ADDRESS, so that a single neighbour cannot take all places of a /64.
 MAX_PER_64 = 64
-# Of those that are served; so the other 64 are for callers that do not wait.
+# A part of MAX_SERVED, so the other 64 places are for callers that do not wait.
 MAX_WAITING = 192
 
 # The time for which an idle connection is served at least; the bytes of a request that have arrived protect
@@ -75,16 +75,16 @@ MAX_WAITING = 192
 # three in a hundred were answered, and the others pushed each other out. It must not be longer either,
 # because newcomers wait for it: 32 places and 50 ms are enough for 640 connections a second.
 FAIR_S = 0.05
-# A client that shakes hands has so many times that time, because its answers take a round trip each. But not
-# while more than so many descriptors are taken: with 250 ms, strangers that begin 250 handshakes a second and
-# end none filled the line (measured). 200 clients that shake hands again and again are less.
+# A TLS handshake has so many times the time of the limit, because each answer of the client takes a round
+# trip. But only while no more descriptors than CROWDED are taken: with 250 ms, strangers that begin 250
+# handshakes a second and end none filled the line (measured). 200 clients that repeat theirs are less.
 HANDSHAKE_FACTOR = 5
 CROWDED = MAX_OPEN - MAX_PER_ADDRESS
-# The same at the limit of all: a crowd at many addresses must not keep another address out.
+# FAIR_S at the limit of all connections: a crowd at many addresses must not keep another address out.
 FAIR_TO_ALL_S = 0.002
 # The time in which a client takes its last answer.
 TAKE_S = 0.1
-# The time in line. Longer than a crowd that MAX_OPEN lets stand there takes with TLS.
+# The longest time in line. The largest crowd that MAX_OPEN allows is served in less, also with TLS.
 LINE_S = 5
 
 DROPPED = "too many connections"

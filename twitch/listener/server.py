@@ -48,9 +48,10 @@ RETRY_CROWDED_S = 2
 
 IDLE_EXIT_S = 30.0
 MAX_AGE_S = 600.0
-# Of a listener that leaves because there is no run socket: a flood must not start one for each request.
+# The least age of a listener that leaves because it has no run socket, so that a flood does not start one for
+# each request.
 LOST_AGE_S = 10.0
-# With callers who wait for a run; Puppet's own limit for one is an hour.
+# The same with callers that wait for a run; Puppet's own limit for a run is an hour.
 MAX_WAITED_AGE_S = 4200.0
 RETIRE_LOOK_S = 1.0
 

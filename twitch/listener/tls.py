@@ -194,7 +194,8 @@ def context(cert: str, key: str) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # With TLS 1.2 OpenSSL resumes sessions from its memory (6 kB each, up to 20,480), which `ssl` cannot turn
     # off: a resumed session is verified by nobody, and the memory of this process would be the client's to
-    # use. With 1.3 and no tickets there is nothing to resume. HACKING has what was weighed.
+    # use. With 1.3 and no tickets there is nothing to resume (HACKING.md, "TLS 1.3 only,
+    # without tickets").
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.num_tickets = 0
     made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION

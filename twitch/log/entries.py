@@ -29,7 +29,7 @@ UNIT = re.compile(r"puppet-twitch-run@[^/]*\.service")
 # Where journald writes (journald.conf(5)).
 TOPS = ("/run/log/journal", "/var/log/journal")
 
-# Of each message. Puppet logs diffs line by line; the longest lines are errors that quote a command.
+# The longest message. Puppet logs diffs line by line; the longest lines are errors that quote a command.
 MAX_MESSAGE_BYTES = 8192
 CUT = " [cut]"
 

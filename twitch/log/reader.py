@@ -26,7 +26,7 @@ from twitch.log_packets import BEYOND, EMPTY, END, INVALID, LIVE, LOG, LOST, UNR
 PACKET_TIMEOUT_S = 5
 # A packet is sent when it is as long as this, or when there is no further line.
 PACKET_BYTES = 32 * 1024
-# Of the lines that `tail` keeps until the last one is known.
+# The limit of the lines that `tail` keeps until the last line is known.
 MAX_TAIL_BYTES = 8 * 1024 * 1024
 # journald receives Puppet's lines and the verdict by two sockets, and the verdict may overtake lines: after
 # the verdict, lines are waited for as long as this, and no longer on a node whose journal is never silent.

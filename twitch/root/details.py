@@ -11,7 +11,7 @@ from twitch.root import verdict
 from twitch.root.report import Report, Summary
 
 MAX_RESOURCES = 200
-# Of the resources in the file of a record. A resource with one event has about 400 bytes.
+# The limit of all resources in the file of a record. A resource with one event has about 400 bytes.
 MAX_BYTES = 96 * 1024
 
 

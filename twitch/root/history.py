@@ -66,7 +66,7 @@ def prune(store: Store, keep: int = KEEP_RUNS, size: int = KEEP_BYTES) -> None:
     newest = [record.run for record in store.newest()]
     room = size
     for number, run in enumerate(newest):
-        # Of a record that cannot be moved to the disk, the copy in /run is the only one.
+        # In both places: a record that cannot be moved to the disk is in /run only.
         for path in (store.path(run), store.history_path(run)):
             with contextlib.suppress(OSError):
                 room -= os.path.getsize(path)

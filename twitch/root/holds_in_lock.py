@@ -30,8 +30,8 @@ from twitch.texts import one_line
 
 # All of them, with the longest reasons, fit into the lock that is read and into a packet.
 MAX_HOLDS = 32
-# How often another tool may change the lock while it is written here. Each such change takes a second of
-# Puppet's, so more than one is no coincidence.
+# How often another tool may change the lock while it is written here. Puppet takes a second for a change, so
+# even two of them are no coincidence.
 TRIES = 10
 
 OURS, MESSAGE = "puppet_twitch", "disabled_message"
@@ -110,7 +110,7 @@ def _holds(value: object) -> tuple[Hold, ...]:
     except FieldError:
         return ()
     callers = {hold.caller for hold in holds}
-    # Else user puppet could write a lock that fits into no packet, and nobody would hear of it.
+    # Without this check, user puppet could write a lock that fits into no packet, and nobody would see it.
     possible = len(callers) == len(holds) <= MAX_HOLDS and all(map(_is_valid, holds))
     return holds if possible else ()
 

@@ -1,4 +1,4 @@
-"""One process among all that have had its pid: its start, and the boot of the node."""
+"""The start of a process, which tells it from others that have had its pid, and the boot of the node."""
 
 from __future__ import annotations
 

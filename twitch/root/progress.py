@@ -130,7 +130,7 @@ def usual_s(ended: Iterable[Record], options: Options) -> Optional[int]:
         and record.duration_s is not None
         and (record.options.noop, bool(record.options.tags)) == kind
     ][:USUAL_OF]
-    # Of an even number the upper one of the middle. Importing `statistics` for this takes 2 ms.
+    # The median; of an even number, the upper one of the middle two. Importing `statistics` takes 2 ms.
     return round(sorted(times)[len(times) // 2]) if len(times) >= USUAL_LEAST else None
 
 

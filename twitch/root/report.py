@@ -14,11 +14,11 @@ from twitch.root.report_content import Content
 
 STATUSES = ("unchanged", "changed", "failed")
 COUNTS = ("total", "changed", "failed", "failed_to_restart", "skipped", "out_of_sync", "corrective_change")
-# The stages of a run that leave their time in its report, in this order. The catalog is asked for after the
-# first; the second is the conversion of a catalog that is there (lib/puppet/configurer.rb, 7.23 and 8.10).
+# The stages of a run that leave their time in its report, in this order. After the first one, the catalog is
+# requested; the second one converts a catalog that has arrived (lib/puppet/configurer.rb, 7.23 and 8.10).
 FACTS, CATALOG, APPLIED = STAGES = ("fact_generation", "convert_catalog", "catalog_application")
 
-# What a run spends its time on, in this order, as far as the record says it. The rest is not named by Puppet.
+# What a run spends its time on, in this order, and the record says. Puppet does not name the rest.
 PHASES = (
     "startup_time",
     "plugin_sync",
@@ -30,7 +30,7 @@ PHASES = (
 )
 EVENTS = ("success", "failure", "noop")
 
-# A report of 100,000 resources that are all shown. It is read in pieces, so this bounds the time: 1 s.
+# Enough for a report with 100,000 resources. A report is read in pieces, so this bounds the time: 1 s.
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 
 

@@ -52,8 +52,8 @@ def _tls_failure(error: BaseException, *, sent: bool) -> Optional[NotReached]:
         return NotReached(f"TLS: the certificate of the node: {why}", TLS, sent=False)
     alert = text.partition(" alert ")[2]
     if alert:
-        # Of the handshake: a client learns in TLS 1.3 that its certificate is refused when it believes to be
-        # connected already. The node has read nothing of the request then.
+        # An alert of the handshake: in TLS 1.3, a client learns that its certificate is refused when it
+        # already has a connection. The node has read nothing of the request then.
         return NotReached(f"TLS: the node refuses us: {alert}", TLS, sent=False)
     if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG") and not sent:
         return NotReached("the port has no TLS; --plain-http if that is on purpose", TLS, sent=False)

@@ -1,8 +1,8 @@
 """What runs have changed, or a noop run would change, by the events of their reports.
 
-The table of changes is made of the changes of each run, whether the node or PuppetDB has said what they are.
-Values are in no result, because they can be secrets. PuppetDB adds them up for --values: one query for any
-number of nodes (0.09 s in PuppetDB 8.4.1).
+The table of changes has the changes of each run, which come from the node or from PuppetDB. Results have no
+values, because values can be secrets. For --values, PuppetDB counts them: one query for any number of nodes
+(0.09 s in PuppetDB 8.4.1).
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ async def groups_of(database: PuppetDB, runs: Collection[str]) -> list[Group]:
 async def changes_of(database: PuppetDB, reports: Mapping[str, str]) -> dict[str, tuple[Change, ...]]:
     """Return what happened to the resources of each node; `reports` is node -> the hash of its report.
 
-    The changes are those that a node's own record has, without values and without messages, which quote
-    them; only a failure has its message.
+    The changes are those that a node's own record has: without values, and without the messages that quote
+    values. Only a failure has its message.
     """
     node_of = {report: node for node, report in reports.items()}
     events: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))

@@ -36,7 +36,7 @@ async def names(database: PuppetDB, query: Query) -> list[str]:
 
 
 async def before(database: PuppetDB, nodes: Sequence[str]) -> dict[str, Before]:
-    """Return how the last runs of these nodes ended. Nodes without an entry are not, or not active, there."""
+    """Return how the last runs of these nodes ended; none of a node that is unknown or deactivated there."""
     return {
         row["certname"]: _before(row)
         for row in await _of_nodes(database, "nodes", COLUMNS, nodes)

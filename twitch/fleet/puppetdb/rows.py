@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def required(row: Row, column: str) -> str:
-    """Return the text in a column that no row of PuppetDB is without. Raise PuppetDBError."""
+    """Return the text in a column that every row has; raise PuppetDBError if this row has none."""
     value = row.get(column)
     if not isinstance(value, str):
         raise PuppetDBError(f"PuppetDB has sent a row without {column!r}, so its answer cannot be used")

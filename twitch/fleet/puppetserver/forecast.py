@@ -1,7 +1,7 @@
 """How long a run over many nodes takes at the earliest, by what a run costs the puppetservers.
 
-A puppetserver adds up how long each kind of request has used a JRuby (`borrow-timers`). All of these
-together, for each catalog, are the cost of a run; a JRuby serves one request at a time.
+A puppetserver adds up how long each kind of request has used a JRuby (`borrow-timers`). The sum of these
+times, divided by the number of catalogs, is the cost of a run. A JRuby serves one request at a time.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ from twitch.fleet.outcomes import Outcome
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.stopping import Stop
 
-# Of requests that were not sent, and of answers with Retry-After; each time at the back of the window.
+# The tries after requests that were not sent, and those after answers with Retry-After; each time at the back
+# of the window.
 TRIES = 3
 NOT_SENT_S = 5.0  # before the next try; twice as long before the one after it
 MAX_RETRY_AFTER_S = 60.0

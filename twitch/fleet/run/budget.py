@@ -2,8 +2,8 @@
 
 Both numbers count over all nodes of the plan, not over a batch (ansible#3609, #5073). A node whose run
 before this one had failed, and fails again, is not counted, unless the operator asks for it
-(--count-old-failures): ten thousand nodes with fifty old wrecks can be run with `--max-failures 3`. There is
-no second rule. `disabled` is in no budget: it is Puppet's own maintenance mode.
+(--count-old-failures). So ten thousand nodes of which fifty always fail can be run with `--max-failures 3`.
+`disabled` is in no budget, because it is Puppet's own maintenance mode.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run that was started, until it is known what became of it.
 
 Up to MAX_HELD runs at once, a connection to each node waits for the end of its run (`Held`). Above that,
-there are no connections (`LetGo`): a TLS connection costs 140 KiB, so 10,000 of them are 1.4 GiB, while one
+there are no connections (`LetGo`): a TLS connection costs 80 KiB (loop.py), so 10,000 are 800 MiB, while one
 query to PuppetDB about 10,000 runs takes 0.26 s (PuppetDB 8.4.1). PuppetDB is asked about all runs at once,
 and a node only when PuppetDB has been silent about its run for a minute. Without a PuppetDB, the nodes are
 asked in turn. `--follow`, or fewer connections than slots, decide otherwise (`Invocation._following`).

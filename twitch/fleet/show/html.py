@@ -1,7 +1,7 @@
 """The page for a ticket or a mail: one file, without scripts, fonts or pictures from elsewhere.
 
-Every text that is not ours passes `as_text` of page_text.py, and a Content-Security-Policy forbids whatever
-would be fetched or run all the same.
+Every text that is not ours passes `as_text` of page_text.py. In case a text gets past that, a
+Content-Security-Policy forbids to fetch or run anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page_of(results: Results, *, path: Optional[str] = None) -> str:
-    """Return the page; with the commands to go on with if the result is in a file."""
+    """Return the page; if the result is in a file, with the commands that continue from it."""
     headline = digest.headline(results)
     title = f"{digest.asked(results)} on {number_of(len(results.nodes), 'node')}: {headline}"
     return "\n".join(

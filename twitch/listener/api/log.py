@@ -33,7 +33,7 @@ SILENCE_S = 30
 
 # What is known of a run may be as old as this, so that many followers do not wake root for each.
 STATUS_S = 10
-# Of what a follower is sent at once. The rest waits until its client has taken it.
+# The limit of what is sent to a follower at once. The rest waits until the client has taken this.
 PART_BYTES = 32 * 1024
 
 RETRY_S = 2

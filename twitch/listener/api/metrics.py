@@ -15,7 +15,7 @@ async def metrics(call: Call) -> Reply:
     """
     call.demand("metrics")
     answer = await call.ask(Metrics())
-    from twitch import metrics as form  # by no request for a run
+    from twitch import metrics as form  # which no request for a run needs
 
     text = form.text(None) if answer.metrics is None else answer.metrics
     return Reply(200, text, media_type=form.CONTENT_TYPE)
