@@ -54,7 +54,7 @@ def handlers_started(node: Machine) -> int:
 
 
 def journal_cursor(node: Machine) -> str:
-    """Return the end of the journal, for the functions below: behind all that has been logged so far."""
+    """Return the end of the journal, for the functions below; all that was logged before is before it."""
     return node.sh(
         "journalctl --sync; journalctl -b -n 0 --show-cursor -q | sed 's/^-- cursor: //'"
     ).stdout.strip()

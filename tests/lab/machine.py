@@ -231,10 +231,10 @@ class Machine:
     def journal(self, *arguments: str) -> list[dict[str, Any]]:
         """Return journal entries, oldest first: `journal("_SYSTEMD_UNIT=x.service")`.
 
-        All that was logged before the call is among them, because journald takes its time.
+        All that was logged before the call is among them, however late journald is.
         """
-        self.run("journalctl", "--sync")
-        done = self.run("journalctl", "--output=json", "--no-pager", "--all", *arguments)
+        query = shlex.join(("journalctl", "--output=json", "--no-pager", "--all", *arguments))
+        done = self.sh(f"journalctl --sync; {query}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
