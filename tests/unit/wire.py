@@ -125,12 +125,14 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def visit(
-    service: Service, *, small_buffers: bool = False, stopped: bool = False
+    service: Service, *, small_buffers: bool = False, stopped: bool = False, sent: bytes = b""
 ) -> AsyncIterator[Client]:
     """A client of `service` over TCP; with small buffers over a pair of UNIX sockets, whose
     buffers stay as small as they are set. `stopped`: the server is told to end it before it begins.
-    At the end the server must let go of the connection."""
+    `sent` is in the kernel before the server's deadlines begin: the loop reads it before it looks at
+    them, however late it is. At the end the server must let go of the connection."""
     ours, theirs = _unix_pair() if small_buffers else _tcp_pair()
+    ours.sendall(sent)
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     connection = Connection(ADDRESS, service, lambda _: gone.set_result(None))

@@ -51,8 +51,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Only:
 async def test_a_request_that_is_never_complete_gets_408(only: Only, start: bytes) -> None:
     only("REQUEST_TIMEOUT_S")
     echo = Echo()
-    async with visit(echo) as client:
-        await client.send(start)
+    async with visit(echo, sent=start) as client:
         answer = await client.answer()
         await client.end()
     assert (answer.status, answer.headers["connection"], echo.seen) == (408, "close", [])
@@ -62,11 +61,13 @@ async def test_a_request_that_is_never_complete_gets_408(only: Only, start: byte
 async def test_the_time_for_a_request_counts_from_its_start_not_from_its_last_byte(
     only: Only, before: bytes
 ) -> None:
-    only("REQUEST_TIMEOUT_S")
-    async with visit(Echo()) as client:
+    head = b"GET / HTTP/1.1\r\nX: "
+    only() if before else only("REQUEST_TIMEOUT_S")
+    async with visit(Echo(), sent=before or head) as client:
         if before:
-            await client.ask(before)
-        await client.send(b"GET / HTTP/1.1\r\nX: ")
+            await client.answer()
+            only("REQUEST_TIMEOUT_S")
+            await client.send(head)
         answer = asyncio.ensure_future(client.answer())
         while not answer.done():
             await client.send(b"x")
@@ -83,10 +84,10 @@ async def test_a_client_that_never_says_anything_is_left_without_a_word(only: On
 @pytest.mark.parametrize("together", [True, False], ids=["with-the-first", "later"])
 async def test_a_second_request_that_is_never_complete_gets_408(only: Only, together: bool) -> None:
     only("REQUEST_TIMEOUT_S")
-    async with visit(Echo()) as client:
-        await client.send(GET + b"GET" if together else GET)
+    async with visit(Echo(), sent=GET + b"GET" if together else GET) as client:
         assert (await client.answer()).status == 200
-        await client.send(b"GET")
+        if not together:
+            await client.send(b"GET")
         assert (await client.answer()).status == 408
         await client.end()
 
@@ -95,11 +96,15 @@ async def test_a_next_request_that_has_begun_has_the_time_of_a_request(
     only: Only, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only()
-    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.5)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", NEVER / 2)
     async with visit(Echo()) as client:
         await client.ask(GET)
+        await reaches(client, "kept")
+        kept = client.connection._timer
         await client.send(GET[:9])
-        await asyncio.sleep(0.6)  # nothing happens in this time, and that is the point
+        await reaches(client, "reading")
+        assert kept.cancelled()
+        assert client.connection._timer.when() > kept.when()
         await client.send(GET[9:])
         assert (await client.answer()).status == 200
 
@@ -123,8 +128,7 @@ async def test_a_client_that_does_not_take_its_answer_is_dropped(only: Only, req
 @pytest.mark.parametrize("request_", [LONG, LAST_LONG], ids=["kept", "last"])
 async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(only: Only, request_: bytes) -> None:
     only("LINGER_S", "KEEP_ALIVE_S", "REQUEST_TIMEOUT_S")
-    async with visit(Echo(), small_buffers=True) as client:
-        await client.send(request_)
+    async with visit(Echo(), small_buffers=True, sent=request_) as client:
         await reaches(client, "sending", "lingering")
         await asyncio.sleep(2 * SHORT)  # nothing happens in this time, and that is the point
         assert len((await client.answer()).body) == Echo.LONG
