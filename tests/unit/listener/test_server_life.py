@@ -28,9 +28,13 @@ async def serving(
     idle_exit_s: Optional[float] = 3600,
     service: Optional[Echo] = None,
     contexts: Optional[Plain] = None,
+    opened: Optional[socket.socket] = None,
 ) -> AsyncIterator[tuple[socket.socket, asyncio.Task[None]]]:
-    """A listener in this process, and its listening socket. At the end it must have left or be told to."""
-    with port() as listening:
+    """A listener in this process, and its listening socket. At the end it must have left or be told to.
+
+    `opened` is a listening socket with visitors, who are there before the listener can be idle or old.
+    """
+    with contextlib.nullcontext(opened) if opened else port() as listening:
         listening.setblocking(False)
         one = Listener(service or Echo(), contexts or Plain(), [listening], idle_exit_s)
         running = asyncio.create_task(one.run())
@@ -67,19 +71,22 @@ async def test_it_leaves_after_that_time_and_not_after_twice(monkeypatch: pytest
         await asyncio.sleep(0)
         loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
         monkeypatch.setattr(loop, "time", lambda: now() + 31)
-        done, _ = await asyncio.wait({running}, timeout=5)
+        done, _ = await asyncio.wait(
+            {running}, timeout=25
+        )  # after 29 s, it has been idle for twice that time
         assert done
 
 
 async def test_it_stays_while_somebody_is_there_and_leaves_after_the_last() -> None:
-    async with serving(idle_exit_s=0.01) as (listening, running):
-        first, second = await visitor(listening), await visitor(listening)
-        assert await asked(first) == understood("GET", "/")
-        first[1].close()
-        assert await asked(second) == understood("GET", "/")
-        assert not running.done()
-        second[1].close()
-        await running
+    with port() as opened:
+        first, second = await visitor(opened), await visitor(opened)
+        async with serving(idle_exit_s=0.01, opened=opened) as (_, running):
+            assert await asked(first) == understood("GET", "/")
+            first[1].close()
+            assert await asked(second) == understood("GET", "/")
+            assert not running.done()
+            second[1].close()
+            await running
 
 
 async def test_in_the_foreground_it_stays() -> None:
@@ -99,13 +106,14 @@ async def test_an_old_one_leaves_when_nobody_is_there(monkeypatch: pytest.Monkey
 
 async def test_an_old_one_ends_connections_that_are_only_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
-    async with serving() as (listening, running):
-        connection = await visitor(listening)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:  # it would go on asking for ever
-                assert await asked(connection) == understood("GET", "/")
-        connection[1].close()
-        await running
+    with port() as opened:
+        connection = await visitor(opened)
+        async with serving(opened=opened) as (_, running):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while True:  # it would go on asking for ever
+                    assert await asked(connection) == understood("GET", "/")
+            connection[1].close()
+            await running
 
 
 @pytest.mark.parametrize(
@@ -121,9 +129,8 @@ async def test_one_without_a_run_socket_leaves_unless_it_is_young(
         one = Listener(Echo(), Plain(), [listening], idle_exit_s)
         running = asyncio.create_task(one.run())
         await asyncio.sleep(0)
-        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time
         with monkeypatch.context() as later:
-            later.setattr(loop, "time", lambda: now() + age_s)
+            later.setattr(asyncio.get_running_loop(), "time", lambda: one._started_at + age_s)
             one.lost()
         await asyncio.sleep(0)
         assert running.done() == leaves
@@ -133,17 +140,19 @@ async def test_one_without_a_run_socket_leaves_unless_it_is_young(
 
 
 async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_AGE_S", 0.3)
     monkeypatch.setattr(server, "RETIRE_LOOK_S", 0.01)
-    echo = Echo()
-    async with serving(service=echo) as (listening, running):
+    with port() as listening:
+        listening.setblocking(False)
+        one = Listener(Echo(), Plain(), [listening], 3600)
+        running = asyncio.create_task(one.run())
         reader, writer = await visitor(listening)
         writer.write(WAIT)
-        while not echo.seen:
+        while not any(connection.waiting for connection in one._connections):
             await asyncio.sleep(0)
-        # It is old in a moment, and still there for others.
+        one._retire()  # as its timer does
+        # It is old, and still there for others.
         for _ in range(5):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.02)  # it looks again in this time
             other = await visitor(listening)
             assert await asked(other) == understood("GET", "/")
             other[1].close()
@@ -158,15 +167,16 @@ async def test_where_a_newer_crl_needs_another_listener_nobody_waits_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
-    echo, contexts = Echo(), Plain()
+    contexts = Plain()
     monkeypatch.setattr(contexts, "lasting", lambda: False)
-    async with serving(service=echo, contexts=contexts) as (listening, running):
-        reader, writer = await visitor(listening)
+    with port() as opened:
+        reader, writer = await visitor(opened)
         writer.write(WAIT)
-        assert await answered(reader) == understood("GET", "/wait")
-        assert await reader.read() == b""
-        writer.close()
-        await running
+        async with serving(contexts=contexts, opened=opened) as (_, running):
+            assert await answered(reader) == understood("GET", "/wait")
+            assert await reader.read() == b""
+            writer.close()
+            await running
 
 
 async def alone(echo: Echo) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Task[None]]:
