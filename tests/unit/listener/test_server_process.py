@@ -44,9 +44,9 @@ KEPT = b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n"
 @pytest.mark.parametrize(("address", "idle_exit_s"), [("127.0.0.1", "1"), ("::1", "0")])
 def test_a_listening_socket(node: FakeNode, address: str, idle_exit_s: str) -> None:
     with port(address) as listening:
-        process = start(node, listening, "--idle-exit", idle_exit_s)
         with socket.create_connection(listening.getsockname()[:2]) as client:
             client.sendall(GET)
+            process = start(node, listening, "--idle-exit", idle_exit_s)
             assert answer(client) == (200, VERSION)
         assert said(process) == (0, "")
 
@@ -237,11 +237,14 @@ def test_told_to_stop_it_says_where_to_look_and_answers_what_has_come(node: Fake
             half.sendall(KEPT[:20])
             waiting.sendall(b"GET /puppet/twitch?async=false HTTP/1.1\r\nHost: node\r\n\r\n")
             wait_until(lambda: root.asked, "root is asked")
+            # Both have come when it goes on: it gives half a request a second only (STOP_GRACE_S).
+            process.send_signal(signal.SIGSTOP)
             process.send_signal(number)
+            half.sendall(KEPT[20:])
+            process.send_signal(signal.SIGCONT)
             status, headers, body = answered(waiting)
             assert (status, body) == (202, b"Triggered puppet run")
             assert (headers["location"], headers["connection"]) == (f"/puppet/runs/{RUN}", "close")
-            half.sendall(KEPT[20:])
             assert answer(half) == (200, VERSION)
             assert [client.recv(1) for client in (waiting, kept, half)] == [b""] * 3
         assert systemd.recv(100) == b"STOPPING=1"
