@@ -16,6 +16,7 @@ import pytest
 from tests.unit.api_under_test import FakeRoot
 from tests.unit.fake_node import FakeNode
 from tests.unit.listening import GET, answered, ask, connect, port, start, stopped
+from tests.unit.processes import wait_until
 from twitch.listener import tokens
 from twitch.listener.room import MAX_PER_ADDRESS, MAX_WAITING
 from twitch.messages import Answer, Question, Run
@@ -140,8 +141,7 @@ def test_named_callers_make_room_for_nobody(crowded: Crowded) -> None:
         assert body == b"More than 32 connections from one address\n"
         assert all(silent(one) for one in callers)
         callers[0].close()
-        while ask(crowded.listening, source=NAT)[0] != 200:
-            pass  # its end has not been noticed yet
+        wait_until(lambda: ask(crowded.listening, source=NAT)[0] == 200, "the end of a connection is noticed")
     assert stopped(crowded.process)[0] == 0
 
 
@@ -228,10 +228,13 @@ async def test_named_caller_gets_through_200_strangers_that_ask_without_end_at_i
     assert named == [409] * 40
     assert others == [200] * 10
     assert set(heard) == {200}  # each of the crowd waits for its turn, and is answered
-    assert stopped(crowded.process) == (
-        0,
-        "<4>refused token:deploy at 127.0.0.2: 40 x 409 Puppet busy or queue full\n",
+    code, text = stopped(crowded.process)
+    refused = re.compile(
+        "<4>refused token:deploy at 127\\.0\\.0\\.2: ([0-9]+) x 409 Puppet busy or queue full"
     )
+    # There is a line for every ten seconds (refusal_log.INTERVAL_S).
+    counts = [refused.fullmatch(line) for line in text.splitlines()]
+    assert (code, sum(int(count[1]) if count else -1000 for count in counts)) == (0, 40), text
 
 
 # ---- queue=true, from 64 sources
