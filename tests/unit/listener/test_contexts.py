@@ -34,6 +34,7 @@ def conf(tmp_path: Path) -> Path:
 @pytest.fixture
 def contexts(conf: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch) -> Contexts:
     monkeypatch.setattr(watched, "SETTLED_NS", 0)
+    monkeypatch.setattr(contexts_module, "RETRY_FAULT_S", 3600)
     monkeypatch.setenv(tls.DIRECTORY, os.fspath(credentials))
     conf.write_text(ON)
     return Contexts(Watched[Config](os.fspath(conf), load))

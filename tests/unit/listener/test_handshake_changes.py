@@ -20,10 +20,16 @@ from tests.unit.echo import understood
 from tests.unit.pki import PKI
 from tests.unit.tlswire import GET, Node
 from twitch.errors import MISCONFIGURED
-from twitch.listener import contexts, handshake, room
+from twitch.listener import connection, contexts, handshake, room
 
 KEPT = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
 WAIT = KEPT.replace(b"/ ", b"/wait ", 1)
+
+
+@pytest.fixture(autouse=True)
+def long_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no connection end while openssl makes a CRL, which can take seconds on a busy machine."""
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 3600)
 
 
 @pytest.fixture
@@ -110,7 +116,7 @@ async def test_a_caller_that_waits_while_it_is_revoked_gets_its_answer_and_no_mo
         write_crl(pki, credentials, pki.crls())
         with contextlib.suppress(OSError):
             assert await node.ask(certificate) == b""  # also while another caller waits
-        (waiting,) = (connection for connection in node.listener._connections if connection.waiting)
+        (waiting,) = (each for each in node.listener._connections if each.waiting)
         waiting.stop_waiting()  # its run has ended
         assert await one.answer() == (200, understood("GET", "/wait"))
         assert (await one.answer())[0] == 403

@@ -81,6 +81,8 @@ async def test_certificate_gets_through_strangers_that_shake_hands_without_end_a
     pki: PKI, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "FAIR_S", 3600)  # these clients and the listener share a loop
+    monkeypatch.setattr(room, "LINE_S", 3600)
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 3600)
     certificate = pki.certificate("deploy")
     done, context = asyncio.Event(), ssl._create_unverified_context()
     async with tlswire.node(pki, credentials) as node:
