@@ -95,17 +95,27 @@ def test_priorities_of_lines_are_for_the_journal_only(clean_node12: Machine) -> 
     assert "<4>" not in result[0]
 
 
+def held_connection(node: Machine, port: int, run: str) -> socket.socket:
+    """Return a connection on which a listener has answered, and answers again when the run ends."""
+    connection = socket.create_connection((node.address, port), timeout=60)
+    wait = f"GET /puppet/runs/{run}?wait=60 HTTP/1.1\r\nHost: node\r\n\r\n"
+    connection.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n" + wait.encode())
+    assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    return connection
+
+
 @pytest.mark.parametrize("shape", [(), ("--accept",)], ids=["one listener", "per connection"])
 def test_listen_under_another_service_manager(clean_node: Machine, shape: tuple[str, ...]) -> None:
+    stub.stub_puppet(clean_node)
+    run = stub.hold(clean_node)
+    clean_node.run("systemctl", "stop", "puppet-twitch.socket", "puppet-twitch.service")
     activate = ("systemd-socket-activate", "--listen=2025", *shape, "puppet-twitch", "listen")
     with foreground(clean_node, *activate) as result:
         await_port(clean_node, 2025)
         for _ in range(3):
             assert clean_node.curl("http://localhost:2025/version").status == 200
         # These managers start it as root, and it becomes twitch.
-        with socket.create_connection((clean_node.address, 2025), timeout=60) as connection:
-            connection.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n")
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        with held_connection(clean_node, 2025, run):
             assert listeners(clean_node) == {"twitch"}
     assert "Traceback" not in result[0]
 
@@ -211,9 +221,9 @@ def test_listener_reaches_root_and_the_log_reader_through_their_sockets_only(
     stub.stub_puppet(clean_node)
     if shape == "per connection":
         stub.per_connection(clean_node)
-    with socket.create_connection((clean_node.address, 2023), timeout=60) as connection:
-        connection.sendall(b"GET /version HTTP/1.1\r\nHost: node\r\n\r\n")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    run = stub.hold(clean_node)
+    clean_node.run("systemctl", "stop", "puppet-twitch.service", "puppet-twitch@*.service")
+    with held_connection(clean_node, 2023, run):
         units = "systemctl show -P MainPID 'puppet-twitch.service' 'puppet-twitch@*.service'"
         (pid,) = set(clean_node.sh(units).stdout.split()) - {"0"}
         as_it = f"nsenter --target {pid} --mount setpriv --reuid=twitch --regid=twitch --clear-groups"
@@ -229,6 +239,8 @@ def test_listener_reaches_root_and_the_log_reader_through_their_sockets_only(
         found = set(clean_node.sh(find, check=False).stdout.split())
         sockets_of_ours = {"/run/puppet-twitch/run.sock", "/run/puppet-twitch/log.sock"}
         assert found == {*sockets_of_ours, "/run/systemd/notify"}
+    stub.release(clean_node)
+    stub.end_of(clean_node, run)
     stub.end_of(clean_node, stub.started(clean_node))
 
 
