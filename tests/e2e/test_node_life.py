@@ -117,8 +117,10 @@ def test_summary_of_an_earlier_run_is_ignored(clean_node12: Machine) -> None:
 def test_unit_of_a_run_tells_which_run_it_is(clean_node: Machine) -> None:
     stub.stub_puppet(clean_node)
     run, waiting = stub.hold(clean_node), stub.started(clean_node, "?queue=true")
-    clean_node.wait(lambda: stub.unit_of(clean_node, waiting))
-    shown = clean_node.run("systemctl", "status", "puppet-twitch-run@*", check=False).stdout
+    status = "systemctl status 'puppet-twitch-run@*'"
+    # The handler tells systemd after it has answered.
+    clean_node.wait(f"{status} | grep -q waits")
+    shown = clean_node.sh(status, check=False).stdout
     assert f'Status: "Puppet run {run}"\n' in shown
     assert f'Status: "Puppet run {waiting} waits in the queue"\n' in shown
     assert clean_node.curl(f"/puppet/runs/{run}?wait=1s").status == 202
@@ -193,8 +195,11 @@ def leave_after(node: Machine, idle_s: int) -> None:
 def test_idle_node_has_no_process_of_ours(clean_node: Machine) -> None:
     stub.stub_puppet(clean_node)
     leave_after(clean_node, 1)
-    stub.end_of(clean_node, stub.started(clean_node))
-    assert clean_node.sh(OUR_PROCESSES).stdout != ""
+    run = stub.hold(clean_node)
+    caller = clean_node.popen("curl", "--silent", f"http://localhost:2023/puppet/runs/{run}?wait=60")
+    clean_node.wait(f'test -n "$({OUR_PROCESSES})"', show="ps -ef")  # the listener, while the caller waits
+    stub.release(clean_node)
+    caller.communicate(timeout=60)
     clean_node.wait(f'test -z "$({OUR_PROCESSES})"', show="ps -ef")
     assert clean_node.sh("ss -Hltn sport = :2023").stdout != ""
     assert clean_node.curl("/version").status == 200
@@ -203,6 +208,7 @@ def test_idle_node_has_no_process_of_ours(clean_node: Machine) -> None:
 def test_no_request_is_lost_between_listeners(clean_node: Machine) -> None:
     leave_after(clean_node, 0)
     starts = f"journalctl -b -o cat MESSAGE_ID={UNIT_STARTED} UNIT=puppet-twitch.service | wc -l"
+    clean_node.run("journalctl", "--sync")
     before = int(clean_node.sh(starts).stdout)
 
     def client(seed: int) -> list[bytes]:
@@ -217,6 +223,7 @@ def test_no_request_is_lost_between_listeners(clean_node: Machine) -> None:
         answers = [answer for some in pool.map(client, range(CLIENTS)) for answer in some]
     assert len(answers) == REQUESTS
     assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 OK\r\n")] == []
+    clean_node.run("journalctl", "--sync")
     assert int(clean_node.sh(starts).stdout) - before >= FEWEST_STARTS
 
 
