@@ -159,10 +159,12 @@ def test_triggers_at_a_busy_node_start_few_handlers(stub_node: Machine) -> None:
         client.close()
         return status
 
+    began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         assert Counter(pool.map(ask, range(500))) == {409: 500}
+    took_s = time.monotonic() - began
     # The listener asks root once a second, not once for each trigger.
-    assert access.handlers_started(stub_node) - before <= 25
+    assert access.handlers_started(stub_node) - before <= took_s + 1
     stub.release(stub_node)
     stub.end_of(stub_node, run)
 
