@@ -62,7 +62,10 @@ def run(node12: Machine) -> Iterator[str]:
     node12.run("systemctl", "stop", "puppet-twitch.service")
     node12.wait("journalctl -t puppet-twitch -g ^refused")
     reply = node12.curl("http://127.0.0.1:2023/puppet/twitch?async=false")
-    yield reply.headers["Puppet-Run"]
+    run = str(reply.headers["Puppet-Run"])
+    stub.end_of(node12, run)
+    node12.run("journalctl", "--sync")  # the commands of README find its end
+    yield run
     stub.clear(node12)
 
 
@@ -135,7 +138,7 @@ def test_script_for_many_nodes_has_every_outcome(
 def test_script_without_nodes_runs_nothing(node12: Machine, script: str) -> None:
     # As from cron, or with an empty file. Bounded, because the script would start itself again and again.
     done = node12.run("systemd-run", "--quiet", "--pipe", "--property=TasksMax=20",
-                      "--property=RuntimeMaxSec=10", script, check=False)  # fmt: skip
+                      "--property=RuntimeMaxSec=50", script, check=False)  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -64,7 +64,7 @@ def test_a_caller_behind_a_router_that_forgets_hears_the_end(tidy12: Machine, be
         # The time of the router, not of a condition.
         time.sleep(FORGETS_AFTER_S + 5)
         stub.release(tidy12)
-        client.settimeout(30)
+        client.settimeout(60)
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 500 ")  # the stub leaves no report
     assert b"Puppet-Verdict: not attempted" in answer
@@ -80,7 +80,7 @@ def test_a_listener_in_the_foreground_keeps_connections_alive(tidy12: Machine) -
             tidy12.wait("ss --no-header --options --tcp --numeric sport = :2024 | grep -q timer:.keepalive")
     finally:
         tidy12.sh("kill $(cat /root/pid)")
-        listener.communicate(timeout=30)
+        listener.communicate(timeout=60)
 
 
 # ---- buffers in the kernel
@@ -134,6 +134,6 @@ def test_a_large_request_passes_a_slow_link(tidy12: Machine) -> None:
         for start in range(0, len(request), 1024):
             client.sendall(request[start : start + 1024])
             time.sleep(0.05)
-        client.settimeout(30)
+        client.settimeout(60)
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 202 "), answer

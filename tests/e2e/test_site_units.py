@@ -201,7 +201,7 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
     tidy.run("curl", "--silent", "--max-time", "3", "http://localhost:2023/puppet/status", check=False)
     # On a busy machine, the unit fails later than curl gives up.
     said = f"check | grep ' {unit} .*systemd says: '"
-    line = tidy.sh(f'timeout 30 sh -c "until puppet-twitch {said}; do sleep 0.2; done"').stdout
+    line = tidy.sh(f'timeout 60 sh -c "until puppet-twitch {said}; do sleep 0.2; done"', timeout_s=90).stdout
     assert "Failed to set up mount namespacing: " in line
     assert "tls.conf" not in line
 
