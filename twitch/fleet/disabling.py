@@ -119,10 +119,7 @@ def _parser(command: str, description: str) -> groups.Parser:
     groups.add_as_whom(parser)
     groups.add_servers(parser)
     how = parser.add_argument_group("HOW")
-    how.add_argument(
-        "--at-once", metavar="N|P%", type=groups.share, default=groups.Share(AT_ONCE),
-        help=f"so many nodes at once ({AT_ONCE})",
-    )  # fmt: skip
+    groups.add_at_once(how, AT_ONCE, "nodes")
     how.add_argument("--yes", action="store_true", help=f"do not ask before more than {question.MANY} nodes")
     how.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
     return parser

@@ -23,7 +23,6 @@ from twitch.fleet.nodes import Node
 from twitch.fleet.notes import say
 from twitch.fleet.servers import open_puppetdb
 from twitch.fleet.show.brief import brief
-from twitch.fleet.show.result_file import read
 from twitch.fleet.stopping import Stop, signals
 from twitch.fleet.who.choice import choose, of_options
 from twitch.texts import escape, one_line
@@ -104,7 +103,7 @@ class _Logs:
         self._level: Optional[str] = options.level
         self._json: bool = options.json
         self._run: Optional[str] = options.run
-        results = read(options.results).nodes if options.results and options.results != "-" else {}
+        results = options.result.results.nodes if options.result is not None else {}
         self._runs = {name: node.run for name, node in results.items() if node.run}
         self._printing = asyncio.Lock()
 

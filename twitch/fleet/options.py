@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 from twitch import arguments, durations
 from twitch.fleet.node.access import PORT
 from twitch.fleet.outcomes import Outcome
+from twitch.fleet.show.result_file import ResultFile
 
 # What a node accepts (twitch/messages.py): an invalid value is one error here, and not one of each node.
 MAX_TAGS = 50
@@ -55,6 +56,10 @@ class Share(NamedTuple):
         return f"{self.number:g}{'%' if self.percent else ''}"
 
 
+# A parser, or a group of its options.
+Group = argparse._ActionsContainer
+
+
 class Parser(arguments.Parser):
     """The parser of one command of the fleet."""
 
@@ -73,8 +78,9 @@ def add_who(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--nodes", metavar="FILE", help="a file with a certname on each line; -: standard input")
     who.add_argument("--query", metavar="PQL", help="the nodes of a query to PuppetDB")
     who.add_argument(
-        "--from", dest="results", metavar="RESULT", help="the nodes of an earlier run: its --json file"
-    )
+        "--from", dest="result", metavar="RESULT", type=ResultFile,
+        help="the nodes of an earlier run: its --json file; -: standard input",
+    )  # fmt: skip
     who.add_argument(
         "--affected-by", metavar="PATH", nargs="+",
         help="the nodes with resources from these manifests or modules; -: paths on standard input",
@@ -106,13 +112,7 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--environment", metavar="NAME", type=environment, help="with this environment")
     how.add_argument("--no-queue", action="store_true", help="do not wait on nodes where Puppet is running")
     how.add_argument("--label", metavar="TEXT", type=label, help="a name for the runs, such as a ticket")
-    how.add_argument(
-        "--at-once",
-        metavar="N|P%",
-        type=share,
-        default=Share(AT_ONCE),
-        help=f"so many runs at once ({AT_ONCE})",
-    )
+    add_at_once(how, AT_ONCE, "runs")
     how.add_argument("--one-per", metavar="FACT[=N]", help="at most one (or N) at once per value of a fact")
     how.add_argument(
         "--canary",
@@ -124,6 +124,12 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--confirm", action="store_true", help="ask before the rest follows the canaries")
     how.add_argument("--seed", metavar="N", type=int, help="the order of an earlier run, which is random")
     how.add_argument("--yes", action="store_true", help="do not ask before more than 20 nodes")
+
+
+def add_at_once(group: Group, default: int, what: str) -> None:
+    """Add --at-once."""
+    text = f"so many {what} at once ({default})"
+    group.add_argument("--at-once", metavar="N|P%", type=share, default=Share(default), help=text)
 
 
 def add_how_far(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +193,15 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
         "--puppetserver", metavar="URL|none", action="append",
         help="a puppetserver whose queue limits the runs at once (https://puppet:8140); can be repeated",
     )  # fmt: skip
+
+
+def add_who_and_how_to_look(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that only look at nodes, `plan` and `status`."""
+    add_who(parser)
+    parser.add_argument("--environment", type=environment, help="with --affected-by (production)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_as_whom(parser)
+    add_servers(parser)
 
 
 # ---- values; argparse prints the text of ArgumentTypeError

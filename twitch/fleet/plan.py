@@ -66,16 +66,9 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options."""
     parser = options.Parser("plan", DESCRIPTION)
-    options.add_who(parser)
-    parser.add_argument("--environment", type=options.environment, help="with --affected-by (production)")
-    parser.add_argument(
-        "--at-once", metavar="N|P%", type=options.share, default=options.Share(options.AT_ONCE),
-        help=f"so many runs at once ({options.AT_ONCE})",
-    )  # fmt: skip
+    options.add_who_and_how_to_look(parser)
+    options.add_at_once(parser, options.AT_ONCE, "runs")
     parser.add_argument("--no-nodes", action="store_true", help="do not ask the nodes for their state")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options.add_as_whom(parser)
-    options.add_servers(parser)
     return parser.parse_args(arguments)
 
 

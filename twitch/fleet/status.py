@@ -40,12 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options."""
     parser = options.Parser("status", DESCRIPTION, EPILOG)
-    options.add_who(parser)
-    parser.add_argument("--environment", type=options.environment, help="with --affected-by (production)")
+    options.add_who_and_how_to_look(parser)
     parser.add_argument("--count", action="store_true", help="show only the numbers")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options.add_as_whom(parser)
-    options.add_servers(parser)
     return parser.parse_args(arguments)
 
 

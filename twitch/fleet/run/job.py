@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from twitch.errors import UsageError
 from twitch.fleet.events import Ask, Plan
 from twitch.fleet.nodes import Node
 from twitch.fleet.options import Share
@@ -18,7 +17,6 @@ from twitch.fleet.puppetdb.client import PuppetDB
 from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier
 from twitch.fleet.run.resume import resume
-from twitch.fleet.show.result_file import STANDARD_STREAM, read
 from twitch.fleet.show.results import NodeResult, Results
 from twitch.fleet.who.choice import Chosen
 
@@ -58,9 +56,9 @@ class Job(NamedTuple):
 
 def take_over(options: Namespace) -> None:
     """Set the options of the earlier run with which this one goes on, unless they are there."""
-    if options.results in (None, STANDARD_STREAM) or options.only:
+    if options.result is None or options.only:
         return
-    plan = read(options.results).plan
+    plan = options.result.results.plan
     for option, field in OPTIONS.items():
         if option not in options.given:
             setattr(options, field, getattr(plan, field))
@@ -70,7 +68,7 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
     """Return what the options ask for: anew, or with --from and without --only further."""
     ask = Ask(options.noop, tuple(options.tags), options.environment, not options.no_queue, options.label)
     failed_before = frozenset(node.name for node in chosen.nodes if node.before and node.before.failed)
-    result = _earlier_result(options)
+    result: Optional[Results] = options.result.results if options.result is not None else None
     if result is not None and database is None:
         failed_before = frozenset(node.name for node in result.having({Outcome.FAILED}))
     nodes, earlier = chosen.nodes, NOTHING_EARLIER
@@ -96,17 +94,6 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
         kept,
         earlier,
     )
-
-
-def _earlier_result(options: Namespace) -> Optional[Results]:
-    """Return the result of --from. One on standard input was read when the nodes were chosen, and is gone."""
-    if options.results is None:
-        return None
-    if options.results != STANDARD_STREAM:
-        return read(options.results)
-    if not options.only:
-        raise UsageError("--from - goes with --only KIND; to go on with a result, name its file")
-    return None
 
 
 def in_order(nodes: list[Node], seed: int, earlier: Earlier) -> list[Node]:

@@ -5,6 +5,7 @@ A file can hold several plans, one after the other, if a run was resumed into th
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
@@ -124,6 +125,18 @@ def read(path: Union[str, Path]) -> Results:
     except OSError as error:
         raise ResultError(f"{name} cannot be read: {error.strerror}") from None
     return _results(lines, name)
+
+
+class ResultFile:
+    """A result file that is named on the command line. It is read once, so it can be standard input."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @functools.cached_property
+    def results(self) -> Results:
+        """What the file says; raises `ResultError`."""
+        return read(self.path)
 
 
 def _results(lines: list[bytes], name: str) -> Results:

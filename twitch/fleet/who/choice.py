@@ -19,7 +19,7 @@ from twitch.fleet.options import REMAINING, Share
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.puppetdb import inventory
 from twitch.fleet.puppetdb.client import PuppetDB, PuppetDBError
-from twitch.fleet.show.result_file import read
+from twitch.fleet.show.result_file import ResultFile
 from twitch.fleet.who import affected, names
 from twitch.texts import one_line
 
@@ -42,7 +42,7 @@ class Who(NamedTuple):
     nodes: tuple[str, ...] = ()
     file: Optional[str] = None  # --nodes
     query: Optional[str] = None
-    result: Optional[str] = None  # --from
+    result: Optional[ResultFile] = None  # --from
     affected_by: tuple[str, ...] = ()  # paths below the environment; `-` for standard input
     only: tuple[str, ...] = ()  # of --from: options of outcomes, and `remaining`
     or_all: bool = False  # of --affected-by
@@ -56,7 +56,7 @@ class Who(NamedTuple):
     @property
     def standard_inputs(self) -> int:
         """Return how many options read standard input, of which the first would get all."""
-        files = (self.file, self.result, *self.affected_by, *self.exclude_files)
+        files = (self.file, self.result.path if self.result else None, *self.affected_by, *self.exclude_files)
         return files.count(names.STANDARD_INPUT)
 
 
@@ -76,7 +76,7 @@ def of_options(options: Namespace) -> Who:
         nodes=tuple(options.node),
         file=options.nodes,
         query=options.query,
-        result=options.results,
+        result=options.result,
         affected_by=tuple(options.affected_by or ()),
         only=tuple(options.only or ()),
         or_all=options.or_all,
@@ -157,10 +157,10 @@ def _needed(database: Optional[PuppetDB], option: str) -> PuppetDB:
     return database
 
 
-def _of_result(path: str, only: Sequence[str]) -> tuple[list[str], str]:
+def _of_result(file: ResultFile, only: Sequence[str]) -> tuple[list[str], str]:
     """Return the nodes of a result file, all or those with one of the outcomes."""
-    results = read(path)
-    said = "standard input" if path == "-" else one_line(path)
+    results = file.results
+    said = "standard input" if file.path == names.STANDARD_INPUT else one_line(file.path)
     if not only:
         return list(results.nodes), said
     outcomes = {KINDS[kind] for kind in only if kind in KINDS}

@@ -120,6 +120,19 @@ def _trigger(fleet: Fleet, node: Node, label: str) -> None:
     asyncio.run(trigger())
 
 
+def test_a_result_on_standard_input_can_be_resumed(fleet: Fleet, tmp_path: Path) -> None:
+    operator = Operator(fleet, tmp_path)
+    _trigger(fleet, fleet.nodes[0], "CHG-125")
+    _write(operator, "CHG-125", [(fleet.nodes[0], time.time() - 10)])
+    before = operator.started()
+    with operator.json.open("rb") as stdin:
+        operator.anew()
+        process = operator.start(who=["--from", "-"], stdin=stdin)
+        assert process.wait(60) == 0
+    assert operator.read().nodes[fleet.nodes[0].name].outcome is Outcome.CHANGED
+    assert operator.started() == before
+
+
 def test_runs_that_go_on_are_followed_even_if_the_budget_is_used_up(fleet: Fleet, tmp_path: Path) -> None:
     operator = Operator(fleet, tmp_path)
     first, second = (node.name for node in fleet.nodes)

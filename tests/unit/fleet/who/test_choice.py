@@ -15,7 +15,7 @@ from twitch.fleet.options import Share
 from twitch.fleet.outcomes import Outcome
 from twitch.fleet.puppetdb.client import PuppetDB, PuppetDBError
 from twitch.fleet.puppetdb.settings import Settings
-from twitch.fleet.show.result_file import ResultError, ResultWriter
+from twitch.fleet.show.result_file import ResultError, ResultFile, ResultWriter
 from twitch.fleet.who import choice
 from twitch.fleet.who.choice import Chosen, Who, choose
 
@@ -76,7 +76,7 @@ async def test_a_result_of_somebody_else_cannot_name_what_is_no_node(tmp_path: P
     writer = ResultWriter(path)
     writer.write(Plan(1.0, ("web1", *NO_NAMES), Ask(), "x", 1, 0, 0, None, 1))
     writer.close()
-    chosen = await choose(Who(result=str(path)), None)
+    chosen = await choose(Who(result=ResultFile(str(path))), None)
     assert names(chosen) == ["web1"]
     assert {why for _, why in chosen.left_out} == {"no certname"} and len(chosen.left_out) == len(NO_NAMES)
     assert chosen.notes[0].startswith(
@@ -111,7 +111,8 @@ async def test_an_excluded_name_is_never_a_file(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "who", [Who(file="-", exclude_files=("-",)), Who(file="-", result="-"), Who(affected_by=("-", "-"))]
+    "who",
+    [Who(file="-", exclude_files=("-",)), Who(file="-", result=ResultFile("-")), Who(affected_by=("-", "-"))],
 )
 async def test_standard_input_is_read_by_one_option_only(who: Who) -> None:
     with pytest.raises(UsageError, match=r"Standard input \(-\) can be read only once"):
@@ -153,20 +154,20 @@ def result(path: Path) -> str:
 )
 async def test_the_nodes_of_a_result(tmp_path: Path, only: tuple[str, ...], expected: list[str]) -> None:
     path = result(tmp_path / "result.json")
-    chosen = await choose(Who(result=path, only=only), None)
+    chosen = await choose(Who(result=ResultFile(path), only=only), None)
     assert names(chosen) == expected
     assert chosen.who == (f"{', '.join(only)} of {path}" if only else path)
 
 
 async def test_a_result_without_such_nodes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No nodes: none is found"):
-        await choose(Who(result=result(tmp_path / "result.json"), only=("unreachable",)), None)
+        await choose(Who(result=ResultFile(result(tmp_path / "result.json")), only=("unreachable",)), None)
 
 
 async def test_a_file_that_is_no_result_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "nodes").write_text("web1\n")
     with pytest.raises(ResultError, match="is not a result"):
-        await choose(Who(result=str(tmp_path / "nodes")), None)
+        await choose(Who(result=ResultFile(str(tmp_path / "nodes"))), None)
 
 
 # ---- with PuppetDB
