@@ -69,7 +69,7 @@ options:
     elements: str
   exclude:
     description:
-      - Not these nodes, or those in these files.
+      - Not these nodes.
     type: list
     elements: str
   limit:
@@ -107,9 +107,9 @@ options:
     type: str
   at_once:
     description:
-      - How many runs go on at once. A number, or a part of all nodes as in V(10%).
+      - How many runs go on at once. A number, or a part of all nodes as in V(10%). The default is 20, or with
+        O(from_result) and without O(only) that of the earlier run.
     type: str
-    default: "20"
   one_per:
     description:
       - At most one run at once per value of this fact, such as V(cluster), or so many as in
@@ -123,9 +123,9 @@ options:
   max_failures:
     description:
       - Nothing more is started, and the task fails, if more nodes than this fail that had not failed
-        before. A number, or a part of all nodes as in V(2%).
+        before. A number, or a part of all nodes as in V(2%). The default is 0, or with O(from_result) and
+        without O(only) that of the earlier run.
     type: str
-    default: "0"
   max_unreachable:
     description:
       - The same for nodes that cannot be reached. The default is any number.
@@ -184,9 +184,8 @@ options:
     type: path
   port:
     description:
-      - The port of puppet-twitch.
+      - The port of puppet-twitch. The default is 2023.
     type: int
-    default: 2023
   tls:
     description:
       - Whether the ports have TLS.
@@ -333,10 +332,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "environment": TEXT,
     "queue": {"type": "bool", "default": True},
     "label": TEXT,
-    "at_once": {"type": "str", "default": "20"},
+    "at_once": TEXT,
     "one_per": TEXT,
     "canary": TEXT,
-    "max_failures": {"type": "str", "default": "0"},
+    "max_failures": TEXT,
     "max_unreachable": TEXT,
     "count_old_failures": {"type": "bool", "default": False},
     "stop_on_surprise": {"type": "bool", "default": False},
@@ -350,7 +349,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "client_cert": PATH,
     "client_key": {"type": "path", "no_log": False},
     "ca_path": PATH,
-    "port": {"type": "int", "default": 2023},
+    "port": {"type": "int"},
     "tls": {"type": "bool", "default": True},
     "puppetdb": TEXT,
     "puppetserver": TEXTS,

@@ -9,6 +9,7 @@ import json
 
 import pytest
 from ansible_collections.puppet_twitch.node.plugins.module_utils import _fleet
+from ansible_collections.puppet_twitch.node.plugins.modules import fleet
 
 PLAN = {"line": "plan", "time": 1.0, "nodes": ["a", "b", "c"], "version": 1}
 SUMMARY = {"line": "summary", "time": 9.0, "failed_new": 1, "failed_before": 0, "fixed": 2, "exit": 2}
@@ -52,6 +53,13 @@ def test_command_has_the_options_of_the_task():
         "--nodes=-",
     }
     assert _fleet.standard_input(options) == "a\nb\n"
+
+
+def test_only_options_that_are_set_are_passed():
+    """Others are those of the command, or with --from those of the earlier run."""
+    options = {name: argument.get("default") for name, argument in fleet.ARGUMENTS.items()}
+    words = _fleet.command("/bin/fleet", {**options, "from_result": "/tmp/earlier"}, "/tmp/result")
+    assert words[2:] == ["--yes", "--quiet", "--json=/tmp/result", "--from=/tmp/earlier"]
 
 
 def test_a_query_needs_no_standard_input():
