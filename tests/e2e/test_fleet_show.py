@@ -45,3 +45,15 @@ def test_fleet_show_prints_the_changes_and_the_nodes_of_one(three: Site) -> None
     assert "site.pp:1" in summary
     names = three.operator(COMMAND, "show", "changed", "--names").stdout.split()
     assert set(names) == NAMES
+
+
+def test_the_certificate_of_the_operator_has_its_issuer_behind_it(three: Site) -> None:
+    # puppet-twitch-fleet(1), CERTIFICATES: the first certificate in Puppet's ca.pem is the CA that signs.
+    names = "openssl crl2pkcs7 -nocrl -certfile cert.pem | openssl pkcs7 -print_certs -noout"
+    lines = three.operator("bash", "-c", f"cd .config/puppet-twitch; {names}").stdout.splitlines()
+    subjects, issuers = (
+        [line.partition("=")[2] for line in lines if line.startswith(f"{what}=")]
+        for what in ("subject", "issuer")
+    )
+    assert len(subjects) == 2
+    assert (subjects[0].replace(" ", ""), subjects[1]) == ("CN=alice", issuers[0])

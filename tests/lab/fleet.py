@@ -39,7 +39,8 @@ systemctl daemon-reload
 systemctl stop puppet-twitch.service
 """
 
-# As README says: the key stays with the operator, and the CA of the puppetserver signs the request.
+# As puppet-twitch-fleet(1) says: the key stays with the operator, and the CA of the puppetserver signs the
+# request.
 CERTIFICATE = f"""\
 set -e
 useradd --create-home --shell /bin/bash {OPERATOR}
@@ -53,6 +54,7 @@ cp {SSL}/certs/ca.pem ca.pem
 curl -sSf --cacert ca.pem -X PUT -H 'Content-Type: text/plain' --data-binary @request.pem \\
     $ca/certificate_request/{OPERATOR}
 curl -sSf --cacert ca.pem -o cert.pem $ca/certificate/{OPERATOR}
+openssl x509 -in ca.pem >>cert.pem
 rm request.pem
 chmod 600 key.pem
 chown -R {OPERATOR}: {HOME}/.config
