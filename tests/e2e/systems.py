@@ -37,6 +37,7 @@ UNIT_TESTS = (
     ),
     *("tests/unit/root/test_files.py", "tests/unit/root/test_store.py", "tests/unit/root/test_puppet.py"),
     *("tests/unit/listener/test_handshake.py", "tests/unit/listener/test_tls.py"),
+    "tests/unit/listener/test_tls_context.py",
     *("tests/unit/listener/test_crl.py", "tests/unit/listener/test_contexts.py"),
     *("tests/unit/listener/test_server_process.py", "tests/unit/listener/test_server_life.py"),
     *("tests/unit/listener/test_activation.py", "tests/unit/listener/test_exchange_requests.py"),

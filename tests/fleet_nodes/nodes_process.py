@@ -18,7 +18,7 @@ from tests.fleet_nodes import control
 from tests.fleet_nodes.scene import NodeSpec, Scene
 from tests.fleet_nodes.serving import ServedNode, Site
 from twitch import config
-from twitch.listener import tls, tokens
+from twitch.listener import tls_context, tokens
 from twitch.records import Record
 
 
@@ -54,7 +54,7 @@ def _site(scene: Scene) -> Site:
 
 
 def _context(cert: Path, key: Path) -> ssl.SSLContext:
-    return tls.context(str(cert), str(key))
+    return tls_context.context(str(cert), str(key))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class ApiUnderTest:
 
     def logs(self, path: str) -> None:
         """Let the API read logs at this socket."""
-        from twitch.listener.log_source import Sources
+        from twitch.listener.log_sharing import Sources
 
         self.service._logs = Sources(self.store, self.service._root, path)
 

@@ -12,7 +12,7 @@ from twitch.check.expiry import Fix
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import ConfigError, PuppetError
-from twitch.listener import tls
+from twitch.listener import tls, tls_context
 from twitch.root import puppet
 
 # CREDENTIALS_TOTAL_SIZE_MAX of systemd, for all credentials of a unit together (seen with 252 and 257).
@@ -68,7 +68,7 @@ def check(config: Config, unit: str) -> Iterator[Finding]:
     if unreadable:
         return
     try:
-        server = tls.trust(config, paths)
+        server = tls_context.trust(config, paths)
     except ConfigError as error:
         yield Finding(FAULT, f"{error} ({', '.join(filter(None, paths))})", SET_UP, by_hand=True)
         return
@@ -138,10 +138,12 @@ def _node_key(settings: Mapping[str, str], key: str) -> Finding:
     return Finding(GOOD, f"the listener has a key of its own, {key}")
 
 
-def _verification(config: Config, paths: tls.Files, server: tls.Trust, refresh: Fix) -> Iterator[Finding]:
+def _verification(
+    config: Config, paths: tls.Files, server: tls_context.Trust, refresh: Fix
+) -> Iterator[Finding]:
     """Verify the certificate as a node of the same CA would, in a handshake with ourselves."""
     try:
-        shown = tls.verify_own(server.context, paths, config)
+        shown = tls_context.verify_own(server.context, paths, config)
     except ssl.SSLError as error:
         cause = tls.failure(error)
         text = f"TLS: {paths.cert} fails verification with this CA and CRL: {cause}"

@@ -13,7 +13,7 @@ from twitch.check.expiry import Fix
 from twitch.check.findings import GOOD, NOTE, Finding
 from twitch.config import Config
 from twitch.errors import PuppetError
-from twitch.listener import tls
+from twitch.listener import tls, tls_context
 from twitch.root import puppet
 
 # Puppet 8 refreshes its CRL daily; Puppet 7 only if crl_refresh_interval is set.
@@ -56,7 +56,7 @@ def in_force(config: Config, settings: Mapping[str, str]) -> Finding:
     return Finding(GOOD, text)
 
 
-def check(settings: Mapping[str, str], path: str, server: tls.Trust, fix: Fix) -> Iterator[Finding]:
+def check(settings: Mapping[str, str], path: str, server: tls_context.Trust, fix: Fix) -> Iterator[Finding]:
     """Report until when the lists are valid, how old the file is, and how many certificates it revokes."""
     now_s = time.time()
     for one in server.crls:

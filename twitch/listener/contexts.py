@@ -14,11 +14,12 @@ from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import tls, watched
 from twitch.listener.exchange import HTTPError
 from twitch.listener.refusal_log import MISCONFIGURED_REASON
-from twitch.listener.tls import Trust
 from twitch.listener.watched import FaultLog, Watched
 
 if TYPE_CHECKING:
     import ssl
+
+    from twitch.listener.tls_context import Trust
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +115,10 @@ class Contexts:
         self._refused += 1
         try:
             if self._refusing is None:
+                from twitch.listener import tls_context
+
                 with contextlib.suppress(ConfigError):
-                    self._refusing = tls.context(credentials[tls.CERT], credentials[tls.KEY])
+                    self._refusing = tls_context.context(credentials[tls.CERT], credentials[tls.KEY])
             yield self._refusing
         finally:
             self._refused -= 1
@@ -149,8 +152,10 @@ class Contexts:
         loop = asyncio.get_running_loop()
 
         def load() -> Union[Trust, ConfigError]:
+            from twitch.listener import tls_context  # which a listener without TLS does not need
+
             try:
-                return tls.trust(settings, paths)
+                return tls_context.trust(settings, paths)
             except ConfigError as error:
                 return error
 

@@ -19,7 +19,7 @@ from twitch.listener.refusal_log import MISCONFIGURED_REASON, kind
 if TYPE_CHECKING:
     import ssl
 
-    from twitch.listener.tls import Trust
+    from twitch.listener.tls_context import Trust
 
 # From the first moment to the end of the handshake; the client's request then has a deadline of its own.
 HANDSHAKE_TIMEOUT_S = 10

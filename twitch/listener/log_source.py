@@ -1,9 +1,7 @@
-"""The lines of a run for its followers: one log reader for all of them, and the last lines in memory.
+"""The lines of a run, from a log reader: a source, which has one or more followers (log_sharing.py).
 
 A source reads on only when a follower waits for more than there is in memory, so a log of any length is read
-at the pace of the fastest follower. One that is slower than that, and asks for lines that are no longer in
-memory, gets a source of its own, and comes back to the common one when it has caught up. So nobody waits for
-a slow follower, and a run has one log reader while its followers take what comes.
+at the pace of the fastest follower. It also looks for the end of the run, which the reader may not have seen.
 """
 
 from __future__ import annotations
@@ -12,25 +10,21 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from twitch import log_packets
 from twitch.errors import PacketError, TwitchError
-from twitch.listener import access
-from twitch.listener.root_client import RootClient
+from twitch.listener.kept_lines import KeptLines, Shown
 from twitch.log_lines import Line
-from twitch.log_packets import BEYOND, EMPTY, END, LIVE, LOG, LOG_SOCKET, LOST, UNREADABLE, Event, Read
+from twitch.log_packets import BEYOND, EMPTY, END, LIVE, LOG, LOST, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, RUNNING, Record, Records
+from twitch.records import FINISHED, RUNNING, Record
+
+if TYPE_CHECKING:
+    from twitch.listener.log_sharing import Sources
 
 log = logging.getLogger(__name__)
 
-# What is kept of a log in memory: the lines of most runs, all of them. It has to be more than a packet.
-KEPT_LINES = 2000
-KEPT_BYTES = 256 * 1024
-# Sources of followers that ask for older lines. The socket has 16 places.
-MAX_SOURCES = 12
 # The first packet of a reader comes within 60 ms on an idle machine.
 OPEN_TIMEOUT_S = 10
 
@@ -55,30 +49,8 @@ def beyond(lines: int) -> Unreadable:
     return Unreadable(400, f"Parameter after must be at most {lines}, the lines of this log so far")
 
 
-class Shown:
-    """A line of a log, and its text and its JSON, which are made once for all followers."""
-
-    __slots__ = ("_json", "_text", "line")
-
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self._text = b""
-        self._json = b""
-
-    def text(self) -> bytes:
-        """Return the line as text."""
-        self._text = self._text or (self.line.text() + "\n").encode("utf-8", "replace")
-        return self._text
-
-    def json(self) -> bytes:
-        """Return the line as JSON."""
-        self._json = self._json or (self.line.json() + "\n").encode("ascii")
-        return self._json
-
-
 class Source:
-    """The lines of one run, from a position on. `number` counts them: it is the position of the last one, but
-    of a source that begins at the end of the log (`tail`)."""
+    """The lines of one run, from a position on, and the reader that they come from."""
 
     def __init__(
         self,
@@ -93,7 +65,7 @@ class Source:
         self.client = client  # of the first follower
         self.complete = True  # lines have positions
         self.live = False  # there was no line more, once
-        self.number = question.after
+        self.lines = KeptLines(question.after)
         self.followers = 0
         self.blind: Optional[Unreadable] = None  # there are no lines, and this is why
         self.position = question.after  # of the reader, at its end
@@ -103,8 +75,6 @@ class Source:
         self._refusal = refusal  # why there is no reader for it
         self._sources = sources
         self._question = question
-        self._kept: deque[Shown] = deque()
-        self._bytes = 0
         self._loop = asyncio.get_running_loop()
         self._more: asyncio.Future[None] = self._loop.create_future()
         self._demand = asyncio.Event()
@@ -119,26 +89,10 @@ class Source:
         await asyncio.shield(self._opening)
 
     @property
-    def first(self) -> int:
-        """The position before the first line in memory."""
-        return self.number - len(self._kept)
-
-    @property
     def over(self) -> bool:
         """Whether there are no more lines, and the verdict is known, or that it will not be."""
         finished = self.record is None or self.record.state == FINISHED or self.unrecorded is not None
         return self.broken or (self.ended and finished)
-
-    def after(self, number: int, at_most: int) -> list[Shown]:
-        """Return lines in memory after this position, of so many bytes or one line more."""
-        found, size = [], 0
-        for index in range(number - self.first, len(self._kept)):
-            shown = self._kept[index]
-            found.append(shown)
-            size += _size(shown)
-            if size >= at_most:
-                break
-        return found
 
     def more(self) -> asyncio.Future[None]:
         """Return a future that is done when there is something new; ask the reader for more."""
@@ -252,7 +206,7 @@ class Source:
     def _take(self, packet: list[object]) -> None:
         for one in packet:
             if isinstance(one, Line):
-                self._keep(Shown(one))
+                self.lines.keep(Shown(one))
             elif isinstance(one, Event):
                 if one.name == LOG:
                     self.complete = one.complete
@@ -260,13 +214,6 @@ class Source:
                 if one.name == END:
                     self.ended, self.position = True, one.lines
         self._publish()
-
-    def _keep(self, shown: Shown) -> None:
-        self.number += 1
-        self._kept.append(shown)
-        self._bytes += _size(shown)
-        while len(self._kept) > KEPT_LINES or self._bytes > KEPT_BYTES:
-            self._bytes -= _size(self._kept.popleft())
 
     def _publish(self) -> None:
         more, self._more = self._more, self._loop.create_future()
@@ -300,68 +247,3 @@ class Source:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
         self._publish()
-
-
-class Sources:
-    """The sources of a listener: for each run a common one, and those of slower followers."""
-
-    def __init__(self, records: Records, root: RootClient, path: str = LOG_SOCKET) -> None:
-        self.records = records
-        self.root = root
-        self.path = path
-        self._common: dict[str, Source] = {}
-        self._all: dict[Source, None] = {}  # the oldest first
-
-    def join(self, record: Record, question: Read, address: str, *, lenient: bool = False) -> Source:
-        """Return a source that has, or will have, the lines of a question; raises `Unreadable`.
-
-        `address` is that of the client. If it is lenient, it gets a source without lines instead of an error.
-        """
-        common = self._common.get(record.run)
-        whole = question.tail is None  # else the reader leaves lines out, so that they cannot be counted
-        if common and whole and common.first <= question.after:
-            common.followers += 1
-            return common
-        client = access.group(address)
-        if len(self._all) >= MAX_SOURCES and not self._make_room(client):
-            refusal = Unreadable(503, TOO_MANY)
-            if not lenient:
-                raise refusal
-            source = Source(self, record, question, client, refusal)
-            source.followers = 1
-            return source
-        source = Source(self, record, question, client)
-        source.followers = 1
-        self._all[source] = None
-        if whole and not common:
-            self._common[record.run] = source
-        return source
-
-    def _make_room(self, client: str) -> bool:
-        """Cut the oldest source of the client with the most, unless this one would then have as many."""
-        clients = [source.client for source in self._all]
-        crowd = max(clients, key=clients.count)
-        if clients.count(crowd) <= clients.count(client) + 1:
-            return False
-        oldest = next((one for one in self._all if one.client == crowd and one.may_be_cut), None)
-        if oldest:
-            oldest.cut()
-        return oldest is not None
-
-    def common(self, source: Source) -> Optional[Source]:
-        """Return the common source that can go on for this one; this one becomes it, if there is none."""
-        if not source.complete or source.blind:
-            return None
-        common = self._common.setdefault(source.run, source)
-        fits = common.complete and common.first <= source.number <= common.number
-        return common if fits and common is not source else None
-
-    def forget(self, source: Source) -> None:
-        """Forget a source that has ended."""
-        self._all.pop(source, None)
-        if self._common.get(source.run) is source:
-            del self._common[source.run]
-
-
-def _size(shown: Shown) -> int:
-    return len(shown.line.message) + len(shown.line.source)

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if tls.DIRECTORY in os.environ:
         # 3 ms, for listeners with TLS only; and now, because an upgrade may replace these files.
-        from twitch.listener import crl  # noqa: F401
+        from twitch.listener import tls_context  # noqa: F401
     else:
         tls.leave_out()
     from twitch.listener import activation, server

@@ -15,7 +15,7 @@ from tests.unit.pki import PKI
 from twitch.config import Config, load
 from twitch.errors import ConfigError
 from twitch.listener import contexts as contexts_module
-from twitch.listener import tls, watched
+from twitch.listener import tls, tls_context, watched
 from twitch.listener.contexts import Contexts
 from twitch.listener.exchange import HTTPError
 from twitch.listener.watched import Watched
@@ -43,13 +43,13 @@ def contexts(conf: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[tls.Files]:
     """Return the list of what is loaded."""
-    load, loaded = tls.trust, list[tls.Files]()
+    load, loaded = tls_context.trust, list[tls.Files]()
 
-    def noted(config: Config, files: tls.Files) -> tls.Trust:
+    def noted(config: Config, files: tls.Files) -> tls_context.Trust:
         loaded.append(files)
         return load(config, files)
 
-    monkeypatch.setattr(tls, "trust", noted)
+    monkeypatch.setattr(tls_context, "trust", noted)
     return loaded
 
 
@@ -92,14 +92,14 @@ async def test_a_new_file_is_read_in_a_thread(
 ) -> None:
     await contexts.current()
     asked = asyncio.Event()
-    loop, load = asyncio.get_running_loop(), tls.trust
+    loop, load = asyncio.get_running_loop(), tls_context.trust
 
-    def slowly(config: Config, files: tls.Files) -> tls.Trust:
+    def slowly(config: Config, files: tls.Files) -> tls_context.Trust:
         # Would wait for ever if it were in the way of the loop.
         asyncio.run_coroutine_threadsafe(asked.wait(), loop).result(60)
         return load(config, files)
 
-    monkeypatch.setattr(tls, "trust", slowly)
+    monkeypatch.setattr(tls_context, "trust", slowly)
     (credentials / "crl").touch()
     waiting = asyncio.create_task(contexts.current())
     await asyncio.sleep(0.01)
@@ -131,11 +131,11 @@ async def test_a_fault_is_logged_once_and_heals_at_once(
 async def test_a_fault_is_looked_at_again_after_a_second(
     contexts: Contexts, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_descriptors(config: Config, files: tls.Files) -> tls.Trust:
+    def no_descriptors(config: Config, files: tls.Files) -> tls_context.Trust:
         raise ConfigError("too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tls, "trust", no_descriptors)
+        patched.setattr(tls_context, "trust", no_descriptors)
         with pytest.raises(ConfigError, match="too many"):
             await contexts.current()
     with pytest.raises(ConfigError, match="too many"):
@@ -154,7 +154,8 @@ async def test_a_crl_that_expires_while_it_is_used_is_a_fault(
     assert good is not None
     assert good.fault == ""
     assert abs(good.expires_s - time.time() - 3600) < 100
-    monkeypatch.setattr(tls, "_crl_fault", lambda *_: "it has expired")  # OpenSSL has a clock of its own
+    # OpenSSL has a clock of its own.
+    monkeypatch.setattr(tls_context, "_crl_fault", lambda *_: "it has expired")
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3700)
     for _ in range(3):

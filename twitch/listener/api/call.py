@@ -21,7 +21,7 @@ from twitch.messages import MISCONFIGURED, Answer, Question, Status
 from twitch.records import FINISHED, RUNNING, Record, Records, newest_first
 
 if TYPE_CHECKING:
-    from twitch.listener.log_source import Sources  # which few requests need
+    from twitch.listener.log_sharing import Sources  # which few requests need
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from twitch.listener.watched import Content, Watched
 from twitch.records import Records
 
 if TYPE_CHECKING:
-    from twitch.listener.log_source import Sources
+    from twitch.listener.log_sharing import Sources
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class API:
     def _sources(self) -> Sources:
         """Return the logs that are read."""
         if self._logs is None:
-            from twitch.listener.log_source import Sources  # which few requests need
+            from twitch.listener.log_sharing import Sources  # which few requests need
 
             self._logs = Sources(self._records, self._root)
         return self._logs

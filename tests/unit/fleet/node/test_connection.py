@@ -25,6 +25,7 @@ from twitch.fleet.node.answers import DNS, GARBAGE, REFUSED, RESET, TIMEOUT, TLS
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
 from twitch.listener import tls as listener_tls
+from twitch.listener import tls_context
 
 ANSWER = b'{"message": "Triggered puppet run", "run": "%s"}' % RUN.encode()
 HEAD = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n"
@@ -230,7 +231,7 @@ def context(pki: PKI, directory: Path, name: str, **certificate: object) -> ssl.
     cert, key = pki.certificate(name, **certificate)  # type: ignore[arg-type]
     files = pki.hand_over(directory / "credentials", cert, key)
     paths = listener_tls.Files(*(os.fspath(files / one) for one in listener_tls.CREDENTIALS))
-    return listener_tls.trust(Config(tls=True), paths).context
+    return tls_context.trust(Config(tls=True), paths).context
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from tests.unit.fake_journal import PID, Entry, FakeJournal, asked, ended, entry
 from tests.unit.wire import ADDRESS, Client, visit
 from twitch import wording
 from twitch.errors import PacketError
-from twitch.listener import log_source
-from twitch.listener.api import log
+from twitch.listener import kept_lines, log_sharing, log_source
+from twitch.listener.api import log_follower
 from twitch.log import reader
 from twitch.log_packets import Read
 from twitch.node_status import Doing
@@ -252,10 +252,10 @@ async def test_caller_of_a_run_is_shown_to_named_callers_and_to_itself(
 
 def test_client_on_this_machine_has_two_addresses() -> None:
     # curl takes ::1 or 127.0.0.1 for localhost.
-    assert log.same_client("127.0.0.1", "::1")
-    assert not log.same_client("127.0.0.1", "192.0.2.7")
-    assert not log.same_client("192.0.2.7", "192.0.2.8")
-    assert not log.same_client("", "::1")
+    assert log_follower.same_client("127.0.0.1", "::1")
+    assert not log_follower.same_client("127.0.0.1", "192.0.2.7")
+    assert not log_follower.same_client("192.0.2.7", "192.0.2.8")
+    assert not log_follower.same_client("", "::1")
 
 
 async def test_run_of_puppets_own_has_no_log_here(api: ApiUnderTest, journald: Journald) -> None:
@@ -361,8 +361,8 @@ async def test_follower_of_a_run_of_this_listener_hears_its_end_without_a_look(
 async def test_silence_is_filled_with_what_is_known(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "FIRST_SILENCE_S", 0.05)
-    monkeypatch.setattr(log, "SILENCE_S", 0.05)
+    monkeypatch.setattr(log_follower, "FIRST_SILENCE_S", 0.05)
+    monkeypatch.setattr(log_follower, "SILENCE_S", 0.05)
     api.allow("token:ci = status logs", "plaintext_tokens = yes")
     far: dict[str, Any] = {"phase": "applying", "resources": 574, "usual_s": 35}
     far["doing"] = Doing("apt-get", 45)
@@ -426,8 +426,8 @@ async def test_slow_follower_delays_no_other_one(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "PACKET_BYTES", 1024)
-    monkeypatch.setattr(log_source, "KEPT_BYTES", 8192)
-    monkeypatch.setattr(log, "PART_BYTES", 1024)
+    monkeypatch.setattr(kept_lines, "KEPT_BYTES", 8192)
+    monkeypatch.setattr(log_follower, "PART_BYTES", 1024)
     api.record(pid=PID)
     async with visit(api.service, small_buffers=True) as slow, visit(api.service) as quick:
         stalled, stream = Stream(slow), Stream(quick)
@@ -504,7 +504,7 @@ async def test_trigger_without_a_journal_ends_with_the_verdict(api: ApiUnderTest
 async def test_trigger_that_finds_all_readers_taken_is_answered_202(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_source, "MAX_SOURCES", 1)
+    monkeypatch.setattr(log_sharing, "MAX_SOURCES", 1)
     other = api.record(OTHER, pid=PID + 5)
     taken = api.service._sources().join(other, Read(OTHER, follow=True), ADDRESS)
     await taken.opened()
@@ -544,7 +544,7 @@ async def test_reset_before_the_answer_leaves_nothing(api: ApiUnderTest, journal
 async def test_client_that_reads_many_logs_makes_room_for_another(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_source, "MAX_SOURCES", 4)
+    monkeypatch.setattr(log_sharing, "MAX_SOURCES", 4)
     api.record(pid=PID)
     found, logs = api.store.read(RUN), api.service._sources()
     assert found is not None
@@ -568,7 +568,7 @@ async def test_client_that_reads_many_logs_makes_room_for_another(
 async def test_follower_that_makes_room_is_told_where_the_log_goes_on(
     api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_source, "MAX_SOURCES", 2)
+    monkeypatch.setattr(log_sharing, "MAX_SOURCES", 2)
     api.record(pid=PID)
     found, logs = api.store.read(RUN), api.service._sources()
     assert found is not None
