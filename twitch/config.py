@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from twitch import durations, texts
 from twitch.errors import ConfigError
-from twitch.records import KEEP_BYTES, KEEP_RUNS
+from twitch.record_files import KEEP_BYTES, KEEP_RUNS
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
 TOKENS_FILE = "/etc/puppet-twitch/tokens"

@@ -23,7 +23,8 @@ EVERY = {**STABLE, "nodetesting": TESTING}
 # take minutes on each system, because many wait, or try thousands of inputs: they run on Debian 12 alone.
 UNIT_TESTS = (
     *("tests/unit/test_main.py", "tests/unit/test_boundary.py", "tests/unit/test_config.py"),
-    *("tests/unit/test_messages.py", "tests/unit/test_records.py", "tests/unit/check"),
+    *("tests/unit/test_messages.py", "tests/unit/test_records.py", "tests/unit/test_record_files.py"),
+    "tests/unit/check",
     *("tests/unit/root/test_handler_run.py", "tests/unit/root/test_conclude.py"),
     *(
         "tests/unit/root/test_evidence.py",

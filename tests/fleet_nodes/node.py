@@ -16,7 +16,8 @@ from twitch.listener.root_client import RootClient
 from twitch.listener.run_ends import RunEnds
 from twitch.messages import Answer, Cancel, Disable, Enable, Question, Run
 from twitch.node_status import APPLYING, LastRun, NodeStatus
-from twitch.records import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Cancelled, Options, Record, Records
+from twitch.record_files import Records
+from twitch.records import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Cancelled, Options, Record
 from twitch.resources import Event, Resource
 
 KEEP_RUNS = 50  # as a node does

@@ -17,7 +17,7 @@ from tests.unit.api_under_test import ApiUnderTest
 from tests.unit.fake_node import FakeNode
 from tests.unit.fake_puppet import FakePuppet
 from tests.unit.records import RUN
-from twitch import config, records
+from twitch import config, record_files
 from twitch.config import Config
 from twitch.root import journal, journal_reader
 from twitch.root.failures import Entry
@@ -58,7 +58,7 @@ def root() -> None:
 @pytest.fixture(autouse=True)
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let no test write to the history of this machine."""
-    monkeypatch.setattr(records, "HISTORY", os.fspath(tmp_path / "history"))
+    monkeypatch.setattr(record_files, "HISTORY", os.fspath(tmp_path / "history"))
     return tmp_path / "history"
 
 

@@ -24,7 +24,8 @@ from twitch.listener.tokens import Token
 from twitch.log_lines import Line
 from twitch.messages import BUSY, COOLDOWN, DISABLED, STATUS, Answer
 from twitch.node_status import IDLE, RUNNING, STUCK, Doing, LastRun, NodeStatus
-from twitch.records import RUN_ID, Options, Record, Records, encode
+from twitch.record_files import Records, encode
+from twitch.records import RUN_ID, Options, Record
 from twitch.resources import Event, Resource
 
 SECRET = Token("deploy", "0" * 64, None)  # no known token has this digest

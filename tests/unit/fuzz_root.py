@@ -21,7 +21,8 @@ from twitch import messages
 from twitch.errors import PacketError, PuppetError
 from twitch.holds import UNKNOWN
 from twitch.node_status import DISABLED, IDLE, LastRun, NodeStatus
-from twitch.records import MAX_RECORD_CHARS, RUN_ID, Options, encode, from_json
+from twitch.record_files import MAX_RECORD_CHARS, encode
+from twitch.records import RUN_ID, Options, from_json
 from twitch.root import (
     claims,
     details,

@@ -14,7 +14,7 @@ import pytest
 
 from twitch.config import KEYS
 from twitch.listener import activation
-from twitch.records import HISTORY
+from twitch.record_files import HISTORY
 from twitch.root import expiry
 
 UNITS = Path(__file__).resolve().parents[2] / "units"

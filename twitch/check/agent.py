@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from typing import Optional
 
-from twitch import records
+from twitch import record_files
 from twitch.check import files, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
@@ -21,7 +21,7 @@ from twitch.root.trust import NotOurs
 
 def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:
     """Report on Puppet as root's part of a run would find it; return its settings, or None without them."""
-    store = Store(records.ROOT)
+    store = Store(record_files.ROOT)
     try:
         store.trust()
     except NotOurs as error:
@@ -35,7 +35,7 @@ def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:
     if command is None:
         return None
     try:
-        cache = os.path.join(records.ROOT, "settings.json")
+        cache = os.path.join(record_files.ROOT, "settings.json")
         settings = load_settings(command, cache, puppet.environment(puppet.inherited()))
     except PuppetError as error:
         fix = f"run {command} config print --section agent as root, and fix the error that it reports"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import records
+from twitch import record_files
 from twitch.check import systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.holds import utc
@@ -41,7 +41,7 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
     if not ends or ends[0] <= now:
         return
     missing = [expiry.TIMER] if systemd.show(expiry.TIMER, "ActiveState") != "active" else []
-    store = Store(records.ROOT)
+    store = Store(record_files.ROOT)
     if expiry.remembered(store) != path:
         missing.append(os.path.join(store.state, "disabled.json"))
     if missing:

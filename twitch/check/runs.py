@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import records
+from twitch import record_files
 from twitch.check import systemd
 from twitch.check.findings import GOOD, Finding
 from twitch.root import puppet_locks
@@ -19,7 +19,7 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
     """Report who has a run under way, since when, and its process; without settings, nothing."""
     if settings is None:
         return
-    store = Store(records.ROOT)
+    store = Store(record_files.ROOT)
     ours, waiting = store.claims.running(), store.claims.queued()
     holder = puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile)
     if ours:

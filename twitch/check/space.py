@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import records
+from twitch import record_files
 from twitch.check.findings import FAULT, NOTE, Finding
 from twitch.root.settings import Settings
 
@@ -18,18 +18,18 @@ PUPPET_BYTES, PUPPET_INODES = 4 * 1024 * 1024, 64
 
 def check(settings: Optional[Settings]) -> Iterator[Finding]:
     """Report file systems without room: for our claims, for Puppet's files, and for the history of runs."""
-    missing = _missing(records.ROOT, RUN_BYTES, RUN_INODES)
+    missing = _missing(record_files.ROOT, RUN_BYTES, RUN_INODES)
     if missing:
-        yield Finding(FAULT, f"{missing}, so no run can start", _fix(records.ROOT), by_hand=True)
+        yield Finding(FAULT, f"{missing}, so no run can start", _fix(record_files.ROOT), by_hand=True)
     for directory in _puppets(settings):
         missing = _missing(directory, PUPPET_BYTES, PUPPET_INODES)
         if missing:
             text = f"{missing}, so Puppet cannot write its catalog and report"
             yield Finding(FAULT, text, _fix(directory), by_hand=True)
-    missing = _missing(records.HISTORY, RUN_BYTES, RUN_INODES)
+    missing = _missing(record_files.HISTORY, RUN_BYTES, RUN_INODES)
     if missing:
         yield Finding(
-            NOTE, f"{missing}, so the history of runs is not kept", _fix(records.HISTORY), by_hand=True
+            NOTE, f"{missing}, so the history of runs is not kept", _fix(record_files.HISTORY), by_hand=True
         )
 
 

@@ -14,7 +14,8 @@ from twitch.cli.person import person
 from twitch.cli.waiting import wait
 from twitch.errors import TwitchError
 from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, Answer, Cancel, Status
-from twitch.records import FINISHED, Records
+from twitch.record_files import Records
+from twitch.records import FINISHED
 
 DESCRIPTION = """\
 Tell the run under way to stop, or one in the queue. What Puppet has started, such as a package manager,

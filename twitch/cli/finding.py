@@ -6,7 +6,8 @@ import re
 from typing import Optional
 
 from twitch.errors import TwitchError, UsageError
-from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record, Records
+from twitch.record_files import Records
+from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record
 from twitch.wording import NO_RUNS
 
 CURRENT, LAST = "current", "last"

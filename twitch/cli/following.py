@@ -18,7 +18,8 @@ from twitch.errors import PacketError, RootUnavailable, TwitchError
 from twitch.log_lines import LEVELS, Line
 from twitch.log_packets import EMPTY, END, INVALID, LOG_SOCKET, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.records import FINISHED, PUPPET, Record, Records
+from twitch.record_files import Records
+from twitch.records import FINISHED, PUPPET, Record
 
 OPEN_TIMEOUT_S = 30.0
 # As over HTTP: silence is interrupted by what is known of the run.

@@ -12,7 +12,7 @@ from twitch.cli.person import person
 from twitch.errors import UsageError
 from twitch.log_lines import LEVELS
 from twitch.log_packets import MAX_TAIL
-from twitch.records import Records
+from twitch.record_files import Records
 
 DESCRIPTION = """\
 Show what Puppet has logged in a run, in the format of Puppet's own log file. Lines that begin with `# ` are

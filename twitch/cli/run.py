@@ -10,7 +10,8 @@ from twitch.callers import Caller
 from twitch.cli import exits, finding, terminal
 from twitch.cli.person import person
 from twitch.cli.waiting import wait
-from twitch.records import Record, Records
+from twitch.record_files import Records
+from twitch.records import Record
 
 DESCRIPTION = "Show what became of a run: its verdict and reason, and what it changed."
 EXIT_STATUS = f"""\

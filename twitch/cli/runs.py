@@ -9,7 +9,8 @@ from twitch.arguments import Parser
 from twitch.cli import exits, terminal
 from twitch.cli.person import person
 from twitch.errors import UsageError
-from twitch.records import FINISHED, Records
+from twitch.record_files import Records
+from twitch.records import FINISHED
 
 SHOWN = 20
 

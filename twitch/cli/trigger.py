@@ -33,7 +33,7 @@ from twitch.messages import (
     Answer,
     Run,
 )
-from twitch.records import Records
+from twitch.record_files import Records
 from twitch.wording import MIN_DIGITS
 
 DESCRIPTION = """\

@@ -13,7 +13,8 @@ from twitch.listener import access
 from twitch.listener.log_source import TOO_MANY, Source, Unreadable
 from twitch.listener.root_client import RootClient
 from twitch.log_packets import LOG_SOCKET, Read
-from twitch.records import Record, Records
+from twitch.record_files import Records
+from twitch.records import Record
 
 # Sources of followers that ask for older lines. The socket has 16 places.
 MAX_SOURCES = 12

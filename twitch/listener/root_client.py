@@ -37,8 +37,9 @@ from twitch.messages import (
     Status,
 )
 from twitch.node_status import IDLE, NodeStatus
+from twitch.record_files import Records
 from twitch.records import QUEUED as STATE_QUEUED
-from twitch.records import Record, Records
+from twitch.records import Record
 
 log = logging.getLogger(__name__)
 

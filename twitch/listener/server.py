@@ -28,7 +28,7 @@ from twitch.listener.refusal_log import Refusals
 from twitch.listener.room import Pick, Room
 from twitch.listener.root_client import RootClient
 from twitch.listener.watched import Watched
-from twitch.records import Records
+from twitch.record_files import Records
 
 log = logging.getLogger(__name__)
 

@@ -14,17 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch.records import (
-    FINISHED,
-    INTERRUPTED,
-    KEEP_BYTES,
-    KEEP_RUNS,
-    NOT_ATTEMPTED,
-    QUEUED,
-    Record,
-    outcome,
-    still_running,
-)
+from twitch.record_files import KEEP_BYTES, KEEP_RUNS
+from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
 from twitch.root import counts, details, evidence, files, history, journal, memory, unit, verdict
 from twitch.root.report import MAX_REPORT_BYTES
 from twitch.root.settings import SETTINGS, Settings

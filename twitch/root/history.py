@@ -10,8 +10,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from twitch.records import FINISHED, KEEP_BYTES, KEEP_RUNS, Record, ids
-from twitch.root import begun, files, record_file
+from twitch.record_files import KEEP_BYTES, KEEP_RUNS, ids
+from twitch.records import FINISHED, Record
+from twitch.root import begun, files, record_writer
 
 if TYPE_CHECKING:
     from twitch.root.store import Store
@@ -47,11 +48,11 @@ def write(store: Store, record: Record) -> None:
     store.trust_history()
     path = store.history_path(record.run)
     try:
-        record_file.write(path, record, durable=True)
+        record_writer.write(path, record, durable=True)
     except OSError as error:
-        for shorter in record_file.shortened(record):
+        for shorter in record_writer.shortened(record):
             with contextlib.suppress(OSError):
-                record_file.write(path, shorter, durable=True)
+                record_writer.write(path, shorter, durable=True)
                 break
         else:
             raise error from None

@@ -43,8 +43,9 @@ import os
 from typing import Optional
 
 from twitch.fields import Fields
-from twitch.records import FINISHED, ROOT, Cancelled, Record, Records, cancelled_from_json
-from twitch.root import begun, files, record_file, trust
+from twitch.record_files import ROOT, Records
+from twitch.records import FINISHED, Cancelled, Record, cancelled_from_json
+from twitch.root import begun, files, record_writer, trust
 from twitch.root.claims import Claims
 from twitch.root.trust import NotOurs
 
@@ -119,9 +120,9 @@ class Store(Records):
         where the disk has none either, /run has room for the verdict without the details.
         """
         if record.state != FINISHED:
-            taken = record_file.take_room(self._room_path(record.run))
+            taken = record_writer.take_room(self._room_path(record.run))
             try:
-                record_file.write(self.path(record.run), record)
+                record_writer.write(self.path(record.run), record)
             except BaseException:
                 if taken:  # if not, it is the room of the same run, which waited
                     files.remove(self._room_path(record.run))
@@ -135,13 +136,13 @@ class Store(Records):
 
                 history.write(self, record)
             except (OSError, NotOurs):
-                for shorter in record_file.shortened(record):
+                for shorter in record_writer.shortened(record):
                     with contextlib.suppress(OSError):
                         return self._write_in_room(shorter)
                 raise error from None
 
     def _write_in_room(self, record: Record) -> None:
-        record_file.write_in_room(self.path(record.run), self._room_path(record.run), record)
+        record_writer.write_in_room(self.path(record.run), self._room_path(record.run), record)
 
     def note(self, run: str, reason: str) -> None:
         """Add to the record of a run why it will not begin; conclude makes that the verdict's reason."""
@@ -149,7 +150,7 @@ class Store(Records):
         if record:
             noted = record._replace(reason=reason)
             try:
-                record_file.write(self.path(run), noted)
+                record_writer.write(self.path(run), noted)
             except OSError:
                 self._write_in_room(noted)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.check.levels import of_level
 from tests.unit.fake_puppet import FakePuppet
-from twitch import records
+from twitch import record_files
 from twitch.check import agent, systemd
 from twitch.check.findings import FAULT, GOOD, NOTE, Finding
 from twitch.config import Config
@@ -67,7 +67,7 @@ def test_an_agent_without_a_certificate_is_noted(
 def test_a_directory_that_others_can_change_is_a_fault(
     puppet: FakePuppet, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "ROOT", os.fspath(tmp_path / "run"))
+    monkeypatch.setattr(record_files, "ROOT", os.fspath(tmp_path / "run"))
     tmp_path.joinpath("run").mkdir()
     tmp_path.joinpath("run").chmod(0o777)
     text = f"{tmp_path}/run has mode 777, so users other than root can change it, so no run can start"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from twitch import records
+from twitch import record_files
 from twitch.check import disabling, systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.root import expiry
@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 def timer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let the timer be active."""
-    monkeypatch.setattr(records, "ROOT", os.fspath(tmp_path))
+    monkeypatch.setattr(record_files, "ROOT", os.fspath(tmp_path))
     monkeypatch.setattr(systemd, "show", lambda unit, name: "active")
 
 
@@ -43,7 +43,7 @@ def hold(settings: Settings, ends_in_s: float) -> None:
 
 
 def remember(settings: Settings) -> None:
-    store = Store(records.ROOT)
+    store = Store(record_files.ROOT)
     store.prepare_state()
     Path(store.disabled_path).write_text(json.dumps({"lock": settings.agent_disabled_lockfile}))
 

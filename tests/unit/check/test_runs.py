@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twitch import records
+from twitch import record_files
 from twitch.check import runs, systemd
 from twitch.check.findings import GOOD, Finding
 from twitch.records import QUEUED, RUNNING, Record
@@ -33,7 +33,7 @@ SETTINGS = Settings(
 def store(root: None, history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     run = tmp_path / "run"
     run.mkdir(mode=0o755)
-    monkeypatch.setattr(records, "ROOT", os.fspath(run))
+    monkeypatch.setattr(record_files, "ROOT", os.fspath(run))
     monkeypatch.setattr(systemd, "unit_of", lambda pid: "puppet-twitch-run@5.service")
     store = Store(os.fspath(run))
     store.prepare(os.getegid())

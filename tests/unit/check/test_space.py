@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.check.levels import texts
-from twitch import records
+from twitch import record_files
 from twitch.check import space
 from twitch.check.findings import FAULT, NOTE
 from twitch.root.settings import Settings
@@ -29,8 +29,8 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Disk:
     disk = Disk()
     monkeypatch.setattr(os, "statvfs", lambda path: disk)
-    monkeypatch.setattr(records, "ROOT", f"{tmp_path}/run")
-    monkeypatch.setattr(records, "HISTORY", f"{tmp_path}/var")
+    monkeypatch.setattr(record_files, "ROOT", f"{tmp_path}/run")
+    monkeypatch.setattr(record_files, "HISTORY", f"{tmp_path}/var")
     return disk
 
 

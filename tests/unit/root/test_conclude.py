@@ -19,7 +19,8 @@ from tests.unit.records import OTHER, RUN, STARTED, finished
 from tests.unit.reports import SUMMARY, report
 from twitch.messages import STARTED as RUN_STARTED
 from twitch.messages import Run
-from twitch.records import KEEP_RUNS, QUEUED, Left
+from twitch.record_files import KEEP_RUNS
+from twitch.records import QUEUED, Left
 from twitch.root import conclude, journal, unit
 from twitch.root.claims import Claim
 from twitch.root.failures import Entry

@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.records import finished
 from tests.unit.reports import BEGAN, report
-from twitch.records import FINISHED, MAX_RECORD_CHARS, PUPPET, Record, encode, from_json
+from twitch.record_files import MAX_RECORD_CHARS, encode
+from twitch.records import FINISHED, PUPPET, Record, from_json
 from twitch.resources import CHANGED, FAILED, Event, Resource
 from twitch.root import details
 from twitch.root.report import Report, read

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.full_disk import MANY, no_room
 from tests.unit.records import OTHER, RUN, finished, record
 from twitch.records import Record
-from twitch.root import history, record_file
+from twitch.root import history, record_writer
 from twitch.root.claims import Claim
 from twitch.root.store import Store
 
@@ -72,14 +72,14 @@ def test_disk_without_room_for_details_takes_the_verdict(
 ) -> None:
     store.prepare(os.getgid())
     store.write(finished("changed", resources=MANY))
-    write_record = record_file.write
+    write_record = record_writer.write
 
     def almost_full(path: str, record: Record, *, durable: bool = False) -> None:
         if record.resources:
             raise OSError(28, "No space left on device", path)
         write_record(path, record, durable=durable)
 
-    monkeypatch.setattr(record_file, "write", almost_full)
+    monkeypatch.setattr(record_writer, "write", almost_full)
     history.move_ended(store)
     assert os.listdir(store.directory) == []
     assert store.read(RUN) == finished("changed", resources_left_out=200)

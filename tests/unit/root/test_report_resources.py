@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.reports import report
-from twitch.records import Record, encode
+from twitch.record_files import encode
+from twitch.records import Record
 from twitch.resources import Event, Resource
 from twitch.root import details, plain_yaml, report_content
 from twitch.root.report import PHASES, Report, read

@@ -12,8 +12,9 @@ import pytest
 
 from tests.unit.full_disk import MANY, no_room
 from tests.unit.records import OTHER, RUN, finished, record
-from twitch.records import QUEUED, Record, Records
-from twitch.root import history, record_file
+from twitch.record_files import Records
+from twitch.records import QUEUED, Record
+from twitch.root import history, record_writer
 from twitch.root.claims import Claim
 from twitch.root.store import Store
 from twitch.root.trust import NotOurs
@@ -172,7 +173,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
 
     def within(descriptor: int, content: bytes, offset: int) -> int:
-        room = record_file.ROOM_BYTES - offset
+        room = record_writer.ROOM_BYTES - offset
         if room <= 0:
             raise OSError(28, "No space left on device")
         return pwrite(descriptor, content[:room], offset)

@@ -18,7 +18,8 @@ from twitch.listener.pause import Pause
 from twitch.listener.refusal_log import MISCONFIGURED_REASON
 from twitch.listener.root_client import CROWDED, RootClient, Turns
 from twitch.messages import MISCONFIGURED, Answer, Question, Status
-from twitch.records import FINISHED, RUNNING, Record, Records, newest_first
+from twitch.record_files import Records, newest_first
+from twitch.records import FINISHED, RUNNING, Record
 
 if TYPE_CHECKING:
     from twitch.listener.log_sharing import Sources  # which few requests need

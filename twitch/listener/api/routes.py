@@ -31,7 +31,7 @@ from twitch.listener.refusal_log import MISCONFIGURED_REASON, Refusals, kind, wo
 from twitch.listener.root_client import RootClient, Turns
 from twitch.listener.tokens import Token
 from twitch.listener.watched import Content, Watched
-from twitch.records import Records
+from twitch.record_files import Records
 
 if TYPE_CHECKING:
     from twitch.listener.log_sharing import Sources

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, request
 from tests.unit.wire import ADDRESS
-from twitch import records
+from twitch import record_files
 from twitch.listener.api import call
 from twitch.records import Record
 from twitch.resources import Event, Resource
@@ -50,7 +50,7 @@ async def test_lists_are_read_one_at_a_time(api: ApiUnderTest, monkeypatch: pyte
     api.finish("changed")
     api.finish("failed", OTHER)
     steps: list[str] = []
-    runs, newest_first = api.store.runs, records.newest_first
+    runs, newest_first = api.store.runs, record_files.newest_first
 
     def began() -> set[str]:
         steps.append("began")

@@ -1,11 +1,12 @@
-"""The file of a record: written as a whole, in its room, and shorter where there is no room for all."""
+"""Writes the file of a record: as a whole, in its room, and shorter where there is no room for all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
-from twitch.records import Record, encode
+from twitch.record_files import encode
+from twitch.records import Record
 from twitch.root import files
 
 # Two pages of memory: for the verdict, and not for the details of a run, which need room of their own.
