@@ -19,8 +19,8 @@ from twitch.records import FINISHED, RUN_ID, RUNNING, STATES, Record, from_json
 ROOT = "/run/puppet-twitch"
 HISTORY = "/var/lib/puppet-twitch"
 
-# More than the longest one: its resources (root/details.py), and twenty names of failed ones in letters that
-# JSON escapes.
+# More than the longest record has: its resources (root/details.py), and the names of twenty failed resources
+# in letters that JSON escapes.
 MAX_RECORD_CHARS = 256 * 1024
 
 # How many records are kept, and how many bytes of them, unless [runs] says otherwise. A record has 2 KB, and
@@ -63,7 +63,7 @@ class Records:
 
     def under_way(self) -> Optional[Record]:
         """Return the record of the run under way; None if there is none."""
-        # A run that goes on has its record in /run, and few others have.
+        # The record of a run under way is in /run, where few others are.
         records = (self.read(run, resources=False) for run in ids(self.directory))
         return next((record for record in records if record and record.state == RUNNING), None)
 
