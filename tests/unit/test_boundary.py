@@ -78,7 +78,7 @@ MAY_LOAD = {
     # asked for; `threading` is for DNS; `contextvars`, `types` and `yarl` go with aiohttp; `email` reads the
     # dates of HTTP.
     "fleet": EVERYWHERE
-    | {"contextvars", "email", "importlib", "resource", "stat", "threading", "types", "yarl"}
+    | {"contextvars", "email", "errno", "importlib", "resource", "stat", "threading", "types", "yarl"}
     | {
         "aiohttp",
         "argparse",
