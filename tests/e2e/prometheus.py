@@ -8,14 +8,14 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.lab.errors import LabError
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "build/prometheus"
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 class Program:
@@ -26,7 +26,7 @@ class Program:
 
     def get(self, path: str) -> str:
         """Return the body of an answer."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
             return str(answer.read().decode())
 
     def query(self, expression: str) -> list[dict[str, Any]]:
@@ -34,10 +34,10 @@ class Program:
         answer = json.loads(self.get("/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
         return [{**series["metric"], "value": series["value"][1]} for series in answer["data"]["result"]]
 
-    def wait(self, expression: str) -> list[dict[str, Any]]:
-        """Wait until an expression has a series; return all of its series."""
+    def wait(self, expression: str, *, jobs: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Wait until an expression has a series, and one of each of these jobs; return all of its series."""
         until = time.monotonic() + TIMEOUT_S
-        while not (found := self.query(expression)):
+        while not ((found := self.query(expression)) and {*jobs} <= {series.get("job") for series in found}):
             if time.monotonic() > until:
                 raise LabError(
                     f"{expression}: nothing\n{self.get('/api/v1/targets')}\n{self.log.read_text()}"

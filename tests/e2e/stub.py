@@ -73,7 +73,8 @@ RELOAD = (
 # settings.json stays, because asking Puppet takes a second: the handler knows when it is outdated.
 CLEAR = f"""\
 touch {CUE}
-systemctl stop puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket puppet-twitch.service \\
+systemctl stop puppet-twitch-watch.path puppet-twitch-watch.service \\
+    puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket puppet-twitch.service \\
     'puppet-twitch@*.service' 'puppet-twitch-run@*.service' 'puppet-twitch-log@*.service'
 rm -rf /etc/systemd/system/puppet-twitch*.d {STUB} {HELD}
 rm -f /var/cache/puppet/state/agent_*.lock
@@ -99,7 +100,7 @@ def clear(node: Machine) -> None:
     """Put the node back to the state after an installation: the sockets, and nothing else of ours."""
     # A fixture clears its node before and after a test: nothing has happened between two tests.
     if _CLEARED.get(node) != node.changes:
-        node.sh(CLEAR)
+        node.sh(CLEAR, timeout_s=180)  # systemd gives a run 90 s to end
         _CLEARED[node] = node.changes
 
 

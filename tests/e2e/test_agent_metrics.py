@@ -35,8 +35,9 @@ def watched(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     agent.wait(f"test -e {TEXTFILE}")
     yield agent
     server.manifest("production", "")
-    agent.sh(f"systemctl disable -q --now puppet-twitch-watch.path; rm -r {TEXTFILES}")
-    stub.clear(agent)
+    agent.run("systemctl", "disable", "-q", "--now", "puppet-twitch-watch.path")
+    stub.clear(agent)  # which also ends the service of the watch
+    agent.run("rm", "-r", TEXTFILES)
 
 
 def value(node: Machine, metric: str) -> str:
@@ -64,16 +65,17 @@ def quiet(node: Machine) -> None:
 
 @every_agent
 def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
-    watched: Machine, tmp_path: Path
+    watched: Machine, server: PuppetServer, tmp_path: Path
 ) -> None:
     # The enrolment has left the report of a run: the watch has put it on record when it was enabled.
     enrolment = runs_of(watched)
     assert [run["started_by"] for run in enrolment] == ["puppet"]
     by_hand = ("puppet", "agent", "--onetime", "--no-daemonize", "--no-splay")
+    quiet(watched)
     counted = int(value(watched, COUNTED) or 0)  # by the tests before this one
     watched.run(*by_hand, timeout_s=180)
-    watched.wait(f"grep -q '^puppet_agent_last_run_resources.*\"changed\".* 1' {TEXTFILE}")
-    quiet(watched)
+    watched.wait(lambda: len(runs_of(watched)) == 2)
+    quiet(watched)  # it writes the textfile after the record
     runs = runs_of(watched)
     assert runs[1:] == enrolment
     assert (runs[0]["verdict"], runs[0]["started_by"]) == ("changed", "puppet")
@@ -83,8 +85,10 @@ def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
     assert value(watched, "puppet_agent_run_started_timestamp_seconds") == ""
 
     # A run of ours has one record, and is counted.
-    run = stub.started(watched)
+    server.manifest("production", stub.HOLD)
+    run = stub.hold(watched)
     watched.wait(f"grep -q '^puppet_agent_run_started' {TEXTFILE}")
+    stub.release(watched)
     stub.end_of(watched, run)
     watched.wait(lambda: int(value(watched, COUNTED)) == counted + 1)
     watched.wait(f"! grep -q '^puppet_agent_run_started' {TEXTFILE}")
@@ -115,7 +119,10 @@ def test_runs_of_puppet_itself_are_in_the_history_and_in_the_textfile(
     assert handlers_started(watched) == before
     watched.run("puppet", "agent", "--disable", "maintenance")
     assert "\npuppet_agent_enabled 0\n" in watched.curl("/metrics").body
+    watched.wait(f"grep -q '^puppet_agent_enabled 0' {TEXTFILE}")
     watched.run("puppet", "agent", "--enable")
+    watched.wait(f"grep -q '^puppet_agent_enabled 1' {TEXTFILE}")
+    quiet(watched)
 
     # node_exporter reads it, with another user.
     assert watched.sh(f"su -s /bin/sh nobody -c 'cat {TEXTFILE}'").stdout == watched.read(TEXTFILE)

@@ -24,6 +24,25 @@ MANIFEST = f"""\
 $waited = generate('/bin/cat', '{PREPARE}')
 exec {{ '/bin/cat {APPLY}': timeout => 0 }} -> notify {{ 'after it': }}
 """
+# Puppet begins when this file is there.
+BEGIN = "/root/begin"
+COMMAND = "/root/puppet-that-waits"
+WAITING = f"""\
+#!/bin/sh
+case $* in
+"config print "*) ;;
+*) until test -e {BEGIN}; do sleep 0.05; done ;;
+esac
+exec /usr/bin/puppet "$@"
+"""
+CONFIG = f"""\
+[access]
+anonymous = trigger status
+cooldown = 0
+token:deploy = status
+[puppet]
+path = {COMMAND}
+"""
 # The port to which the agent sends its report accepts connections, and does not answer.
 SETTINGS = "report_server = localhost\nreport_port = 8149\n"
 SILENT = """\
@@ -47,18 +66,20 @@ done
 def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     """Return an agent whose runs stop in each phase."""
     stub.clear(agent)
-    agent.write(stub.CONFIG, "[access]\nanonymous = trigger status\ncooldown = 0\ntoken:deploy = status\n")
+    agent.write(COMMAND, WAITING, 0o755)
+    agent.write(stub.CONFIG, CONFIG)
     before = agent.read(PUPPET_CONF)
     agent.write(PUPPET_CONF, before + SETTINGS)
-    agent.sh(f"rm -f {APPLY}; mkfifo {APPLY}; {EARLIER}")
+    agent.sh(f"rm -f {BEGIN} {APPLY}; mkfifo {APPLY}; {EARLIER}")
     agent.write("/root/silent.py", SILENT)
     agent.run("systemd-run", "--unit=silent", "/usr/bin/python3", "/root/silent.py")
+    agent.wait("ss -Hltn sport = :8149 | grep -q .")
     server.machine.sh(f"rm -f {PREPARE}; mkfifo -m 644 {PREPARE}")
     server.manifest("production", MANIFEST)
     yield agent
     agent.write(PUPPET_CONF, before)
     server.manifest("production", "")
-    agent.sh(f"systemctl stop silent; rm -rf {APPLY} {access.TOKENS}")
+    agent.sh(f"systemctl stop silent; rm -rf {BEGIN} {COMMAND} {APPLY} {access.TOKENS}")
     stub.clear(agent)
 
 
@@ -85,6 +106,8 @@ def test_phases_of_a_run_are_seen_in_their_order(node: Machine, server: PuppetSe
         seen.append(phase)
         assert (found["run"], found["state"], found["usual_s"]) == (run, "running", 35)
         assert found["elapsed_s"] >= 0
+        if phase == "starting":
+            node.run("touch", BEGIN)
         if phase == "preparing":
             # Other callers see phases and numbers, and no names.
             assert status().keys() == {"message", "state", "phase", "elapsed_s", "usual_s"}
@@ -102,7 +125,8 @@ def test_phases_of_a_run_are_seen_in_their_order(node: Machine, server: PuppetSe
 
 
 def assert_as_in_readme(text: str, run: str) -> None:
-    """README's example is this text, but for the id, the numbers and the name of the command."""
+    """README's example is this text, but for the id, the numbers, the times and the name of the command."""
     (example,) = re.findall(r"^running: run .*", README, re.MULTILINE)
     pattern = re.sub(r"\d+", r"\\d+", re.escape(re.sub(r"[0-9a-f]{32}", "RUN", example)))
+    pattern = re.sub(r"\\d\+s", r"(\\d+m )?\\d+s", pattern)
     assert re.fullmatch(pattern.replace("RUN", run).replace(re.escape("apt-get"), "cat"), text)
