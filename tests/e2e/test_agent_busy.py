@@ -126,7 +126,7 @@ def test_killed_run_does_not_block_the_next(node: Machine, server: PuppetServer)
     pid = node.read(LOCK)
     # Puppet alone is killed; in test_node_restarts conclude is killed as well.
     node.sh(f"kill -KILL {pid}")
-    ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=30")
+    ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=60", timeout_s=90)
     assert ended.headers["Puppet-Verdict"] == "interrupted"
     assert node.read(LOCK) == pid
     server.manifest("production", "")

@@ -156,8 +156,10 @@ def test_noop_changes_nothing_and_counts_pending_changes(
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (200, verdict)
     assert not node.exists("/root/managed")
     assert record(node, reply)["would_change"] == 2
-    lines = node.journal("-t", "puppet-twitch", f"TWITCH_RUN={reply.headers['Puppet-Run']}")
-    assert lines[-1]["MESSAGE"].endswith(f": {verdict}")
+    # The caller hears of the end before it is logged.
+    ended = ("_UID=0", f"TWITCH_RUN={reply.headers['Puppet-Run']}", "TWITCH_VERDICT=unchanged")
+    (line,) = node.wait(lambda: node.journal(*ended))
+    assert line["MESSAGE"].endswith(f": {verdict}")
     assert node.curl("/puppet/runs").body.splitlines()[1].split("  ")[2] == verdict
     # `noop => false` wins over noop.
     server.manifest("production", PENDING + "notify { 'now': noop => false }")
@@ -196,16 +198,14 @@ def test_verdict_without_a_report(
 def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, reports: bool) -> None:
     if not reports:
         node.sh("echo 'report = false' >>/etc/puppet/puppet.conf")
-    node.sh("rm -f /root/begun")
-    server.manifest("production", "exec { '/bin/sh -c \"touch /root/begun; exec sleep 300\"': timeout => 0 }")
+    server.manifest("production", "exec { '/bin/sleep 300': timeout => 0 }")
     started = node.curl("/puppet/twitch")
-    node.wait("test -e /root/begun")
-    node.sh("systemctl stop 'puppet-twitch-run@*'")
-    ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=30")
+    left = node.wait("pgrep -fx '/bin/sleep 300'").strip()
+    node.sh("systemctl stop 'puppet-twitch-run@*'", timeout_s=180)
+    ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=60", timeout_s=90)
     assert ended.headers["Puppet-Verdict"] == ("interrupted" if reports else "interrupted; unreported")
     # Puppet leaves the children of an exec behind (KillMode=process, as in puppet.service), and the reason
     # says so.
-    left = node.sh("pgrep -x sleep").stdout.strip()
     assert ended.status == 500
     assert "told to stop before it was done; still running: " in ended.body
     assert f"sleep (pid {left}, " in ended.body
@@ -233,12 +233,13 @@ def test_dependency_cycle_is_failed_and_named(node: Machine, server: PuppetServe
 
 
 def test_run_beyond_runtimeout_is_failed(node: Machine, server: PuppetServer) -> None:
-    node.sh("printf '[agent]\\nruntimeout = 5\\n' >>/etc/puppet/puppet.conf")
+    # Long enough for facts and catalog on a busy machine.
+    node.sh("printf '[agent]\\nruntimeout = 30\\n' >>/etc/puppet/puppet.conf")
     server.manifest("production", "exec { '/bin/sleep 300': timeout => 0 }")
     reply = run(node)
     assert (reply.status, reply.headers["Puppet-Verdict"]) == (500, "failed")
     assert "Puppet gave up before the end of its catalog" in reply.body
-    node.sh("kill $(pgrep -x sleep)")
+    node.sh("kill $(pgrep -fx '/bin/sleep 300')")
 
 
 def test_report_in_another_place_is_read(node: Machine, server: PuppetServer) -> None:

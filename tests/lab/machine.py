@@ -58,7 +58,8 @@ class Machine:
         """Boot; return when systemd says `running`. LabError lists failed units, or the console."""
         self._boot = Boot(self.name, self.own)
         self._entrance = self._boot.await_ready(BOOT_TIMEOUT_S)
-        state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
+        wait = ("systemctl", "is-system-running", "--wait")
+        state = self.run(*wait, check=False, timeout_s=BOOT_TIMEOUT_S).stdout.strip()
         if state != "running":
             failed = self.sh("systemctl --failed --no-legend --plain; journalctl -b -p err -o cat")
             raise LabError(f"{self.name} is {state}:\n{failed.stdout}")
