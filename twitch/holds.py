@@ -1,6 +1,6 @@
 """The holds that keep Puppet disabled: who has asked for it, why, and until when.
 
-Root reads them from Puppet's lock file (root/disabling.py); the listener shows them (views.py).
+Root reads them from Puppet's lock file (root/holds_in_lock.py); the listener shows them (views.py).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     puppetservers: tuple[str, ...] = ()
     failed_before: tuple[str, ...] = ()  # nodes whose last run before this one failed
     version: int = VERSION
-    one_per: Optional[str] = None  # these four as in the options, for a run that goes on with this one
+    one_per: Optional[str] = None  # these four are options, for a run that continues this one
     address_fact: Optional[str] = None
     count_old_failures: bool = False
     stop_on_surprise: bool = False

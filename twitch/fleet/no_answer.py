@@ -16,8 +16,8 @@ from twitch.texts import one_line
 def reason(error: BaseException, url: str, *, certificate: object, connect_s: float, answer_s: float) -> str:
     """Return why there is no answer, and what to do.
 
-    `certificate` is the file of the client's certificate, or None. What PuppetDB 8.4.1 does to clients
-    without a certificate of its CA is to close the connection after the handshake.
+    `certificate` is the file of the client's certificate, or None. PuppetDB 8.4.1 closes the connection after
+    the handshake if the client has no certificate of its CA.
     """
     if isinstance(error, aiohttp.ServerTimeoutError):
         return f"no connection in {connect_s:g} s"

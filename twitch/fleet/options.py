@@ -27,7 +27,7 @@ ONLY = (*(outcome.option for outcome in Outcome), REMAINING)
 
 NONE = "none"  # of --puppetdb and --puppetserver
 
-# Without a note that says so, nobody wants more than this at once from one shell.
+# The default of --at-once: an operator who wants more runs at once from one shell says so.
 AT_ONCE = 20
 
 

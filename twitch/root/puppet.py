@@ -94,23 +94,23 @@ def site_options(inherited: Mapping[str, str]) -> list[str]:
 def agent_command(puppet: str, run: str, *, logdest: str, site: Iterable[str], options: Options) -> list[str]:
     """Return the argument vector of an agent run.
 
-    Not with `--test`, which turns show_diff on, because a diff shows the contents of files. The site's own
+    It has no `--test`, which turns show_diff on, because a diff shows the contents of files. The site's own
     options come first, so that they cannot override ours.
     """
     return [
         puppet, "agent", *site,
-        # Without these two it exits 0 beside a running puppet.service, and has done nothing.
+        # Without these two, Puppet exits 0 beside a running puppet.service, and has done nothing.
         "--onetime", "--no-daemonize",
         "--no-usecacheonfailure",  # without it, a run succeeds although the server is unreachable
         "--no-splay",
         # A run is triggered to fetch a catalog, also where the site's own runs apply the cached one.
         "--no-use_cached_catalog",
-        # A one-time run does not wait for its certificate, unless the site has said so, and then without a
-        # lock and without an end.
+        # A one-time run waits for its certificate only if the site has said so, but then without a lock and
+        # without an end.
         "--waitforcert=0",
         f"--job-id={run}",  # identifies the report of this run
         *_common(logdest, options),
-        # Without this one it runs the environment production instead.
+        # Without this option, Puppet runs the environment production instead.
         *(["--strict_environment_mode"] if options.environment is not None else []),
     ]  # fmt: skip
 

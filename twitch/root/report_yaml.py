@@ -19,8 +19,8 @@ from twitch.root.yaml_lines import Scalars
 
 # A key of the report itself: at column 0, before its value or an indented block.
 TOP_LEVEL = re.compile(rb"([a-z_]+):(?: (.*))?$", re.MULTILINE)
-# Where the next entry begins: in `logs` with a dash, elsewhere with a key at column 2. Of a key of several
-# lines (`  ? `) the value begins with `  : `.
+# Where the next entry begins: in `logs` with a dash, elsewhere with a key at column 2. A key of several lines
+# begins with `  ? `, and its value with `  : `.
 LOGS, STATUSES, VERSION = b"logs", b"resource_statuses", b"configuration_version"
 LOGS_KEY = b"logs:"
 ENTRY = re.compile(rb"^(?:[^ \n-]|  [^ \n:])", re.MULTILINE)

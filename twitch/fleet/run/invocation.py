@@ -125,7 +125,7 @@ class Invocation:
 
     @contextlib.asynccontextmanager
     async def _stages(self) -> AsyncIterator[Stages]:
-        """Give the way of a node through the stages; nothing is followed after this context."""
+        """Yield what takes nodes through the stages; after this context, no run is followed any more."""
         async with contextlib.AsyncExitStack() as until_end:
             plan = self._todo.plan
             let_go = LetGo(self._api, self._database, noop=plan.ask.noop, note=self._outputs.note)

@@ -1,6 +1,6 @@
 """`/puppet/disable` and `/puppet/enable`: keep Puppet off the node for a while, with a reason and an end.
 
-The holds are in Puppet's own lock file, which only root writes (root/disabling.py).
+The holds are in Puppet's own lock file, which only root writes (root/holds_in_lock.py).
 """
 
 from __future__ import annotations
