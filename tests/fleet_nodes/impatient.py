@@ -14,18 +14,20 @@ from twitch.fleet.run import asking, following, proving
 
 
 def hurry() -> None:
-    """Shorten every wait to a fraction; the rules stay as they are."""
-    connection.CONNECT_S = 2.0
-    connection.ANSWER_S = 1.0
+    """Shorten every wait to a fraction; the rules stay as they are.
+
+    What is given up after a time has enough of it on a busy machine.
+    """
+    connection.ANSWER_S = 5.0
     asking.NOT_SENT_S = 0.1
     asking.BUSY_S = (0.1, 0.5)
     asking.LOOKS_S = (0.1, 0.5)
     asking.MAX_RETRY_AFTER_S = 0.2
     following.AGAIN_S = (0.1, 0.5)
-    following.OUT_OF_REACH_S = 1.5
+    following.OUT_OF_REACH_S = 10.0
     following.LOOK_S = (0.1, 0.5)
     following.SILENT_S = 1.0
-    proving.PROOF_S = 2.0
+    proving.PROOF_S = 10.0
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class PuppetDB:
         self._events: list[Row] = []
         self._held: list[Row] = []  # records that wait in the queue
         self._holds = self.loses = False
+        self.goes_after = 0  # so many reports; 0: it stays
 
     def take(self, record: Row) -> None:
         """Take the record of a run that has ended, as the puppetserver submits its report."""
@@ -48,6 +49,9 @@ class PuppetDB:
             self._held.append(record)
         else:
             self._store(record)
+        if self.goes_after and len(self._reports) >= self.goes_after:
+            self.goes_after = 0
+            self.web.stop()
 
     def hold(self, holds: bool) -> None:
         """Let reports wait in the queue, or store those that wait."""

@@ -176,7 +176,7 @@ async def test_more_requests_than_connections_take_turns() -> None:
 
 async def test_address_that_does_not_answer_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     # As with an IPv6 address that has no route: aiohttp before 3.10 gives up after the first timeout.
-    monkeypatch.setattr(connection, "CONNECT_S", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_S", 3.0)  # for the second address as well
     with socket.socket() as full:
         full.bind(("127.0.0.2", 0))
         port = full.getsockname()[1]

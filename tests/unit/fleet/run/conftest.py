@@ -1,4 +1,4 @@
-"""What the tests of `run` share: where results are left behind, and short times."""
+"""What the tests of `run` share: where results are left behind, and short pauses and limits."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten what is waited for nodes that do not answer, from minutes to moments."""
-    monkeypatch.setattr(connection, "ANSWER_S", 0.5)
+    """Shorten the pauses before something is asked again, from minutes to moments."""
     monkeypatch.setattr(asking, "LOOKS_S", (0.05, 0.1))
     monkeypatch.setattr(asking, "NOT_SENT_S", 0.05)
     monkeypatch.setattr(asking, "BUSY_S", (0.1, 0.2))
     monkeypatch.setattr(asking, "MAX_RETRY_AFTER_S", 0.2)
     monkeypatch.setattr(stage, "OVERTAKEN_S", 0.1)
-    monkeypatch.setattr(following, "OUT_OF_REACH_S", 0.5)
     monkeypatch.setattr(following, "AGAIN_S", (0.1, 0.2))
     monkeypatch.setattr(following, "LOOK_S", (0.1, 0.2))
     monkeypatch.setattr(following, "SILENT_S", 0.5)
     monkeypatch.setattr(following, "TURN_S", 0.2)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon what does not come: in tests where nothing comes, or nothing may come late."""
+    monkeypatch.setattr(connection, "ANSWER_S", 0.5)
+    monkeypatch.setattr(following, "OUT_OF_REACH_S", 0.5)
     monkeypatch.setattr(proving, "PROOF_S", 0.5)
     monkeypatch.setattr(proving, "LONGEST_S", 1.0)

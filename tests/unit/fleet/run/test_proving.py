@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.unit.fleet import servers
 from twitch.fleet.events import NodeEvent
 from twitch.fleet.nodes import Node
@@ -14,6 +16,8 @@ from twitch.fleet.run.ledger import Ledger
 from twitch.fleet.run.proving import Proving
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.stopping import Stop
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 RUN = "a" * 32
 ROW = {"certname": "web1.test", "job_id": RUN, "hash": "b" * 40, "status": "changed"}
