@@ -74,7 +74,7 @@ def measure(netns: Netns, pages: Sequence[tuple[str, int]], *, scheme: str) -> l
             "chromium", *CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile", "--window-size=1400,900",
             f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom", f"file://{probe}",
         )  # fmt: skip
-        dom = netns.run(*command, timeout_s=120).stdout
+        dom = netns.run(*command, timeout_s=300).stdout
     answer = re.search(r'<pre id="answer">(.+?)</pre>', dom, re.DOTALL)
     assert answer, dom[-2000:]
     return [Measured(**measured) for measured in json.loads(unescape(answer[1]))]
