@@ -6,6 +6,7 @@ nspawn starts in a group of its own: two machines in one `payload` would share, 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -18,7 +19,7 @@ from .errors import LabError
 PREFIX = "twitch-lab-"
 
 # The kernel releases a killed process a moment after its parent has been told.
-EMPTY_WITHIN_S = 10
+EMPTY_WITHIN_S = 60
 
 
 def tree() -> Path:
@@ -77,8 +78,11 @@ def remove(group: Path) -> None:
 def _is_empty(group: Path) -> bool:
     try:
         return "populated 0" in (group / "cgroup.events").read_text()
-    except FileNotFoundError:
-        return True
+    except OSError as error:
+        # Its own lab has removed it: before its file was opened, or before that was read.
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return True
+        raise
 
 
 def _join(group: Path) -> None:

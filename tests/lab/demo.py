@@ -22,7 +22,7 @@ from .demos import FLEET, ONE, Demo
 from .errors import LabError
 
 HERE = Path(__file__).resolve().parent
-STOP_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 120
 
 USAGE = "usage: tests/lab/demo [fleet] start | shell [COMMAND…] | stop"
 

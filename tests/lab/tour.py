@@ -14,7 +14,11 @@ file { '/etc/motd':
   content => "Puppet looks after this machine.\\n",
 }
 """
+# The last step is within the cooldown, also on a busy machine.
 CONFIGURATION = """\
+[access]
+cooldown = 60
+
 [puppet]
 command = apply
 manifest = /etc/puppet/demo.pp
