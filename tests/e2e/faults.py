@@ -55,15 +55,18 @@ EXPIRED_CRL = (
     f" {SELF.format(key='x.key', cert='x.pem')};"
     " openssl ca -config ca.conf -gencrl -cert x.pem -keyfile x.key -out x.crl -crlsec 1 2>/dev/null; sleep 2"
 )
+# The socket of systemd may stay open for a moment after its unit has ended: see ReusePort= in its file.
 THIEF = (
     f"systemctl stop {SOCKET} {TLS};"
+    " while ss --no-header -ltn sport = :2023 | grep -q .; do sleep 0.1; done;"
     " systemd-run --quiet --unit=thief --property=User=nobody python3 -m http.server 2023;"
     " until ss --no-header -ltn sport = :2023 | grep -q .; do sleep 0.1; done;"
     f" systemctl start {SOCKET} 2>/dev/null"
 )
 # A process that Puppet takes for a run, and that does not hear SIGTERM because it is stopped.
 STUCK = (
-    "cp /bin/sleep /root/puppet; {start}; until grep -q puppet /proc/$pid/comm; do sleep 0.1; done;"
+    # Before it executes a program, the process that systemd has forked is called `(puppet)`.
+    "cp /bin/sleep /root/puppet; {start}; until grep -qx puppet /proc/$pid/comm; do sleep 0.1; done;"
     f" mkdir -p {LOCKS}; echo $pid >{LOCKS}/agent_catalog_run.lock;"
     f" kill -STOP $pid; touch -d '9 hours ago' {LOCKS}/agent_catalog_run.lock"
 )
@@ -266,7 +269,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "listener-cannot-start": Fault(
         "units._last_start/1",
-        drop_in(TLS, "[Service]", "BindPaths=/no/such/directory:/srv")
+        # Without the next start, during which the result of the last one is not known.
+        drop_in(TLS, "[Service]", "BindPaths=/no/such/directory:/srv", "Restart=no")
         + f"; systemctl start {TLS} 2>/dev/null",
         f"{TLS} failed (Result=",
         "fix that cause",

@@ -213,6 +213,11 @@ def record(node: Machine, run: str) -> dict[str, Any]:
     return content
 
 
+def await_no_run(node: Machine) -> None:
+    """Wait until no run, question or conclude is left."""
+    node.wait(f'test -z "$({RUN_UNITS})"')
+
+
 def unit_of(node: Machine, run: str) -> str:
     """Return the name of the unit of a run that is running or being concluded; '' if it has ended."""
     units = node.sh(

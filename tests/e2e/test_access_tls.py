@@ -44,7 +44,7 @@ def test_listener_with_a_certificate_of_its_own(
     tls_node12: Machine, agent13: Machine, server: PuppetServer
 ) -> None:
     name = f"twitch.{tls_node12.name}"
-    server.machine.run("puppetserver", "ca", "generate", "--certname", name)
+    server.machine.run("puppetserver", "ca", "generate", "--certname", name, timeout_s=180)
     ssl = server.machine.run("puppet", "config", "print", "ssldir", "--section", "agent").stdout.strip()
     for kind in ("certs", "private_keys"):
         tls_node12.write(
@@ -63,7 +63,7 @@ def test_listener_with_a_certificate_of_its_own(
     assert ask(agent13, tls_node12, "/version", *own(agent13))[0] == 0  # the node's own name is not in it
     assert "the listener holds" not in tls_node12.run("puppet-twitch", "check").stdout
     tls_node12.run("rm", "-r", "/etc/twitch-ssl")
-    server.machine.run("puppetserver", "ca", "clean", "--certname", name)
+    server.machine.run("puppetserver", "ca", "clean", "--certname", name, timeout_s=180)
 
 
 def test_token_is_accepted_over_tls(tls_node: Machine, other_node: Machine) -> None:
@@ -72,6 +72,7 @@ def test_token_is_accepted_over_tls(tls_node: Machine, other_node: Machine) -> N
     pki.tls_on(tls_node, "anonymous =\ntoken:deploy = trigger")
     assert ask(other_node, tls_node, "/puppet/twitch", *pki.verifying(), *bearer(token))[0] == 202
     assert ask(other_node, tls_node, "/puppet/twitch", *pki.verifying(), *bearer(token[:-1]))[0] == 401
+    stub.await_no_run(tls_node)
     # A token and a certificate together have the grants of both; here neither alone is enough.
     pki.tls_on(tls_node, f"anonymous =\ntoken:deploy = trigger\ncert:{other_node.name} = tags")
     assert ask(other_node, tls_node, "/puppet/twitch?tags=a", *pki.verifying(), *bearer(token))[0] == 403

@@ -84,8 +84,7 @@ def test_unfinished_handshakes_of_an_address_make_room(
         last = sockets[-1]
         last.settimeout(60)
         assert b"This port speaks TLS" in last.recv(65536)
-        established = "ss -Htn state established 'sport = :2023' | wc -l"
-        assert int(tls_node12.sh(established).stdout) < 40
+        tls_node12.wait("test $(ss -Htn state established 'sport = :2023' | wc -l) -lt 40")
         assert ask(agent13, tls_node12, "/puppet/status", *own(agent13))[0] == 200
 
 

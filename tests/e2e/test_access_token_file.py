@@ -184,7 +184,6 @@ def test_full_run_directory_gets_500_until_there_is_room(clean_token_node: Machi
         clean_token_node.wait(lambda: stub.trigger(clean_token_node).status == 202)
         clean_token_node.wait(lambda: len(stub.stub_log(clean_token_node)) == 2)
     finally:
-        clean_token_node.sh(
-            "systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*'; "
-            f"umount {stub.RUNTIME}; systemctl start puppet-twitch-run.socket"
-        )
+        stop = "systemctl stop puppet-twitch-run.socket 'puppet-twitch-run@*'"
+        clean_token_node.wait(f"{stop}; umount {stub.RUNTIME}")
+        clean_token_node.run("systemctl", "start", "puppet-twitch-run.socket")

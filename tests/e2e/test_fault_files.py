@@ -83,7 +83,7 @@ def test_read_only_run_directory_refuses_runs(node: Machine) -> None:
         assert (reply.status, READ_ONLY in reply.body) == (500, True)
         assert node.curl("/puppet/status").body == "idle\n"
     finally:
-        node.sh(f"umount {stub.RUNTIME}")
+        node.wait(f"umount {stub.RUNTIME}")  # which the process of the last question may still keep busy
     assert stub.stub_log(node) == []
     stub.runs_again(node)
 

@@ -79,6 +79,7 @@ def test_trigger_and_queue(node: Machine) -> None:
     stub.end_of(node, queued)
     assert stub.stub_log(node) == stub.in_order(run, queued)
     assert node.curl(f"/puppet/runs/{run}").status == 200
+    node.run("journalctl", "--sync")
     request, *_, verdict = str(node.curl(f"/puppet/runs/{run}/log?follow=true").body).splitlines()
     assert request.startswith("# anonymous at ")
     assert verdict.startswith("# not attempted: ")  # as the stub leaves nothing that Puppet would
