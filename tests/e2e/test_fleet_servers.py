@@ -22,7 +22,8 @@ for number in 1 2 3 4 5 6; do
     while ! test -e {STOP}; do
         curl -sSf -o /dev/null --cacert {SSL}/certs/ca.pem \\
             --cert {SSL}/certs/puppet.pem --key {SSL}/private_keys/puppet.pem -H 'Accept: application/json' \\
-            -d facts_format=application%2Fjson --data-urlencode 'facts={{"name": "puppet", "values": {{}}}}' \\
+            -d facts_format=application%2Fjson \\
+            --data-urlencode 'facts={{"name": "puppet", "values": {{}}}}' \\
             'https://puppet:8140/puppet/v3/catalog/puppet?environment=production'
     done &
 done

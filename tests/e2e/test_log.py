@@ -81,18 +81,35 @@ def test_followed_run_from_the_trigger_to_the_verdict(logging_node: Machine) -> 
     assert logging_node.sh("systemctl --failed --no-legend").stdout == ""
 
 
+# It lives until the run may end, because journald can tell the unit of a process only while that lives.
+DAEMON = f"""\
+import os, syslog, time
+syslog.openlog("puppet-agent")
+syslog.syslog("from a daemon")
+while not os.path.exists("{stub.CUE}"):
+    time.sleep(0.05)
+"""
+DAEMON_MANIFEST = f"""\
+exec {{ 'daemon':
+  command  => 'setsid python3 /root/daemon.py >/dev/null 2>&1 &',
+  provider => shell,
+  path     => '/usr/bin:/bin',
+}}
+-> {stub.HOLD}"""
+
+
 def test_daemon_of_a_run_does_not_appear_as_puppet(logging_node12: Machine) -> None:
-    daemon = 'setsid sh -c "logger -t puppet-agent from a daemon; exec sleep 3" >/dev/null 2>&1 &'
-    stub.real_puppet(
-        logging_node12,
-        f"exec {{ 'd': command => '{daemon}', provider => shell, path => '/usr/bin:/bin' }}",
-        access=ACCESS,
-    )
-    run = stub.started(logging_node12)
+    logging_node12.write("/root/daemon.py", DAEMON)
+    stub.real_puppet(logging_node12, DAEMON_MANIFEST, access=ACCESS)
+    run = stub.hold(logging_node12)
+
+    def in_journal() -> bool:
+        lines = logging_node12.journal(f"_SYSTEMD_INVOCATION_ID={run}")
+        return any("from a daemon" in line["MESSAGE"] for line in lines)
+
+    logging_node12.wait(in_journal)
+    stub.release(logging_node12)
     stub.end_of(logging_node12, run)
-    assert any(
-        "from a daemon" in line["MESSAGE"] for line in logging_node12.journal(f"_SYSTEMD_INVOCATION_ID={run}")
-    )
     log = log_of(logging_node12, run)
     assert log[-1] == "# changed"
     assert not any("from a daemon" in line for line in log)
@@ -220,7 +237,8 @@ def test_journal_that_loses_lines_or_has_none(logging_node12: Machine) -> None:
     follower.until("two")
     logging_node12.sh(
         f"while journalctl -q _SYSTEMD_INVOCATION_ID={run} | grep -q .;"
-        " do sleep 0.3; journalctl -q --rotate --vacuum-time=1s; done"
+        " do sleep 0.3; journalctl -q --rotate --vacuum-time=1s; done",
+        timeout_s=180,
     )
     stub.release(logging_node12)
     assert follower.end() == 0
@@ -256,7 +274,8 @@ def test_journal_that_loses_lines_or_has_none(logging_node12: Machine) -> None:
         # ten seconds.
         " timeout 60 sh -c 'until systemctl restart systemd-journald && logger x && test -d /run/log/journal;"
         "     do sleep 2; systemctl reset-failed; done';"
-        " chgrp -R root /run/log/journal; chmod -R o-rwx /run/log/journal"
+        " chgrp -R root /run/log/journal; chmod -R o-rwx /run/log/journal",
+        timeout_s=180,
     )
     try:
         # As it is where it was not there at boot: root's alone.
