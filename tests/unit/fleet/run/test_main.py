@@ -306,7 +306,7 @@ def test_the_second_interrupt_leaves_with_the_ids_of_the_runs(tmp_path: Path) ->
 def test_the_summary_after_sigterm_names_the_runs_that_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with fleet_nodes.start(4, run_s=(5.0, 5.0)) as fleet:
+    with fleet_nodes.start(4, run_s=(LONGEST_S, LONGEST_S)) as fleet:
         operator = Operator(fleet, tmp_path)
         process = operator.start("--at-once", "2")
         operator.wait_for(process, '"event":"running"', 2)

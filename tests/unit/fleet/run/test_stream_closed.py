@@ -40,8 +40,8 @@ def started(
 def test_runs_are_followed_to_their_ends_without_standard_error(operator: Operator) -> None:
     process = started(operator, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    while b"changed" not in process.stderr.readline():  # the first end of a run
-        assert process.poll() is None
+    while b"changed" not in (line := process.stderr.readline()):  # the first end of a run
+        assert line
     process.stderr.close()
     assert process.wait(LONGEST_S) == 0
     results = read(operator.json)
@@ -62,7 +62,7 @@ def test_the_page_is_written_without_standard_output(operator: Operator) -> None
 def test_runs_that_have_begun_are_in_the_result_after_the_terminal_is_closed(
     tmp_path: Path,
 ) -> None:
-    with fleet_nodes.start(4, run_s=(1.2, 1.4)) as fleet:
+    with fleet_nodes.start(4, run_s=(8.0, 8.0)) as fleet:
         operator = Operator(fleet, tmp_path)
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
@@ -88,6 +88,8 @@ def test_runs_that_have_begun_are_in_the_result_after_the_terminal_is_closed(
         assert str(results.summary.stopped).startswith("ended by SIGHUP")
         assert sum(node.run is not None for node in results.nodes.values()) == 2
         assert len((tmp_path / "remaining").read_text().split()) == 4
+        for node in fleet.nodes:  # whose run goes on
+            fleet.finish(node.name)
         resumed = operator.run(who=["--from", str(operator.json)])
         assert (resumed.status, resumed.outcomes()) == (0, {"changed": 4})
         assert set(operator.started().values()) == {1}
