@@ -40,7 +40,7 @@ UNIT_TESTS = (
     *("tests/unit/listener/test_handshake.py", "tests/unit/listener/test_tls.py"),
     "tests/unit/listener/test_tls_context.py",
     *("tests/unit/listener/test_crl.py", "tests/unit/listener/test_contexts.py"),
-    *("tests/unit/listener/test_server_process.py", "tests/unit/listener/test_server_life.py"),
+    *("tests/unit/listener/test_server_process.py", "tests/unit/listener/test_lifetime.py"),
     *("tests/unit/listener/test_activation.py", "tests/unit/listener/test_exchange_requests.py"),
     *("tests/unit/listener/test_exchange_limits.py", "tests/unit/listener/test_exchange_smuggling.py"),
     *("tests/unit/listener/test_access.py", "tests/unit/listener/test_tokens.py"),

@@ -92,5 +92,5 @@ async def node(
         try:
             yield Node(service, listener, listening.getsockname()[1], pki, conf)
         finally:
-            listener._stop()
+            listener.lifetime.stop()
             await running

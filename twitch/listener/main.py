@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         from twitch.listener import tls_context  # noqa: F401
     else:
         tls.leave_out()
-    from twitch.listener import activation, server
+    from twitch.listener import activation, lifetime, server
 
     # What is imported stays, so no collection has to look at it: neither the first one, 3 ms before the first
     # answer, nor that at the end, 10 ms.
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     _start_log(debug=options.debug or os.environ.get("PUPPET_TWITCH_DEBUG") == "1")
     if options.bind is None and options.port is None:
         sockets = activation.inherited()
-        idle_exit_s = server.IDLE_EXIT_S if options.idle_exit_s is None else options.idle_exit_s
+        idle_exit_s = lifetime.IDLE_EXIT_S if options.idle_exit_s is None else options.idle_exit_s
         activation.leave_root()
         server.main(sockets, idle_exit_s)
     else:

@@ -1,19 +1,13 @@
-"""The listener process: it accepts connections within limits, in one thread, and exits when it is idle.
-
-It exits so that an idle node has no process of ours, and so that new configuration, certificates and
-code take effect. systemd keeps the listening sockets, so a client that connects meanwhile waits in the
-kernel's backlog and is served by the next listener.
-"""
+"""The listener process: it accepts connections within limits, in one thread, until its lifetime ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 from twitch import config, sd_notify
 from twitch.listener import access, activation, handshake, room, tokens
@@ -22,6 +16,7 @@ from twitch.listener.api.routes import API, MAX_WAIT_ALONE_S
 from twitch.listener.connection import NEW, STOP_GRACE_S, Connection, Service
 from twitch.listener.contexts import Contexts
 from twitch.listener.exchange import HTTPError
+from twitch.listener.lifetime import Lifetime
 from twitch.listener.line import Newcomer
 from twitch.listener.loop_pace import Pace
 from twitch.listener.refusal_log import Refusals
@@ -46,15 +41,6 @@ NEWCOMERS_AT_ONCE = 4
 SHORT_PASS_S = 0.005
 RETRY_CROWDED_S = 2
 
-IDLE_EXIT_S = 30.0
-MAX_AGE_S = 600.0
-# The least age of a listener that leaves because it has no run socket, so that a flood does not start one for
-# each request.
-LOST_AGE_S = 10.0
-# The same with callers that wait for a run; Puppet's own limit for a run is an hour.
-MAX_WAITED_AGE_S = 4200.0
-RETIRE_LOOK_S = 1.0
-
 
 def main(sockets: activation.Inherited, idle_exit_s: Optional[float]) -> None:
     """Serve these sockets until there is nothing left to do; with `idle_exit_s` None until a signal comes."""
@@ -66,7 +52,7 @@ async def _serve(sockets: activation.Inherited, idle_exit_s: Optional[float]) ->
     known_tokens = Watched(config.TOKENS_FILE, tokens.load)
     refusals, records = Refusals(), Records()
     wait_s = MAX_WAIT_ALONE_S if sockets.connection else MAX_WAIT_S
-    root = RootClient(records, joined=refusals.joined, lost=lambda: listener.lost())
+    root = RootClient(records, joined=refusals.joined, lost=lambda: listener.lifetime.lost())
     service = API(configuration, known_tokens, root, records, refusals, longest_wait_s=wait_s)
     listener = Listener(service, Contexts(configuration), sockets.listening, idle_exit_s)
     await listener.run(sockets.connection)
@@ -86,15 +72,20 @@ class Listener:
         self._service = service
         self._contexts = contexts
         self._sockets = sockets
-        self._idle_exit_s = idle_exit_s
         self._connections = Room(self._close, self._drop)
+        self.lifetime = Lifetime(
+            idle_exit_s,
+            self._connections,
+            shared=bool(sockets),
+            lasting=contexts.lasting,
+            accept_no_more=lambda: self._listen(on=False),
+            end_connections=self._end_connections,
+        )
         self._later_requests = Pace(LATER_REQUESTS_AT_ONCE)
         self._next_look: Optional[asyncio.Handle] = None
         self._looked_at = 0.0  # by the loop's clock
         self._handshakes: dict[Connection, asyncio.Task[None]] = {}  # of those that are not connected yet
-        self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._listening = False
-        self._retired = False  # nothing is accepted any more
 
     async def run(self, connection: Optional[socket.socket] = None) -> None:
         """Serve until idle for long enough, too old, or stopped by SIGTERM or SIGINT.
@@ -102,23 +93,14 @@ class Listener:
         Raises `MemoryError` when there is not enough memory to serve a connection.
         """
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
-        self._done = self._loop.create_future()
-        self._report = (
-            self._loop.get_exception_handler() or asyncio.AbstractEventLoop.default_exception_handler
-        )
-        self._loop.set_exception_handler(self._unforeseen)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop)
-        if self._idle_exit_s is not None:
-            self._loop.call_later(MAX_AGE_S, self._retire)
+        self.lifetime.begin()
         self._listen(on=bool(self._sockets))
         if connection:
             with contextlib.suppress(OSError):  # reset since systemd accepted it: there is no client
                 self._arrive(connection, connection.getpeername()[0])
         sd_notify.notify("READY=1")
-        self._start_idle_timer()
-        await self._done
+        self.lifetime.rest()
+        await self.lifetime.end()
 
     # ---- accepting
 
@@ -147,14 +129,13 @@ class Listener:
             self._arrive(accepted, peer[0])
 
     def _listen_again(self) -> None:
-        if not self._done.done() and not self._retired:
+        if not self.lifetime.over and not self.lifetime.leaving:
             self._listen(on=True)
 
     def _arrive(self, accepted: socket.socket, peer: str) -> None:
         """Let an accepted connection stand in line for a place."""
         accepted.setblocking(False)
-        if self._idle_timer:
-            self._idle_timer.cancel()
+        self.lifetime.wake()
         self._connections.arrive(accepted, access.normalise(peer))
         self._look_at_line(0)
 
@@ -191,7 +172,7 @@ class Listener:
         self._connections.enter(connection, accepted)
         if pick.refusal:
             connection.leave()
-        if self._retired:
+        if self.lifetime.leaving:
             connection.stop()
         task = self._loop.create_task(self._handshake(connection, accepted, pick.refusal))
         self._handshakes[connection] = task
@@ -202,7 +183,7 @@ class Listener:
         """Close a newcomer for which there is no descriptor."""
         handshake.turn_away(newcomer.accepted, _no_room("Too many connections"))
         self._service.dropped(newcomer.address, room.DROPPED)
-        self._start_idle_timer()
+        self.lifetime.rest()
 
     async def _handshake(self, connection: Connection, accepted: socket.socket, refusal: str) -> None:
         """Connect an accepted socket: to be served, or to be told why it is refused."""
@@ -222,7 +203,7 @@ class Listener:
         # The client has sent a reset, or nothing, or is not accepted; or its place was needed.
         accepted.close()
         if isinstance(failure, MemoryError):
-            self._fail(failure)
+            self.lifetime.fail(failure)
         elif not isinstance(failure, (OSError, HTTPError, asyncio.TimeoutError, asyncio.CancelledError)):
             log.error("a connection could not be made", exc_info=failure)
         why = handshake.reason(failure)
@@ -252,53 +233,13 @@ class Listener:
     def _connection_closed(self, connection: Connection) -> None:
         self._connections.remove(connection)
         self._look_at_line(0)
-        if not self._connections:
-            self._start_idle_timer()
+        self.lifetime.rest()
 
-    def _start_idle_timer(self) -> None:
-        """Exit after a while if there is no connection; at once if none can come."""
-        if self._connections or self._done.done():
-            return
-        if self._retired or not self._sockets:
-            self._finish()
-        elif self._idle_exit_s is not None:
-            if self._idle_timer:
-                self._idle_timer.cancel()
-            self._idle_timer = self._loop.call_later(self._idle_exit_s, self._finish)
-
-    def _retire(self) -> None:
-        """Exit because of age: callers who wait for a run may go on waiting for a while, nothing else may."""
-        if self._may_wait_on() and self._loop.time() < self._started_at + MAX_WAITED_AGE_S:
-            self._loop.call_later(RETIRE_LOOK_S, self._retire)
-        else:
-            self._stop()
-
-    def lost(self) -> None:
-        """Exit if there is no run socket: this process may only see a run directory that was replaced since.
-
-        The sandbox shows that directory alone, as it was at the start (BindReadOnlyPaths=).
-        """
-        if self._idle_exit_s is not None and self._loop.time() > self._started_at + LOST_AGE_S:
-            self._stop()
-
-    def _may_wait_on(self) -> bool:
-        """Return whether a waiting caller may keep this process alive past MAX_AGE_S.
-
-        Not where the CRL is a credential: a chain of waiting callers could keep an old one in use. Not with
-        Accept=yes: the process occupies one of 64 places.
-        """
-        shared = bool(self._sockets) and self._contexts.lasting()
-        return shared and any(connection.waiting for connection in self._connections)
-
-    def _stop(self) -> None:
-        """Stop accepting; callers who wait are told where to look, requests that have come are answered."""
-        log.debug("stopping")
-        self._retired = True
-        self._listen(on=False)
+    def _end_connections(self) -> None:
+        """Tell callers who wait where to look, and let requests that have come be answered."""
         for connection in self._connections:
             connection.stop()
         self._loop.call_later(STOP_GRACE_S, self._close_unserved)
-        self._start_idle_timer()
 
     def _close_unserved(self) -> None:
         """Cancel unfinished handshakes, because those clients have not sent a request, and end the line."""
@@ -307,28 +248,6 @@ class Listener:
         for newcomer in self._connections.line:
             self._connections.line.remove(newcomer)
             self._drop(newcomer)
-
-    def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle an exception that no code of ours has caught."""
-        if isinstance(context.get("exception"), MemoryError):
-            self._fail(context["exception"])
-        else:
-            self._report(loop, context)
-
-    def _fail(self, error: MemoryError) -> None:
-        """Exit with an error. Without memory every further connection would fail in the same way, and as
-        long as they come this process would not be idle; systemd starts a new one (Restart=)."""
-        if not self._done.done():
-            self._done.set_exception(error)
-
-    def _finish(self) -> None:
-        """Exit. What arrives from here on stays in the backlog; STOPPING=1 makes systemd queue the start
-        that it causes."""
-        if not self._done.done():
-            log.debug("exiting")
-            self._listen(on=False)
-            sd_notify.notify("STOPPING=1")
-            self._done.set_result(None)
 
 
 def _no_room(text: str) -> HTTPError:

@@ -112,7 +112,7 @@ async def crowd() -> AsyncIterator[Crowd]:
             service.turn.set_result(None)
             for client in under_test.held:
                 client.close()
-            listener._stop()
+            listener.lifetime.stop()
             await running
 
 
@@ -438,7 +438,7 @@ async def test_newcomer_in_line_is_answered_when_the_listener_stops(
             await one.enter("192.0.2.7", BUSY)
         client, _ = await one.enter("192.0.2.7", QUICK)
         assert one.in_line() == ["192.0.2.7"]
-        one.listener._stop()
+        one.listener.lifetime.stop()
         if place_is_free:
             one.service.busy_ends.set()
         answer = await asyncio.get_running_loop().sock_recv(client, 4096)

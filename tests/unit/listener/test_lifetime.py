@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.echo import Echo, Plain, understood
 from tests.unit.listening import port
-from twitch.listener import room, server
+from twitch.listener import lifetime, room
 from twitch.listener.exchange import Request, Response
 from twitch.listener.pause import Pause
 from twitch.listener.server import Listener
@@ -99,13 +99,13 @@ async def test_in_the_foreground_it_stays() -> None:
 
 
 async def test_an_old_one_leaves_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_AGE_S", 0.01)
+    monkeypatch.setattr(lifetime, "MAX_AGE_S", 0.01)
     async with serving() as (_, running):
         await running
 
 
 async def test_an_old_one_ends_connections_that_are_only_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
+    monkeypatch.setattr(lifetime, "MAX_AGE_S", 0.05)
     with port() as opened:
         connection = await visitor(opened)
         async with serving(opened=opened) as (_, running):
@@ -130,8 +130,8 @@ async def test_one_without_a_run_socket_leaves_unless_it_is_young(
         running = asyncio.create_task(one.run())
         await asyncio.sleep(0)
         with monkeypatch.context() as later:
-            later.setattr(asyncio.get_running_loop(), "time", lambda: one._started_at + age_s)
-            one.lost()
+            later.setattr(asyncio.get_running_loop(), "time", lambda: one.lifetime._started_at + age_s)
+            one.lifetime.lost()
         await asyncio.sleep(0)
         assert running.done() == leaves
         if not leaves:
@@ -140,7 +140,7 @@ async def test_one_without_a_run_socket_leaves_unless_it_is_young(
 
 
 async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "RETIRE_LOOK_S", 0.01)
+    monkeypatch.setattr(lifetime, "RETIRE_LOOK_S", 0.01)
     with port() as listening:
         listening.setblocking(False)
         one = Listener(Echo(), Plain(), [listening], 3600)
@@ -149,7 +149,7 @@ async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.Monk
         writer.write(WAIT)
         while not any(connection.waiting for connection in one._connections):
             await asyncio.sleep(0)
-        one._retire()  # as its timer does
+        one.lifetime._retire()  # as its timer does
         # It is old, and still there for others.
         for _ in range(5):
             await asyncio.sleep(0.02)  # it looks again in this time
@@ -166,7 +166,7 @@ async def test_an_old_one_lets_its_waiting_callers_wait(monkeypatch: pytest.Monk
 async def test_where_a_newer_crl_needs_another_listener_nobody_waits_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
+    monkeypatch.setattr(lifetime, "MAX_AGE_S", 0.05)
     contexts = Plain()
     monkeypatch.setattr(contexts, "lasting", lambda: False)
     with port() as opened:
@@ -192,7 +192,7 @@ async def alone(echo: Echo) -> tuple[asyncio.StreamReader, asyncio.StreamWriter,
 async def test_one_for_a_single_connection_grows_no_older(
     monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
-    monkeypatch.setattr(server, "MAX_AGE_S", 0.05)
+    monkeypatch.setattr(lifetime, "MAX_AGE_S", 0.05)
     reader, writer, running = await alone(Echo())
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:  # it would go on asking for ever
