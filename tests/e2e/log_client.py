@@ -9,7 +9,7 @@ from typing import Optional
 from tests.lab.errors import LabError
 from tests.lab.machine import Machine
 
-WAIT_S = 60
+WAIT_S = 120
 
 
 class Following:

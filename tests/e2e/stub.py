@@ -198,7 +198,7 @@ def release(node: Machine) -> None:
 
 def end_of(node: Machine, run: str) -> dict[str, Any]:
     """Wait until a run has its verdict and its unit is gone; return its record."""
-    reply = node.curl(f"/puppet/runs/{run}?wait=60")
+    reply = node.curl(f"/puppet/runs/{run}?wait=180", timeout_s=240)
     assert reply.headers["Puppet-Verdict"], reply
     node.wait(lambda: not unit_of(node, run))
     return record(node, run)

@@ -28,7 +28,7 @@ def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
     agent.sh(f"rm -f {CUE} {HELD}")
     yield agent
     agent.sh(f"touch {CUE}; systemctl stop puppet.service")
-    agent.wait(f"! test -s {LOCK}", 60, show=f"cat {LOCK}; ps ax")
+    agent.wait(f"! test -s {LOCK}", show=f"cat {LOCK}; ps ax")
     server.manifest("production", "")
 
 
@@ -59,8 +59,8 @@ def test_busy_with_a_run_by_hand_and_queued_behind_it(node: Machine, server: Pup
     assert node.curl("/puppet/status").body == "queued\n"
     server.manifest("production", "notify { 'after the other one': }")
     node.sh(f"touch {CUE}")
-    assert by_hand.wait(60) == 0
-    ended = node.curl(f"/puppet/runs/{run_id}?wait=60", timeout_s=90)
+    assert by_hand.wait(180) == 0
+    ended = node.curl(f"/puppet/runs/{run_id}?wait=180", timeout_s=240)
     assert ended.headers["Puppet-Verdict"] == "changed"
     assert server.reports(node.name)[-1]["job_id"] == run_id
 
@@ -76,7 +76,7 @@ def test_busy_with_the_agent_daemons_run(node: Machine, server: PuppetServer) ->
     status = json.loads(node.curl("/puppet/status", "-H", "Accept: application/json").body)
     assert status["state"] == "running"
     node.sh(f"touch {CUE}")
-    node.wait(lambda: node.curl("/puppet/status").body == "idle\n", 60)
+    node.wait(lambda: node.curl("/puppet/status").body == "idle\n")
     # The daemon is idle now, and does not keep our run from starting.
     server.manifest("production", "")
     assert run(node).headers["Puppet-Verdict"] == "unchanged"
@@ -88,7 +88,7 @@ def test_agent_lock_decides_between_simultaneous_runs(node: Machine, server: Pup
     before = len(server.reports(node.name))
     by_hand = node.popen("puppet", "agent", "--onetime", "--no-daemonize")
     reply = run(node)
-    by_hand.wait(60)
+    by_hand.wait(180)
     reports = server.reports(node.name)[before:]
     ours = [report for report in reports if report.get("job_id") == reply.headers["Puppet-Run"]]
     if reply.status == 409:
@@ -126,7 +126,7 @@ def test_killed_run_does_not_block_the_next(node: Machine, server: PuppetServer)
     pid = node.read(LOCK)
     # Puppet alone is killed; in test_node_restarts conclude is killed as well.
     node.sh(f"kill -KILL {pid}")
-    ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=60", timeout_s=90)
+    ended = node.curl(f"/puppet/runs/{first.headers['Puppet-Run']}?wait=180", timeout_s=240)
     assert ended.headers["Puppet-Verdict"] == "interrupted"
     assert node.read(LOCK) == pid
     server.manifest("production", "")

@@ -45,7 +45,7 @@ def node(agent: Machine, server: PuppetServer) -> Iterator[Machine]:
 
 def run(node: Machine, query: str = "") -> Reply:
     """Trigger a run and wait for its end."""
-    return node.curl(f"/puppet/twitch?async=false{query}", timeout_s=120)
+    return node.curl(f"/puppet/twitch?async=false{query}", timeout_s=300)
 
 
 def record(node: Machine, reply: Reply) -> dict[str, object]:
@@ -61,7 +61,7 @@ def test_run_id_is_the_same_in_answer_journal_and_report(node: Machine, server: 
     reply = node.curl("/puppet/twitch")
     assert (reply.status, reply.body) == (202, "Triggered puppet run")
     run_id = reply.headers["Puppet-Run"]
-    ended = node.curl(f"/puppet/runs/{run_id}?wait=60", timeout_s=90)
+    ended = node.curl(f"/puppet/runs/{run_id}?wait=180", timeout_s=240)
     assert ended.headers["Puppet-Verdict"] == "changed"
     assert server.reports(node.name)[-1]["job_id"] == run_id
     lines = [line["MESSAGE"] for line in node.journal(f"_SYSTEMD_INVOCATION_ID={run_id}")]
@@ -202,7 +202,7 @@ def test_stopped_run_is_interrupted(node: Machine, server: PuppetServer, *, repo
     started = node.curl("/puppet/twitch")
     left = node.wait("pgrep -fx '/bin/sleep 300'").strip()
     node.sh("systemctl stop 'puppet-twitch-run@*'", timeout_s=180)
-    ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=60", timeout_s=90)
+    ended = node.curl(f"/puppet/runs/{started.headers['Puppet-Run']}?wait=180", timeout_s=240)
     assert ended.headers["Puppet-Verdict"] == ("interrupted" if reports else "interrupted; unreported")
     # Puppet leaves the children of an exec behind (KillMode=process, as in puppet.service), and the reason
     # says so.
@@ -310,7 +310,7 @@ def test_details_of_a_run_and_noop_of_a_branch(node: Machine, server: PuppetServ
     server.manifest("feature_x", file)
     (block,) = (text for text in CONSOLE if "/puppet/runs/last" in text)
     trigger, last = re.findall(r"^\$ (curl .*)$", block, re.MULTILINE)
-    answers = [node.sh(command, timeout_s=120).stdout for command in (trigger, last)]
+    answers = [node.sh(command, timeout_s=300).stdout for command in (trigger, last)]
     assert answers[0] == "Puppet run complete"
     assert normal(answers[1]) == normal(block.partition(f"{last}\n")[2])
 

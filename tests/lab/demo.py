@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -129,7 +130,8 @@ def _end(held: IO[str]) -> None:
     if _try_lock(held):
         return
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    os.kill(_pid(held), signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(_pid(held), signal.SIGTERM)
     while not _try_lock(held):
         if time.monotonic() > deadline:
             raise LabError(f"the demo, process {_pid(held)}, does not end")

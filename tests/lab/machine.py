@@ -19,6 +19,8 @@ from .nspawn import REBOOTED, Boot, Entrance
 
 BOOT_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 120
+# For any condition. A run of Puppet is 2 s of CPU time, for which a busy machine may need a minute.
+WAIT_S = 120
 
 # The environment of a root login on Debian; nothing of the caller's.
 ENVIRONMENT = (
@@ -158,7 +160,7 @@ class Machine:
     def wait(
         self,
         condition: str | Callable[[], T],
-        timeout_s: float = 60,
+        timeout_s: float = WAIT_S,
         *,
         show: str = "systemctl list-units --all --no-legend --no-pager 'puppet*'",
     ) -> T | str:
