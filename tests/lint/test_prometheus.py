@@ -16,11 +16,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROMTOOL = REPOSITORY / "build/prometheus/promtool"
 SHIPPED = REPOSITORY / "packaging/prometheus"
 RULES, DASHBOARD = SHIPPED / "puppet-twitch.rules.yml", SHIPPED / "puppet-twitch-dashboard.json"
+RULES_TESTS = sorted(SHIPPED.glob("rules-test*.yml"))
 
 METRIC = re.compile(r"\bpuppet_[a-z_]+")
 
 
-@pytest.mark.parametrize("words", [("check", "rules", RULES), ("test", "rules", SHIPPED / "rules-test.yml")])
+@pytest.mark.parametrize("words", [("check", "rules", RULES), ("test", "rules", *RULES_TESTS)])
 def test_promtool_accepts_the_rules(words: tuple[str, ...]) -> None:
     done = subprocess.run([PROMTOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
@@ -36,7 +37,7 @@ def test_promtool_accepts_the_metrics(figures: metrics.Figures | None) -> None:
 
 @pytest.mark.parametrize("alert", re.findall(r"- alert: (\w+)", RULES.read_text()))
 def test_every_rule_has_a_test_in_which_it_fires(alert: str) -> None:
-    test = (SHIPPED / "rules-test.yml").read_text()
+    test = "".join(path.read_text() for path in RULES_TESTS)
     assert re.search(rf"alertname: {alert}\n\s+exp_alerts:\n", test)
 
 
