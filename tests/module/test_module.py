@@ -32,13 +32,6 @@ def test_rspec() -> None:
     assert " 0 failures" in run("rspec", "--format", "progress", cwd=MODULE)
 
 
-def test_module_needs_no_other_module(tmp_path: Path) -> None:
-    apply = ("puppet", "apply", "--noop", "--confdir", tmp_path, "--vardir", tmp_path / "var")
-    output = run(*apply, "--modulepath", "puppet-module", "-e", "include twitch")
-    assert "Service[puppet-twitch.socket]" in output
-    assert METADATA["dependencies"] == []
-
-
 def test_module_has_the_version_of_the_package() -> None:
     assert METADATA["version"] == twitch.__version__
 
@@ -56,11 +49,13 @@ def archive() -> Path:
     return REPOSITORY / "dist" / f"{METADATA['name']}-{METADATA['version']}.tar.gz"
 
 
-def test_archive_can_be_installed_and_applied(archive: Path, tmp_path: Path) -> None:
+def test_archive_can_be_installed_and_applied_without_other_modules(archive: Path, tmp_path: Path) -> None:
     modules = tmp_path / "modules"
     options = ("--confdir", tmp_path, "--vardir", tmp_path / "var")
     run("puppet", "module", "install", "--ignore-dependencies", *options, "--target-dir", modules, archive)
     assert (modules / "twitch/manifests/init.pp").read_text() == (MODULE / "manifests/init.pp").read_text()
+    assert METADATA["dependencies"] == []
+    assert [path.name for path in modules.iterdir()] == ["twitch"]
     # This compiles only if the archive has every script, function, template and type of the manifests.
     manifest = "class { 'twitch': allowed_addresses => ['10.0.0.0/8'], uid => 2023 }"
     output = run("puppet", "apply", "--noop", *options, "--modulepath", modules, "-e", manifest)
