@@ -72,10 +72,13 @@ class NodeApi:
         """Close all connections."""
         await self._connections.__aexit__(kind, error, traceback)
 
-    async def trigger(self, node: Node, ask: Ask, *, wait_s: int = 0) -> Answer:
-        """Start a run, or queue it; with `wait_s`, wait so long for its end."""
+    async def trigger(self, node: Node, ask: Ask, *, wait_s: int = 0, keep: bool = False) -> Answer:
+        """Start a run, or queue it; with `wait_s`, wait so long for its end.
+
+        With `keep`, the connection is kept for `run`, which has to follow at once.
+        """
         response = await self._connections.ask(
-            node, "POST", _trigger(ask, wait_s), accept=JSON, wait_s=wait_s
+            node, "POST", _trigger(ask, wait_s), accept=JSON, wait_s=wait_s, keep=keep
         )
         return answer_of(response, fields_of(response))
 
@@ -84,7 +87,9 @@ class NodeApi:
 
         With `wait_s`, the status is that of the run (200, 500, 202), and without it always 200.
         """
-        return await self._answer(node, "GET", f"/puppet/runs/{quote(run, safe='')}", {}, wait_s)
+        # With `wait_s`, the next request is one about the same run, if that goes on.
+        path = f"/puppet/runs/{quote(run, safe='')}"
+        return await self._answer(node, "GET", path, {}, wait_s, keep=wait_s > 0)
 
     async def runs(
         self, node: Node, *, label: Optional[str] = None, since: Optional[float] = None, limit: int = 10
@@ -191,17 +196,33 @@ class NodeApi:
                 except FieldError as error:
                     raise NotReached(f"not a line of a log: {error}", GARBAGE, sent=True) from error
 
-    async def _answer(self, node: Node, method: str, path: str, query: dict[str, Any], wait_s: int) -> Answer:
+    async def _answer(
+        self,
+        node: Node,
+        method: str,
+        path: str,
+        query: dict[str, Any],
+        wait_s: int,
+        *,
+        keep: bool = False,
+    ) -> Answer:
         if wait_s:
             query["wait"] = min(wait_s, MAX_WAIT_S)
-        response = await self._ask(node, method, path, query, wait_s=wait_s)
+        response = await self._ask(node, method, path, query, wait_s=wait_s, keep=keep)
         return answer_of(response, fields_of(response))
 
     async def _ask(
-        self, node: Node, method: str, path: str, query: dict[str, Any], *, wait_s: int = 0
+        self,
+        node: Node,
+        method: str,
+        path: str,
+        query: dict[str, Any],
+        *,
+        wait_s: int = 0,
+        keep: bool = False,
     ) -> Response:
         target = _target(path, query)
-        return await self._connections.ask(node, method, target, accept=JSON, wait_s=wait_s)
+        return await self._connections.ask(node, method, target, accept=JSON, wait_s=wait_s, keep=keep)
 
 
 # Events of a log: the listener has to leave, and the run has ended.

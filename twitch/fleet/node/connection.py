@@ -1,8 +1,11 @@
 """Requests to nodes over HTTP: one aiohttp session for all of them, and an error that says what went wrong.
 
 Each request has a connection of its own, because hardly any node is asked twice in a moment, and a kept one
-would cost memory. Answers are strangers' bytes: a node that was broken into, or another program at the port,
-can send what it likes, as slowly as it likes.
+would cost memory. Only the answer that a run has begun or goes on keeps its connection, for the next question
+about this run (`keep`): a TLS handshake is more than half of what a request costs.
+
+Answers are strangers' bytes: a node that was broken into, or another program at the port, can send what it
+likes, as slowly as it likes.
 """
 
 from __future__ import annotations
@@ -35,6 +38,11 @@ ANSWER_S = 60.0
 # A log says something every 30 seconds at least (README, The log of a run).
 SILENCE_S = 75.0
 
+# How long a connection is kept for the next question about a run, which is asked at once; less than the
+# listener keeps it (KEEP_ALIVE_S in twitch/listener/connection.py).
+KEPT_S = 2.0
+GOES_ON = 202  # the status of an answer about a run that has not ended
+
 # The record of a run has up to 96 KB of resources (README, What a run did), and some more.
 MAX_BODY_BYTES = 256 * 1024
 MAX_LINE_BYTES = 256 * 1024  # of a log: the journal keeps lines of 48 KB (LineMax=), as JSON
@@ -52,6 +60,7 @@ class _Progress:
     """How far a request is."""
 
     connected = False  # from now on, the request may have arrived
+    transport: Optional[asyncio.BaseTransport] = None
 
 
 _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
@@ -62,7 +71,8 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         connection = await super().connect(*args, **options)
-        _PROGRESS.get().connected = True
+        progress = _PROGRESS.get()
+        progress.connected, progress.transport = True, connection.transport
         return connection
 
 
@@ -90,7 +100,7 @@ class Connections:
                 resolver=self._resolver,
                 use_dns_cache=False,  # AddressResolver has one
                 limit=0,
-                force_close=True,
+                keepalive_timeout=KEPT_S,
                 **tls,
             ),
             headers=headers,
@@ -110,11 +120,16 @@ class Connections:
         """Close the session, with what is still open."""
         await self._session.close()
 
-    async def ask(self, node: Node, method: str, target: str, *, accept: str, wait_s: float = 0) -> Response:
-        """Return the whole answer to a request; raises `NotReached`."""
+    async def ask(
+        self, node: Node, method: str, target: str, *, accept: str, wait_s: float = 0, keep: bool = False
+    ) -> Response:
+        """Return the whole answer to a request; raises `NotReached`.
+
+        With `keep`, the connection is kept for the next request to this node, if a run goes on there.
+        """
         limit_s = wait_s + ANSWER_S
         timeout = aiohttp.ClientTimeout(total=CONNECT_S + limit_s, sock_connect=CONNECT_S, sock_read=limit_s)
-        async with self._request(node, method, target, accept, timeout) as answer:
+        async with self._request(node, method, target, accept, timeout, keep=keep) as answer:
             return Response(answer.status, answer.headers, await _body(answer))
 
     @contextlib.asynccontextmanager
@@ -129,21 +144,32 @@ class Connections:
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, node: Node, method: str, target: str, accept: str, timeout: aiohttp.ClientTimeout
+        self,
+        node: Node,
+        method: str,
+        target: str,
+        accept: str,
+        timeout: aiohttp.ClientTimeout,
+        *,
+        keep: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = self._url(node, target)
         host = url.raw_host or ""
         progress = _Progress()
+        headers = {"Accept": accept, **({} if keep else {"Connection": "close"})}
         async with self._free:
             attempts = await self._resolver.find(node, host)
             while True:
                 _PROGRESS.set(progress)
                 try:
                     async with self._session.request(
-                        method, url, headers={"Accept": accept}, timeout=timeout, allow_redirects=False
+                        method, url, headers=headers, timeout=timeout, allow_redirects=False
                     ) as answer:
                         yield answer
-                        return
+                    # aiohttp keeps the connection of each answer that does not say `Connection: close`.
+                    if not (keep and answer.status == GOES_ON) and progress.transport is not None:
+                        progress.transport.close()
+                    return
                 except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
                     failed = failure(
                         error,

@@ -75,17 +75,26 @@ class Asking:
     """Asks nodes for runs."""
 
     def __init__(
-        self, api: NodeApi, ask: Ask, stop: Stop, *, label_is_unique: bool, busy_limit_s: float
+        self,
+        api: NodeApi,
+        ask: Ask,
+        stop: Stop,
+        *,
+        label_is_unique: bool,
+        busy_limit_s: float,
+        keep: bool = False,
     ) -> None:
         """Ask for `ask`, with a label that only runs of this invocation have, if it is unique.
 
-        A node that is busy for `busy_limit_s` is given up.
+        A node that is busy for `busy_limit_s` is given up. With `keep`, the run is followed on the same
+        connection.
         """
         self._api = api
         self._ask = ask
         self._stop = stop
         self._label_is_unique = label_is_unique
         self._busy_limit_s = busy_limit_s
+        self._keep = keep
         self._tries: dict[str, _Tries] = {}  # only of nodes that could not start at once
 
     async def ask(self, node: Node, *, in_doubt_since: Optional[float] = None) -> Asked:
@@ -106,7 +115,7 @@ class Asking:
                 return End(Outcome.NOT_STARTED, self._stop.reason)
             in_doubt_since = time.time()
             try:
-                answer = await self._api.trigger(node, self._ask)
+                answer = await self._api.trigger(node, self._ask, keep=self._keep)
             except NotReached as error:
                 if not error.sent:
                     return self._not_sent(node, error)

@@ -138,12 +138,14 @@ class Invocation:
                 await self._throttle.look()  # it says with how many runs to begin
                 for watcher in (self._throttle.run(), self._follow_throttle(self._throttle)):
                     self._watch(watcher, until_end)
+            following = self._following(let_go)
             asking = Asking(
                 self._api, plan.ask, self._stop,
                 label_is_unique=self._todo.label_is_unique, busy_limit_s=self._timeout_s,
+                keep=isinstance(following, Held),
             )  # fmt: skip
             stages = Stages(
-                asking, self._following(let_go), let_go if self._database else None, proving,
+                asking, following, let_go if self._database else None, proving,
                 self._ledger, self._stop, self._surprise,
                 timeout_s=self._timeout_s, earlier=self._todo.earlier,
             )  # fmt: skip

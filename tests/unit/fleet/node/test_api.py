@@ -23,6 +23,7 @@ from twitch.fleet.node.access import Access
 from twitch.fleet.node.answers import GARBAGE, Answer, Disabled, LogLine, NotReached
 from twitch.fleet.node.api import NodeApi, Refusal
 from twitch.listener import log_source
+from twitch.listener.connection import ANSWERING, LOST
 from twitch.log import reader
 from twitch.messages import Disable, Enable, Run
 from twitch.node_status import Doing
@@ -193,6 +194,25 @@ async def test_log_of_a_run_that_has_ended(api: ApiUnderTest, journald: Journald
     assert [line.message for line in lines if line.event is None] == ["one", "two", "three"]
     assert [line.event for line in lines if line.event] == ["asked", "end"]
     assert lines[-1].fields["verdict"] == "changed"
+
+
+@pytest.mark.parametrize(("keep", "connections"), [(True, 1), (False, 2)])
+async def test_run_is_followed_on_the_connection_that_has_started_it(
+    api: ApiUnderTest, keep: bool, connections: int
+) -> None:
+    async with listener(api) as at, NodeApi(Access(at.port), connections=10) as node:
+        started = await node.trigger(NODE, Ask(), keep=keep)
+        assert (started.status, started.run) == (202, RUN)
+        api.record()
+        following = asyncio.ensure_future(node.run(NODE, RUN, wait_s=600))
+        while len(at.connections) < connections or at.connections[-1].state != ANSWERING:
+            await asyncio.sleep(0)
+        api.finish("changed")
+        assert (await asyncio.wait_for(following, LIMIT_S)).verdict == "changed"
+        assert len(at.connections) == connections
+        # The run has ended, so nothing is kept, although the listener would.
+        while any(connection.state != LOST for connection in at.connections):
+            await asyncio.sleep(0)
 
 
 async def test_log_goes_on_where_the_listener_has_left(api: ApiUnderTest, journald: Journald) -> None:

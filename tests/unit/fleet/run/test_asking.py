@@ -33,7 +33,7 @@ class OneNode:
         self.list = [colleague]
         self.asked = 0
 
-    async def trigger(self, node: Node, ask: Ask) -> Answer:
+    async def trigger(self, node: Node, ask: Ask, *, keep: bool) -> Answer:
         self.asked += 1
         if self.asked == 1:
             raise NotReached("the connection was closed", RESET, sent=True)
