@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Optional
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 import twitch
@@ -60,7 +61,7 @@ class _Progress:
     """How far a request is."""
 
     connected = False  # from now on, the request may have arrived
-    transport: Optional[asyncio.BaseTransport] = None
+    protocol: Optional[ResponseHandler] = None  # of the connection
 
 
 _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
@@ -72,7 +73,7 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         connection = await super().connect(*args, **options)
         progress = _PROGRESS.get()
-        progress.connected, progress.transport = True, connection.transport
+        progress.connected, progress.protocol = True, connection.protocol
         return connection
 
 
@@ -167,8 +168,8 @@ class Connections:
                     ) as answer:
                         yield answer
                     # aiohttp keeps the connection of each answer that does not say `Connection: close`.
-                    if not (keep and answer.status == GOES_ON) and progress.transport is not None:
-                        progress.transport.close()
+                    if not (keep and answer.status == GOES_ON) and progress.protocol is not None:
+                        progress.protocol.close()
                     return
                 except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
                     failed = failure(
