@@ -50,7 +50,9 @@ REASON = re.compile(
 # Epoch seconds with at most eleven digits, which is until the year 5138.
 MAX_UNTIL = 10**11 - 1
 
-CANCELLABLE = re.compile(rf"{RUN_ID.pattern}|current")
+# In the place of an id: the run under way.
+CURRENT = "current"
+CANCELLABLE = re.compile(rf"{RUN_ID.pattern}|{CURRENT}")
 
 
 # ---- questions

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 import twitch
 from twitch.node_status import NODE_STATES
-from twitch.records import CHANGED, FAILED, GOOD, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
+from twitch.records import CHANGED, EVENTS, FAILED, GOOD, INTERRUPTED, NOT_ATTEMPTED, UNCHANGED, VERDICTS
 from twitch.texts import escape
 
 # https://prometheus.io/docs/instrumenting/exposition_formats/; Prometheus 3 refuses a type that is missing
@@ -24,7 +24,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LAST_VERDICTS = (CHANGED, UNCHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED)
 # A resource can be in several of these conditions.
 CONDITIONS = ("changed", "corrective_change", "failed", "failed_to_restart", "out_of_sync", "skipped")
-OUTCOMES = ("success", "failure", "noop")
 # Puppet measures the time of each type of resource as well, which would be some thirty series for each node.
 PHASES = ("plugin_sync", "fact_generation", "config_retrieval", "catalog_application")
 
@@ -70,7 +69,7 @@ class Last(NamedTuple):
     environment: Optional[str] = None
     puppet_version: Optional[str] = None
     resources: Mapping[str, int] = {}  # `total`, and by CONDITIONS; empty if it has none
-    events: Mapping[str, int] = {}  # by OUTCOMES; empty if they are not known
+    events: Mapping[str, int] = {}  # by EVENTS; empty if they are not known
     phases_s: Mapping[str, float] = {}  # by PHASES; without those that the run has not reached
 
 
@@ -154,7 +153,7 @@ def _last(last: Last) -> Iterator[Sample]:
         yield Sample(f"{name}verdict", verdict == last.verdict, {"verdict": _word(verdict)})
     for condition in CONDITIONS if last.resources else ():
         yield Sample(f"{name}resources", last.resources.get(condition, 0), {"condition": condition})
-    for outcome in OUTCOMES if last.events else ():
+    for outcome in EVENTS if last.events else ():
         yield Sample(f"{name}events", last.events.get(outcome, 0), {"outcome": outcome})
     for phase in PHASES:
         if phase in last.phases_s:

@@ -28,6 +28,14 @@ MAX_RECORD_CHARS = 256 * 1024
 KEEP_RUNS = 50
 KEEP_BYTES = 8 * 1024 * 1024
 
+# How a reader waits for the end of a run that it does not hear of: the time between two looks at a record, so
+# that the verdict is seen at most this late. A look is one open() of a small file in memory.
+LOOK_S = 0.2
+# Meanwhile, root is asked for the status this often: that ends a run whose conclude was killed, and tells of
+# a run that has ended and whose verdict cannot be written. With the seconds that root gives a conclude
+# (root/turn.py), a caller hears within half a minute of the end.
+GUARD_S = 15
+
 # A record is one JSON object, and its resources are its last members, on a line of their own: a list of runs
 # reads only the first line.
 DETAILS = ("resources", "resources_left_out")

@@ -28,6 +28,9 @@ INTERRUPTED, NOT_ATTEMPTED, BUSY = "interrupted", "not attempted", "busy"
 VERDICTS = (UNCHANGED, CHANGED, FAILED, INTERRUPTED, NOT_ATTEMPTED, BUSY)
 GOOD = (UNCHANGED, CHANGED)
 
+# The outcomes of events, in Puppet's words.
+EVENTS = ("success", "failure", "noop")
+
 # What has started a run: a caller of puppet-twitch, or Puppet itself (its daemon, a timer, a person).
 TWITCH, PUPPET = "twitch", "puppet"
 
@@ -126,7 +129,7 @@ class Record(NamedTuple):
     puppet_version: Optional[str] = None
     server_used: Optional[str] = None  # with its port; only where the site has a `server_list`
     corrective_change: Optional[bool] = None  # Puppet has corrected what something else had changed
-    events: Optional[Mapping[str, int]] = None  # by status: success, failure, noop
+    events: Optional[Mapping[str, int]] = None  # by EVENTS
     phases_s: Optional[Mapping[str, float]] = None  # what the run has spent its time on
     resources: Optional[tuple[Resource, ...]] = None  # failed ones first; not in `Records.newest`
     resources_left_out: Optional[int] = None

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 # The width up to which names of resources are aligned.
 MAX_NAME_WIDTH = 50
+# Silence in a log is interrupted by what is known of the run (`so_far`): that keeps connections alive where a
+# router or a proxy forgets idle ones (nginx after 60 s, HAProxy often after 30), finds clients that have
+# left, and answers a question.
+FIRST_SILENCE_S = 10
+SILENCE_S = 30
+
 # The fields of the status that say how far a run is.
 PROGRESS = ("phase", "resources", "usual_s", "doing")
 

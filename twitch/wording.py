@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Optional
 
-from twitch import durations
+from twitch import durations, messages
 from twitch.callers import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
@@ -19,6 +19,8 @@ RUNNING = "Puppet already running"
 COMPLETE = "Puppet run complete"
 
 IN_QUEUE = "Queued puppet run"
+# By the kind of the answer, where a run has begun or will.
+ACCEPTED = {messages.STARTED: TRIGGERED, messages.QUEUED: IN_QUEUE}
 TOO_SOON = "Too soon after the last run"
 CANNOT_START = "Puppet cannot be started"
 CANNOT_ASK = "Puppet cannot be asked"

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from twitch.root import expiry
 from twitch.root import unit as root_unit
 
 SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
@@ -21,8 +22,7 @@ SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
 RUN, LOG = "puppet-twitch-run@.service", "puppet-twitch-log@.service"
 WATCH, WATCH_SERVICE = "puppet-twitch-watch.path", "puppet-twitch-watch.service"  # optional
-EXPIRY = "puppet-twitch-expiry.service"
-SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, EXPIRY)
+SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, expiry.SERVICE)
 
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
 # (root/settings.py).

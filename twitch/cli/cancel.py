@@ -13,7 +13,7 @@ from twitch.cli.asking import ask
 from twitch.cli.person import person
 from twitch.cli.waiting import wait
 from twitch.errors import TwitchError
-from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, Answer, Cancel, Status
+from twitch.messages import CANCELLED, CURRENT, ENDED, FOREIGN, NO_RUN, Answer, Cancel, Status
 from twitch.record_files import Records
 from twitch.records import FINISHED
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     """Tell a run to stop, and return 0."""
     parser = Parser("cancel", DESCRIPTION, EXIT_STATUS)
     which = f"{finding.HELP} (default: the run under way)"
-    parser.add_argument("run", metavar="ID", nargs="?", default=finding.CURRENT, help=which)
+    parser.add_argument("run", metavar="ID", nargs="?", default=CURRENT, help=which)
     parser.add_argument("--wait", action="store_true", help="wait for its end, and say what became of it")
     parser.add_argument("--force", action="store_true", help="also a run that puppet-twitch has not started")
     options = parser.parse_args(arguments)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     caller = person("cancel")
     records = Records()
     run = options.run
-    if run != finding.CURRENT:  # which names a run of Puppet's own, too
+    if run != CURRENT:  # which names a run of Puppet's own, too
         record = finding.find(records, run)
         if record.state == FINISHED:
             raise NotCancelled(f"{wording.HAS_ENDED}: {wording.end(record)}")

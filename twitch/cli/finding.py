@@ -6,11 +6,12 @@ import re
 from typing import Optional
 
 from twitch.errors import TwitchError, UsageError
+from twitch.messages import CURRENT
 from twitch.record_files import Records
 from twitch.records import FINISHED, QUEUED, RUN_ID, RUNNING, Record
 from twitch.wording import NO_RUNS
 
-CURRENT, LAST = "current", "last"
+LAST = "last"
 # With fewer digits, a typing error could name another one of fifty runs, and `cancel` would end that.
 MIN_DIGITS = 4
 

@@ -13,18 +13,16 @@ from twitch import log_lines, log_packets, run_wording, wording
 from twitch.callers import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
-from twitch.cli.waiting import LOOK_S, wait
+from twitch.cli.waiting import wait
 from twitch.errors import PacketError, RootUnavailable, TwitchError
 from twitch.log_lines import LEVELS, Line
 from twitch.log_packets import EMPTY, END, INVALID, LOG_SOCKET, UNREADABLE, Event, Read
 from twitch.messages import Status
-from twitch.record_files import Records
+from twitch.record_files import LOOK_S, Records
 from twitch.records import FINISHED, PUPPET, Record
+from twitch.run_wording import FIRST_SILENCE_S, SILENCE_S
 
 OPEN_TIMEOUT_S = 30.0
-# As over HTTP: silence is interrupted by what is known of the run.
-FIRST_SILENCE_S = 10.0
-SILENCE_S = 30.0
 
 CROWDED = "Too many logs are read at once, or the log reader has ended; try again"
 NO_LINE = "the journal of the node has no line of it any more"

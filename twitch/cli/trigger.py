@@ -26,8 +26,6 @@ from twitch.messages import (
     LABEL,
     LABEL_FORM,
     MAX_TAGS,
-    QUEUED,
-    STARTED,
     TAG,
     TAGS_FORM,
     Answer,
@@ -45,8 +43,6 @@ Exit status: 0 if the run has begun or waits in the queue, 1 if Puppet cannot be
 running, disabled, or the queue is taken. With --wait or --follow, that of the run:
 {exits.OF_A_RUN}
 {exits.OF_ERRORS}"""
-
-ACCEPTED = {STARTED: wording.TRIGGERED, QUEUED: wording.IN_QUEUE}
 
 
 class Refused(TwitchError):
@@ -75,11 +71,11 @@ def main(arguments: Sequence[str]) -> int:
     terminal.prepare()
     caller = person("trigger")
     answer = ask(_question(options, tags, caller))
-    if answer.kind not in ACCEPTED or answer.run is None:
+    if answer.kind not in wording.ACCEPTED or answer.run is None:
         raise _refusal(answer, caller)
     again = f"puppet-twitch log -f {answer.run[:MIN_DIGITS]}"
     try:
-        print(f"{ACCEPTED[answer.kind]} {answer.run}", flush=True)
+        print(f"{wording.ACCEPTED[answer.kind]} {answer.run}", flush=True)
         if options.follow:
             return follow(Records(), answer.run, caller, Choice())
         if not options.wait:

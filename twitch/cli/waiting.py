@@ -9,13 +9,8 @@ from twitch import wording
 from twitch.cli.asking import ask
 from twitch.errors import TwitchError
 from twitch.messages import Status
-from twitch.record_files import Records
+from twitch.record_files import GUARD_S, LOOK_S, Records
 from twitch.records import FINISHED, Record
-
-LOOK_S = 0.2
-# As in listener/api/call.py: root ends a run whose conclude was killed, and knows of a verdict that cannot be
-# written.
-GUARD_S = 15.0
 
 
 class NoVerdict(TwitchError):

@@ -18,6 +18,7 @@ from twitch.listener.kept_lines import KeptLines, Shown
 from twitch.log_lines import Line
 from twitch.log_packets import BEYOND, EMPTY, END, LIVE, LOG, LOST, UNREADABLE, Event, Read
 from twitch.messages import Status
+from twitch.record_files import GUARD_S, LOOK_S
 from twitch.records import FINISHED, RUNNING, Record
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ log = logging.getLogger(__name__)
 
 # The first packet of a reader comes within 60 ms on an idle machine.
 OPEN_TIMEOUT_S = 10
-
-# The time between two looks at the record, as for callers that wait for a verdict (api/call.py).
-LOOK_S = 0.2
-# Root is asked this often, which ends a run whose conclude was killed.
-GUARD_S = 15
 
 TOO_MANY = "Too many logs are read at once; try again"
 

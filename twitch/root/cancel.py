@@ -18,7 +18,7 @@ import time
 from typing import NamedTuple, Optional
 
 from twitch.errors import TwitchError
-from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, Answer, Cancel
+from twitch.messages import CANCELLED, CURRENT, ENDED, FOREIGN, NO_RUN, Answer, Cancel
 from twitch.node_status import RUNNING, NodeStatus
 from twitch.records import FINISHED, Cancelled, Left, still_running
 from twitch.root import files, journal, programs, progress, turn, unit
@@ -27,8 +27,6 @@ from twitch.root.node import Node
 from twitch.root.process import start_time
 from twitch.root.puppet_locks import Holder
 from twitch.root.store import Store
-
-CURRENT = "current"
 
 # A run of a daemon or by hand that has not ended this long after SIGTERM is killed: Ruby code that rescues
 # every exception swallows the signal (OpenVox#485). Meanwhile Puppet saves and sends its report.

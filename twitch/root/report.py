@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
+from twitch.records import EVENTS
 from twitch.resources import Resource
 from twitch.root import failures, files, plain_yaml, report_json, report_yaml, values
 from twitch.root.report_content import Content
@@ -28,7 +29,6 @@ PHASES = (
     CATALOG,
     APPLIED,
 )
-EVENTS = ("success", "failure", "noop")
 
 # Enough for a report with 100,000 resources. A report is read in pieces, so this bounds the time: 1 s.
 MAX_REPORT_BYTES = 64 * 1024 * 1024

@@ -17,23 +17,14 @@ from twitch.listener.exchange import HTTPError, Request
 from twitch.listener.pause import Pause
 from twitch.listener.refusal_log import MISCONFIGURED_REASON
 from twitch.listener.root_client import CROWDED, RootClient, Turns
-from twitch.messages import MISCONFIGURED, Answer, Question, Status
-from twitch.record_files import Records, newest_first
+from twitch.messages import CURRENT, MISCONFIGURED, Answer, Question, Status
+from twitch.record_files import GUARD_S, LOOK_S, Records, newest_first
 from twitch.records import FINISHED, RUNNING, Record
 
 if TYPE_CHECKING:
     from twitch.listener.log_sharing import Sources  # which few requests need
 
 log = logging.getLogger(__name__)
-
-# The time between two looks at a record, so the verdict on a run of another listener is answered at most this
-# late. A look is one open() of a small file in memory.
-LOOK_S = 0.2
-
-# While a caller waits for a run of another listener, root is asked for the status this often: that ends a run
-# whose conclude was killed, and tells of a run that has ended and whose verdict cannot be written. With the
-# seconds that root gives a conclude (root/turn.py), a caller hears within half a minute of the end.
-GUARD_S = 15
 
 RETRY_UNAVAILABLE_S = 2
 
@@ -124,7 +115,7 @@ class Call(NamedTuple):
 
         `last` is the run that has ended last, and `current` the run of ours that is under way.
         """
-        if self.run == "current":
+        if self.run == CURRENT:
             running = self.records.under_way()
             if running is None:
                 raise HTTPError(

@@ -9,10 +9,8 @@ from twitch.listener.api import browsers, ending
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.reply import Reply
 from twitch.listener.exchange import HTTPError
-from twitch.messages import CANCELLED, ENDED, FOREIGN, NO_RUN, Answer, Cancel, Status
+from twitch.messages import CANCELLED, CURRENT, ENDED, FOREIGN, NO_RUN, Answer, Cancel, Status
 from twitch.records import FINISHED, Record, outcome
-
-CURRENT = "current"
 
 # A run that is not ours has no record whose change could be seen, so root is asked for the status.
 LOOK_FOREIGN_S = 1

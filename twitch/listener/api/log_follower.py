@@ -23,13 +23,9 @@ from twitch.log_lines import LEVELS
 from twitch.log_packets import Read
 from twitch.messages import Status
 from twitch.records import FINISHED, QUEUED, RUNNING, Record
+from twitch.run_wording import FIRST_SILENCE_S, SILENCE_S
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
-
-# Silence is interrupted by what is known: that keeps connections alive where a router or a proxy forgets idle
-# ones (nginx after 60 s, HAProxy often after 30), finds clients that have left, and answers a question.
-FIRST_SILENCE_S = 10
-SILENCE_S = 30
 
 # What is known of a run may be as old as this, so that many followers do not wake root for each.
 STATUS_S = 10

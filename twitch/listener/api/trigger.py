@@ -10,10 +10,8 @@ from twitch.listener.api import browsers, ending, parameters
 from twitch.listener.api.call import Call, Unrecorded
 from twitch.listener.api.ending import RETRY_BUSY_S
 from twitch.listener.api.reply import Reply
-from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, QUEUED, STARTED, Answer, Run
+from twitch.messages import BUSY, CANNOT, COOLDOWN, DISABLED, FULL, INVALID, Answer, Run
 from twitch.records import FINISHED, RUNNING
-
-ACCEPTED = {STARTED: wording.TRIGGERED, QUEUED: wording.IN_QUEUE}
 
 
 async def trigger(call: Call) -> Reply:
@@ -23,7 +21,7 @@ async def trigger(call: Call) -> Reply:
     if choices.follow:
         call.demand("logs")
     answer = await call.ask(_run_question(call, choices))
-    if answer.kind not in ACCEPTED or answer.run is None:
+    if answer.kind not in wording.ACCEPTED or answer.run is None:
         return REFUSED[answer.kind](call, answer)._replace(refused=True)
     if choices.follow:
         from twitch.listener.api import log  # which few requests need
@@ -37,7 +35,7 @@ async def trigger(call: Call) -> Reply:
         return ending.ended(call, record, wording.COMPLETE, waited=True)
     state = record.state if record else RUNNING
     headers = (("Puppet-Run", answer.run), ("Location", f"/puppet/runs/{answer.run}"))
-    return Reply(202, ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
+    return Reply(202, wording.ACCEPTED[answer.kind], {"run": answer.run, "state": state}, headers)
 
 
 def _run_question(call: Call, choices: parameters.Trigger) -> Run:

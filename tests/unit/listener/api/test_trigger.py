@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status
 from tests.unit.wire import ADDRESS
-from twitch import messages
+from twitch import messages, wording
 from twitch.listener import root_client
 from twitch.listener.api import trigger
 from twitch.messages import Run
@@ -118,7 +118,7 @@ async def test_complete(api: ApiUnderTest) -> None:
 
 def test_every_answer_of_root_has_a_reply() -> None:
     # `Call.ask` answers MISCONFIGURED on every path.
-    kinds = [*trigger.ACCEPTED, *trigger.REFUSED]
+    kinds = [*wording.ACCEPTED, *trigger.REFUSED]
     kinds += [messages.STATUS, messages.METRICS, messages.MISCONFIGURED]
     kinds += [messages.ENABLED, messages.HELD]  # to an Enable and a Disable
     assert sorted(kinds) == sorted({*messages.ANSWERS} - {*messages.CANCEL_ANSWERS})
