@@ -23,7 +23,7 @@ from tests.unit.records import RUN
 from twitch import config, record_files
 from twitch.config import Config
 from twitch.root import journal, journal_reader
-from twitch.root.failures import Entry
+from twitch.root.error_text import Entry
 from twitch.root.node import Node
 from twitch.root.store import Store
 

@@ -9,7 +9,7 @@ import os
 from typing import Optional
 
 from twitch.records import Record
-from twitch.root import failures, files, journal_reader, puppet_locks
+from twitch.root import error_text, files, journal_reader, puppet_locks
 from twitch.root import report as reports
 from twitch.root.report import Report
 from twitch.root.settings import Settings
@@ -31,7 +31,9 @@ def gather(store: Store, record: Record, settings: Settings, exit_code: str, exi
         summary = None
     pid, masterless = _pid(store, record), record.command == "apply"
     entries = [] if report else journal_reader.errors(record.run, pid)
-    sources = (failures.name(entry.source) for entry in entries if failures.outside_of_changes(entry.source))
+    sources = (
+        error_text.name(entry.source) for entry in entries if error_text.outside_of_changes(entry.source)
+    )
     has_ca = masterless or not settings.localcacert or os.path.exists(settings.localcacert)
     has_certificate = masterless or not settings.hostcert or os.path.exists(settings.hostcert)
     return Evidence(
@@ -48,7 +50,7 @@ def gather(store: Store, record: Record, settings: Settings, exit_code: str, exi
         unsigned=None if has_certificate else settings.certname,
         without_ca=not has_ca and not has_certificate,
         locked=reports.written_since(os.path.dirname(settings.agent_catalog_run_lockfile), started),
-        error=report.error if report else failures.error(entries),
+        error=report.error if report else error_text.error(entries),
         error_logged=bool(entries),
         error_sources=tuple(dict.fromkeys(sources)),
     )

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from twitch import log_lines
 from twitch.root import packages
-from twitch.root.failures import Entry
+from twitch.root.error_text import Entry
 
 # As many errors as are looked at, from the end, and of each so much.
 MAX_ENTRIES = 1000

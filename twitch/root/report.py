@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Optional
 
 from twitch.records import EVENTS
 from twitch.resources import Resource
-from twitch.root import failures, files, plain_yaml, report_json, report_yaml, values
+from twitch.root import error_text, files, plain_yaml, report_json, report_yaml, values
 from twitch.root.report_content import Content
 
 STATUSES = ("unchanged", "changed", "failed")
@@ -106,7 +106,7 @@ def _report(content: Content) -> Optional[Report]:
         failed_resources=tuple(content.failed),
         would_change=_would_change(counts) if pending else None,
         stages=tuple(stage for stage in STAGES if stage in times),
-        error=failures.joined([content.failure] if content.failure else content.errors),
+        error=error_text.joined([content.failure] if content.failure else content.errors),
         error_sources=tuple(content.sources),
         configuration_version=_short(top, "configuration_version"),
         transaction_uuid=_short(top, "transaction_uuid"),
@@ -200,7 +200,7 @@ def _phases(times: Mapping[Any, Any]) -> dict[str, float]:
 def _short(texts: Mapping[Any, Any], name: str) -> Optional[str]:
     """Return a text with a bounded length and on one line; None if it is empty, or no text."""
     found = values.text(texts.get(name))
-    return failures.name(found) or None if found else None
+    return error_text.name(found) or None if found else None
 
 
 def _would_change(counts: dict[str, int]) -> int:

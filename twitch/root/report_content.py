@@ -16,7 +16,7 @@ from twitch.resources import (
     Resource,
 )
 from twitch.root import values
-from twitch.root.failures import MAX_FAILED_NAMED, name, shortened
+from twitch.root.error_text import MAX_FAILED_NAMED, name, shortened
 
 # The metrics that are read: numbers of resources and of events, and seconds.
 METRICS = ("resources", "time", "events")

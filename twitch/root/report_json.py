@@ -13,7 +13,7 @@ from typing import BinaryIO, Optional
 
 from twitch.resources import SKIPPED
 from twitch.root import report_content, values
-from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
+from twitch.root.error_text import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
 from twitch.root.report_content import EVENT, FLAGS, MAX_EVENTS_READ, WARNING, Content
 
 CHUNK_BYTES = 256 * 1024

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Optional
 
 from twitch.resources import SKIPPED, Event
 from twitch.root import plain_yaml, report_content, values
-from twitch.root.failures import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
+from twitch.root.error_text import LEVELS, MAX_FAILED_NAMED, Errors, outside_of_changes
 from twitch.root.report_content import EVENT, FLAGS, MAX_EVENTS_READ, WARNING, Content
 from twitch.root.yaml_lines import Scalars
 

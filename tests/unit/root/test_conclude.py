@@ -23,7 +23,7 @@ from twitch.record_files import KEEP_RUNS
 from twitch.records import QUEUED, Left
 from twitch.root import conclude, journal, unit
 from twitch.root.claims import Claim
-from twitch.root.failures import Entry
+from twitch.root.error_text import Entry
 from twitch.root.node import Node
 from twitch.root.process import start_time
 

@@ -15,7 +15,7 @@ from tests.unit.records import OTHER, RUN, STARTED
 from tests.unit.reports import SUMMARY, report
 from twitch.records import Options, outcome
 from twitch.root import conclude, verdict
-from twitch.root.failures import Entry
+from twitch.root.error_text import Entry
 from twitch.root.node import Node
 
 Events = list[dict[str, Any]]

@@ -12,7 +12,7 @@ from systemd import journal
 
 from tests.unit.records import RUN
 from twitch.root import journal_reader
-from twitch.root.failures import Entry
+from twitch.root.error_text import Entry
 
 
 class Reader:

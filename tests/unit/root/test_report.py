@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.reports import BEGAN, FINE, RUN, SUMMARY, TITLES, report
 from twitch.resources import Event, Resource
 from twitch.root import report_json, report_yaml
-from twitch.root.failures import MAX_FAILED_NAMED
+from twitch.root.error_text import MAX_FAILED_NAMED
 from twitch.root.report import MAX_REPORT_BYTES, STATUSES, Report, epoch, read, read_summary
 
 

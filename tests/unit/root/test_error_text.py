@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twitch.root.failures import LEVELS, MAX_ERROR_CHARS, Entry, error, outside_of_changes
+from twitch.root.error_text import LEVELS, MAX_ERROR_CHARS, Entry, error, outside_of_changes
 
 
 def shortened(length: int) -> str:
