@@ -233,7 +233,7 @@ NOT_AT_THE_START: dict[str, set[str]] = {
     "twitch.listener.server": {"yaml", "secrets", "hashlib", "hmac", "argparse"}
     | {"twitch.listener.tls_context", "twitch.listener.log_source"},
     "twitch.root.handler": {"asyncio", "h11", "ssl", "yaml", "logging", "subprocess", "systemd.journal"}
-    | {"twitch.root.history", "twitch.root.conclude", "twitch.root.disabling", "twitch.root.holds_in_lock"},
+    | {f"twitch.root.{one}" for one in ("history", "conclude", "disabling", "holds_in_lock", "memory")},
     "twitch.root.conclude": {"asyncio", "h11", "ssl", "subprocess", "yaml", "traceback", "systemd.journal"},
     "twitch.root.after": {"twitch.root.report", "twitch.root.verdict", "yaml", "systemd.journal"},
     "twitch.log.reader": {"asyncio", "h11", "twitch.root", "twitch.listener"},

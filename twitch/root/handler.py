@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import struct
 import sys
 from typing import Any, Callable, Optional, Union
 
-from twitch import identity, messages
+from twitch import identity
 from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
 from twitch.messages import (
     CANNOT,
@@ -29,23 +28,16 @@ from twitch.messages import (
     Disable,
     Enable,
     Metrics,
-    Question,
     Run,
     Status,
 )
 from twitch.records import RUN_ID
-from twitch.root import begun, journal, puppet, turn, unit
+from twitch.root import begun, journal, packet, puppet, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
 from twitch.root.store import Store
 from twitch.root.trust import NotOurs
-
-# The listener sends its packet right after connecting. A slower peer would occupy one of the socket's
-# sixteen places.
-PACKET_TIMEOUT_S = 5
-
-NO_CONNECTION = "standard input is not a connection of puppet-twitch-run.socket"
 
 
 def main() -> None:
@@ -53,70 +45,20 @@ def main() -> None:
     try:
         peer = socket.socket(fileno=os.dup(0))
     except OSError as error:
-        raise PacketError(NO_CONNECTION) from error
+        raise PacketError(packet.NO_CONNECTION) from error
     try:
-        question = _receive(peer)
+        question = packet.receive(peer)
     except PacketError as error:
-        _send(peer, Answer(INVALID, reason=str(error)))
+        packet.send(peer, Answer(INVALID, reason=str(error)))
         raise
     store = Store()
     try:
         store.trust()
     except NotOurs as error:
         print(f"<3>{error}", file=sys.stderr)
-        _send(peer, Answer(CANNOT, reason=str(error)))
+        packet.send(peer, Answer(CANNOT, reason=str(error)))
         return
     HANDLERS[type(question)](peer, store, question)
-
-
-# ---- the packet
-
-
-def _receive(peer: socket.socket) -> Question:
-    if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
-        raise PacketError(NO_CONNECTION)
-    # The mode of the socket allows the same two; this check holds even if that mode was changed.
-    uid = _peer_uid(peer)
-    if uid not in (0, identity.uid()):
-        raise PacketError(f"uid {uid} may not ask; only root and {identity.USER} may")
-    peer.settimeout(PACKET_TIMEOUT_S)
-    try:
-        packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
-    except OSError as error:
-        raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
-    question = messages.decode_question(packet)
-    # A listener that was taken over can ask in the name of any caller, but never in that of a person, whose
-    # name only the command line of root can know (cli/person.py).
-    if uid != 0 and _of_a_person(question):
-        raise PacketError(f"uid {uid} may not ask in the name of a user of this node; only root may")
-    return question
-
-
-def _of_a_person(question: Question) -> bool:
-    """Return whether a question is asked in the name of a person at the node."""
-    caller, client = getattr(question, "caller", ""), getattr(question, "client", "")
-    return client == messages.LOCAL or any(word.startswith(messages.USER) for word in caller.split(" "))
-
-
-def _peer_uid(peer: socket.socket) -> int:
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
-
-
-def _send(peer: socket.socket, answer: Answer, *, run: Optional[str] = None) -> None:
-    """Send the answer and end the connection, unless it is about the run that this process becomes.
-
-    PID 1 holds a copy of the connection until the unit ends, so only shutdown() gives the listener its
-    end-of-file. For a run that is left to conclude and to PID 1, so that the listener hears of the end.
-    A listener that has ended is no error, because the run is on record.
-    """
-    try:
-        peer.sendall(messages.encode(answer))
-        if answer.run is None or answer.run != run:
-            peer.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    peer.close()
 
 
 # ---- the kinds of questions
@@ -168,7 +110,7 @@ def _look(
         # Not every caller may read the reason, so it goes to the journal: at most once a second, because the
         # listener remembers the answer (root_client.py). On one line, because it may quote Puppet.
         print(f"<4>status: {one_line(str(answer.reason))}", file=sys.stderr)
-    _send(peer, answer)
+    packet.send(peer, answer)
 
 
 def _run(peer: socket.socket, store: Store, question: Run) -> None:
@@ -183,7 +125,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         answer = turn.decide(node, run, question)
     except Exception as error:
         answer = _cannot(error)
-    _send(peer, answer, run=run)
+    packet.send(peer, answer, run=run)
     _log(run, question, answer)
     if answer.run != run:
         return
@@ -207,10 +149,10 @@ def _disabling(peer: socket.socket, store: Store, question: Union[Disable, Enabl
 
     memory.limit()
     try:
-        answer = disabling.answer(Node(store), question, _peer_uid(peer))
+        answer = disabling.answer(Node(store), question, packet.peer_uid(peer))
     except Exception as error:
         answer = _cannot(error)
-    _send(peer, answer)
+    packet.send(peer, answer)
     disabling.log(question, answer)
 
 
@@ -223,7 +165,7 @@ def _cancel(peer: socket.socket, store: Store, question: Cancel) -> None:
         answer, foreign = cancel.cancel(store, question)
     except Exception as error:
         answer = _cannot(error)
-    _send(peer, answer)
+    packet.send(peer, answer)
     cancel.log(question, answer)
     if foreign:
         cancel.end(foreign, question)  # after the answer, for which a caller waits

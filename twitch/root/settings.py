@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from twitch.errors import PuppetError
-from twitch.root import files, memory
+from twitch.root import files
 from twitch.root.puppet import site_options
 
 SETTINGS = (
@@ -109,6 +109,8 @@ def _moving(site: Sequence[str]) -> list[str]:
 
 def _ask(puppet: str, moving: Sequence[str], environment: Mapping[str, str]) -> Settings:
     import subprocess  # not needed with cached settings
+
+    from twitch.root import memory
 
     # Puppet colours its errors on a pipe as well, where `color` in puppet.conf is not false.
     command = [puppet, "config", "print", "--color=false", "--section", "agent", *moving, *SETTINGS]
