@@ -198,10 +198,16 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
     stub.drop_in(tidy, unit, "[Service]\nBindPaths=/no/such/directory:/srv\n")
     if unit == "puppet-twitch@.service":
         stub.per_connection(tidy)
-    tidy.run("curl", "--silent", "--max-time", "3", "http://localhost:2023/puppet/status", check=False)
-    # On a busy machine, the unit fails later than curl gives up.
-    said = f"check | grep ' {unit} .*systemd says: '"
-    line = tidy.sh(f'timeout 60 sh -c "until puppet-twitch {said}; do sleep 0.2; done"', timeout_s=90).stdout
+    # The client waits until the unit has failed: systemd starts nothing for a connection that was closed.
+    client = tidy.popen("curl", "--silent", "--max-time", "90", "http://localhost:2023/puppet/status")
+    try:
+        said = f"check | grep ' {unit} .*systemd says: '"
+        line = tidy.sh(
+            f'timeout 60 sh -c "until puppet-twitch {said}; do sleep 0.2; done"', timeout_s=90
+        ).stdout
+    finally:
+        client.terminate()
+        client.communicate()
     assert "Failed to set up mount namespacing: " in line
     assert "tls.conf" not in line
 
