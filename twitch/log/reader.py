@@ -32,6 +32,9 @@ MAX_TAIL_BYTES = 8 * 1024 * 1024
 # the verdict, lines are waited for as long as this, and no longer on a node whose journal is never silent.
 # journald tells its readers four times a second.
 SETTLE_S = 0.3
+# A caller that knows of the end of the run may be ahead of a busy journald. The verdict is waited for as long
+# as this; it never comes if conclude was killed.
+VERDICT_S = 5
 
 NO_CONNECTION = "standard input is not a connection of puppet-twitch-log.socket"
 NO_JOURNAL = "the journal of the node has no files (Storage= in journald.conf)"
@@ -140,6 +143,10 @@ class Session:
         """Send lines as they come, until the run has ended and its last line is sent."""
         while not (self._over or self._entries.ended):
             self._wait(None)
+            self._send(self._wanted())
+        until = time.monotonic() + VERDICT_S
+        while not self._entries.ended and (left_s := until - time.monotonic()) > 0:
+            self._wait(left_s)
             self._send(self._wanted())
         until = time.monotonic() + SETTLE_S
         while (left_s := until - time.monotonic()) > 0 and self._wait(left_s):

@@ -32,6 +32,7 @@ ONE, TWO = "localhost", "127.0.0.1"
 @pytest.fixture
 def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
     monkeypatch.setattr(reader, "SETTLE_S", 0.02)
+    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
     monkeypatch.setattr(log_source, "LOOK_S", 0.01)
     node = Journald(os.fspath(tmp_path / "log.sock"))
     api.logs(os.fspath(tmp_path / "log.sock"))

@@ -84,6 +84,7 @@ def names(found: list[Union[Line, Event]]) -> list[str]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(reader, "SETTLE_S", 0.02)
+    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
     yield
 
 
@@ -232,6 +233,22 @@ def test_follower_can_say_that_the_run_has_ended() -> None:
     caller.socket.shutdown(socket.SHUT_WR)
     found = caller.rest()
     assert (len(lines(found)), names(found)) == (4, ["log", "live", "end"])
+
+
+def test_lines_come_although_the_follower_knows_of_the_end_before_journald(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "SETTLE_S", 0)
+    monkeypatch.setattr(reader, "VERDICT_S", 3600)
+    caller = Caller(FakeJournal(*LINES[:2]), Read(RUN, follow=True))
+    while names(caller.packet()) != ["live"]:
+        pass
+    caller.socket.shutdown(socket.SHUT_WR)
+    caller.journal.append(LINES[2])
+    assert lines(caller.packet()) == [(3, "two")]
+    caller.journal.append(LINES[3], ended())
+    rest = caller.rest()
+    assert (lines(rest), names(rest)) == ([(4, "three")], ["end"])
 
 
 def test_follower_goes_on_while_the_journal_deletes_its_oldest_entries() -> None:
