@@ -17,10 +17,12 @@ from twitch.root.error_text import Entry
 MAX_ENTRIES = 1000
 MAX_ENTRY_BYTES = 4096
 
-# journald is asked to write what it has received, because Puppet's last lines are a few milliseconds old.
+# journald is asked to write what it has received, because Puppet's last lines are a few milliseconds old. A run
+# with a report does not wait for that. On a busy node it takes seconds; without the lines, a run that failed
+# can look like a good one.
 JOURNALD = "/run/systemd/journal/io.systemd.journal"
 SYNCHRONIZE = b'{"method":"io.systemd.Journal.Synchronize"}\0'
-SYNCHRONIZE_TIMEOUT_S = 2
+SYNCHRONIZE_TIMEOUT_S = 10
 
 PRIORITIES = {0: "emerg", 1: "alert", 2: "crit", 3: "err"}
 
