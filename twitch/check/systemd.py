@@ -96,6 +96,7 @@ def complaints(unit: str) -> list[str]:
 
     A template has those of its instances.
     """
+    _synchronize()
     name = unit.replace("@.", "@*.")
     entries = output(
         [
@@ -115,6 +116,12 @@ def complaints(unit: str) -> list[str]:
                 texts.remove(text)
             texts.append(text)
     return texts[-3:]
+
+
+@functools.cache
+def _synchronize() -> None:
+    """Wait until journald has stored what it has received: a unit may have failed a moment ago."""
+    output(["journalctl", "--sync"])
 
 
 def unit_of(pid: int) -> str:

@@ -26,6 +26,7 @@ class FakeSystemd:
         self.credentials = ""
         self.journal: Optional[str] = ""
         monkeypatch.setattr(systemd, "output", self.output)
+        systemd._synchronize.cache_clear()
 
     def output(self, command: Sequence[str], stdin: str = "") -> Optional[str]:
         self.commands.append(list(command))
@@ -149,6 +150,7 @@ def test_complaints_are_the_last_different_ones_of_the_unit(fake: FakeSystemd) -
         "Main process exited, code=exited, status=226/NAMESPACE",
     ]
     assert "--unit=puppet-twitch.service" in fake.commands[-1]
+    assert fake.commands[-2] == ["journalctl", "--sync"]  # a failure of this moment is among them
 
 
 def test_complaints_of_a_template_are_those_of_its_instances(fake: FakeSystemd) -> None:
