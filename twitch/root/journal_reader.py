@@ -17,9 +17,9 @@ from twitch.root.error_text import Entry
 MAX_ENTRIES = 1000
 MAX_ENTRY_BYTES = 4096
 
-# journald is asked to write what it has received, because Puppet's last lines are a few milliseconds old. On a
-# busy node it takes seconds; without the lines, a run that has failed can look like a good one. A run with a
-# report does not wait.
+# journald is asked to write what it has received, because Puppet's last lines are a few milliseconds old.
+# On a busy node it takes seconds; without the lines, a run that has failed can look like a good one. A run
+# with a report does not wait.
 JOURNALD = "/run/systemd/journal/io.systemd.journal"
 SYNCHRONIZE = b'{"method":"io.systemd.Journal.Synchronize"}\0'
 SYNCHRONIZE_TIMEOUT_S = 10
