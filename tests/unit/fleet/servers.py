@@ -19,7 +19,7 @@ Answer = Callable[[str, dict[str, Any]], Reply]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 # Long enough for any machine, and the end of a test that hangs.
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @contextlib.asynccontextmanager

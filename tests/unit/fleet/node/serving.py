@@ -15,7 +15,7 @@ from twitch.listener.connection import NEW, Connection
 NAME = "web01.example.com"
 NODE = Node(NAME, "127.0.0.1")
 
-LIMIT_S = 30  # of every wait; far beyond what any of them takes
+LIMIT_S = 60  # of every wait; far beyond what any of them takes
 
 
 class Listening:
