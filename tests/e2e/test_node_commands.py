@@ -118,7 +118,8 @@ def test_login_of_root_hears_of_a_disabled_agent_only(node: Machine, profile: st
     assert node.run(*login).stdout == ""
     node.run("puppet-twitch", "disable", "CHG-123", "--for", "2h")
     try:
-        assert "CHG-123" in node.run(*login).stdout
+        # A login waits five seconds for root, and no longer on a busy node.
+        node.wait(lambda: "CHG-123" in node.run(*login).stdout)
         assert node.run("runuser", "-u", "alice", "--", *login).stdout == ""
     finally:
         node.run("puppet-twitch", "enable")

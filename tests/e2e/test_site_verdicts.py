@@ -133,7 +133,7 @@ def test_case_29_files_of_user_puppet_cost_nothing(masterless: Machine) -> None:
     for place in (f"mkfifo {summary} {report}", f"ln -s /dev/zero {summary}", f"cp /root/bomb {summary}"):
         masterless.sh(f"rm -f {summary} {report}; {place}")
         masterless.sh("rm -f /run/puppet-twitch/runs/*")
-        reply = masterless.wait(lambda: masterless.curl("/puppet/status", timeout_s=30))
+        reply = masterless.wait(lambda: masterless.curl("/puppet/status", timeout_s=60))
         assert (reply.status, reply.body) == (200, "idle\n")
     masterless.sh(f"rm -f {summary} {report}")
 

@@ -35,7 +35,7 @@ def test_the_first_interrupt_stops_and_the_second_leaves() -> None:
                 await asyncio.sleep(0)
             assert (stop.reason, stop.left.is_set(), notes) == (REASONS[signal.SIGINT], False, ["first"])
             os.kill(os.getpid(), signal.SIGINT)
-            await asyncio.wait_for(stop.left.wait(), 10)
+            await asyncio.wait_for(stop.left.wait(), 60)
         assert notes == ["first"]
 
     before = signal.getsignal(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_sigterm_and_sighup_leave_at_once(by: signal.Signals) -> None:
         stop.stop("too many failures")
         with signals(stop):
             os.kill(os.getpid(), by)
-            await asyncio.wait_for(stop.left.wait(), 10)
+            await asyncio.wait_for(stop.left.wait(), 60)
         # The reason is why nothing more was started, and the signal why the command has left.
         assert (stop.reason, stop.left_by) == ("too many failures", by)
 
@@ -75,7 +75,7 @@ def test_sighup_is_ignored_under_nohup() -> None:
         with signals(stop):
             os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(stop.left.wait(), 10)
+            await asyncio.wait_for(stop.left.wait(), 60)
         assert stop.left_by is signal.SIGTERM
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -57,13 +57,13 @@ class Caller:
         found = []
         for packet in iter(self.packet, []):
             found += packet
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return found
 
     def close(self) -> None:
         self.socket.close()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 

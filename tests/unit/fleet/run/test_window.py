@@ -44,7 +44,7 @@ class Turns:
         self.window.to_the_back(self._nodes[name], delay_s)
 
     async def end(self) -> None:
-        await asyncio.wait_for(self._task, 10)
+        await asyncio.wait_for(self._task, 60)
 
 
 def test_only_so_many_nodes_have_a_slot_at_once() -> None:

@@ -207,7 +207,7 @@ async def test_live_clocks_go_on_without_events(monkeypatch: pytest.MonkeyPatch)
         while len(shown(console)) == first:
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(drawn_anew(), 30)
+    await asyncio.wait_for(drawn_anew(), 60)
     screen.close(results)
 
 
