@@ -136,6 +136,17 @@ async def _command(options: Namespace, sentence: str, good: str, ask: Ask) -> in
     if question.must_ask(nodes, options) and not question.agreed(f"{text}?", options):
         return exits.NOTHING_STARTED
     done: dict[str, Done] = {}
+    asked: set[str] = set()
+
+    async def ask_one(node: Node) -> Done:
+        asked.add(node.name)
+        return await _ask(api, node, good, ask)
+
+    def is_done(node: Node, one: Done) -> None:
+        done[node.name] = one
+        if options.json:
+            _print(line="node", time=round(time.time(), 3), node=node.name, **_fields(one))
+
     at_once = max(1, options.at_once.at_least_one_of(len(nodes)))
     async with NodeApi(how, connections=at_once) as api:
         if api.note:
@@ -143,14 +154,11 @@ async def _command(options: Namespace, sentence: str, good: str, ask: Ask) -> in
         stop.on_first_interrupt = lambda: say("Interrupted: no other node is asked; once more to leave now")
         with signals(stop):
             say(f"{text}, {at_once} at once")
-            async for node, one in each(
-                nodes, lambda node: _ask(api, node, good, ask), at_once=at_once, stop=stop
-            ):
-                done[node.name] = one
-                if options.json:
-                    _print(line="node", time=round(time.time(), 3), node=node.name, **_fields(one))
+            async for node, one in each(nodes, ask_one, at_once=at_once, stop=stop):
+                is_done(node, one)
     for node in nodes:
-        done.setdefault(node.name, Done(NOT_ASKED, stop.reason or "interrupted"))
+        if node.name not in done:
+            is_done(node, _left(stop.reason or "interrupted", asked=node.name in asked))
     status = exit_status(done, waited=bool(options.wait))
     if options.json:
         outcomes = Counter(one.outcome for one in done.values())
@@ -176,6 +184,13 @@ async def _ask(api: NodeApi, node: Node, good: str, ask: Ask) -> Done:
         # The node speaks of the parameter, and people have the option.
         return Done(_outcome(answer, good), answer.message.replace("force=true", "--force"), answer)
     raise AssertionError("the last try returns")
+
+
+def _left(reason: str, *, asked: bool) -> Done:
+    """Return what became of a node without an answer when the command leaves."""
+    if asked:
+        return Done(UNREACHABLE, f"asked, but {reason} before the answer; the node may do it all the same")
+    return Done(NOT_ASKED, reason)
 
 
 def _outcome(answer: Answer, good: str) -> str:
