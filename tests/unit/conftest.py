@@ -19,9 +19,12 @@ from tests.unit import fake_node, loops
 from tests.unit.api_under_test import ApiUnderTest
 from tests.unit.fake_node import FakeNode
 from tests.unit.fake_puppet import FakePuppet
+from tests.unit.log_readers import Journald
 from tests.unit.records import RUN
 from twitch import config, record_files
 from twitch.config import Config
+from twitch.listener import log_source
+from twitch.log import reader
 from twitch.root import journal, journal_reader
 from twitch.root.error_text import Entry
 from twitch.root.node import Node
@@ -136,3 +139,16 @@ def api(tmp_path: Path) -> Iterator[ApiUnderTest]:
     under_test = ApiUnderTest(tmp_path)
     yield under_test
     under_test.close()
+
+
+@pytest.fixture
+def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
+    """Return the journal of the node of `api`, with log readers."""
+    monkeypatch.setattr(reader, "SETTLE_S", 0.02)
+    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
+    monkeypatch.setattr(log_source, "LOOK_S", 0.01)
+    node = Journald(os.fspath(tmp_path / "log.sock"))
+    api.logs(os.fspath(tmp_path / "log.sock"))
+    api.allow("anonymous = trigger status logs")
+    yield node
+    node.close()

@@ -16,7 +16,7 @@ from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest
 from tests.unit.fake_journal import ended, entry
 from tests.unit.fleet import servers
 from tests.unit.fleet.node.serving import LIMIT_S, listener
-from tests.unit.listener.api.test_log import Journald
+from tests.unit.log_readers import Journald
 from twitch.errors import UsageError
 from twitch.fleet import exits, log
 from twitch.fleet.events import Ask, NodeEvent, Plan

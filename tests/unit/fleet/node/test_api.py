@@ -15,7 +15,7 @@ import pytest
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status
 from tests.unit.fake_journal import ended, entry
 from tests.unit.fleet.node.serving import LIMIT_S, NODE, answering, at_the_port, listener
-from tests.unit.listener.api.test_log import Journald
+from tests.unit.log_readers import Journald
 from twitch import holds
 from twitch.fleet.events import Ask, Change, Counts
 from twitch.fleet.node import api as node_api

@@ -1,4 +1,4 @@
-"""The log of a run: positions, levels, many followers of one reader, slow ones, and how an answer ends.
+"""The log of a run: positions, levels, one follower, and how an answer ends.
 
 The log reader is the real one, with a journal in memory.
 """
@@ -6,143 +6,29 @@ The log reader is the real one, with a journal in memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.api_under_test import OTHER, RUN, ApiUnderTest, node_status, request
-from tests.unit.fake_journal import PID, Entry, FakeJournal, asked, ended, entry
-from tests.unit.wire import ADDRESS, Client, visit
+from tests.unit.fake_journal import PID, ended, entry
+from tests.unit.log_readers import LINES, LOG, Journald, Stream
+from tests.unit.wire import ADDRESS, visit
 from twitch import wording
-from twitch.errors import PacketError
-from twitch.listener import kept_lines, log_sharing, log_source
+from twitch.listener import log_sharing, log_source
 from twitch.listener.api import log_follower
-from twitch.log import reader
 from twitch.log_packets import Read
 from twitch.node_status import Doing
-
-LINES = [asked(), entry("one"), entry("two", PRIORITY="4"), entry("three")]
-LOG = f"/puppet/runs/{RUN}/log"
-
-
-class View(FakeJournal):
-    """What one log reader sees of the journal of a node."""
-
-    def __init__(self, node: Journald) -> None:
-        super().__init__()
-        self.entries = node.entries
-        self.exists = node.exists
-
-
-class Journald:
-    """The journal of a node, and the socket at which systemd starts a log reader for each connection."""
-
-    def __init__(self, path: str) -> None:
-        self.entries: list[Entry] = list(LINES)
-        self.exists = True
-        self.places = 16
-        self.views: list[View] = []
-        self.readers = 0  # that were ever started
-        self._threads: list[threading.Thread] = []
-        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listening.bind(path)
-        self._listening.listen(64)
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listening.accept()
-            except OSError:
-                return
-            if len(self.views) >= self.places:
-                peer.close()
-                continue
-            self.readers += 1
-            self.views.append(View(self))
-            thread = threading.Thread(target=self._serve, args=(peer, self.views[-1]), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, peer: socket.socket, view: View) -> None:
-        with contextlib.suppress(PacketError, OSError):
-            reader.serve(peer, view)  # type: ignore[arg-type]
-        self.views.remove(view)
-        peer.close()
-
-    def append(self, *entries: Entry) -> None:
-        """Add entries; every reader that waits is woken."""
-        self.entries += entries
-        for view in list(self.views):
-            with contextlib.suppress(OSError):
-                view.append()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(60)
-        self._listening.close()
-        for thread in self._threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a log reader is left behind"
-
-
-@pytest.fixture
-def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
-    monkeypatch.setattr(reader, "SETTLE_S", 0.02)
-    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
-    monkeypatch.setattr(log_source, "LOOK_S", 0.01)
-    node = Journald(os.fspath(tmp_path / "log.sock"))
-    api.logs(os.fspath(tmp_path / "log.sock"))
-    api.allow("anonymous = trigger status logs")
-    yield node
-    node.close()
 
 
 def texts(body: bytes) -> list[str]:
     """Return messages of Puppet's lines, and lines of ours as they are."""
     lines = body.decode().splitlines()
     return [line if line.startswith("#") else line.partition("): ")[2] for line in lines]
-
-
-class Stream:
-    """A follower: reads the head of the answer, then line after line."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.buffer = b""
-
-    async def begin(self, target: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-        await self.client.send(
-            request(method, target, *headers).replace(b"HTTP/1.1", f"HTTP/{version}".encode())
-        )
-        while b"\r\n\r\n" not in self.buffer:
-            self.buffer += await self.more()
-        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        return head
-
-    async def more(self) -> bytes:
-        data = await self.client.receive()
-        assert data, f"the end, after {self.buffer!r}"
-        return data
-
-    async def until(self, text: str) -> bytes:
-        """Return what comes up to this text."""
-        while text.encode() not in self.buffer:
-            self.buffer += await self.more()
-        before, found, self.buffer = self.buffer.partition(text.encode())
-        return before + found
-
-    async def rest(self) -> bytes:
-        return self.buffer + await self.client.drain()
 
 
 # ---- without follow
@@ -316,26 +202,6 @@ async def test_follower_gets_lines_and_the_verdict(api: ApiUnderTest, journald: 
     assert journald.readers == 1
 
 
-async def test_followers_share_one_reader(api: ApiUnderTest, journald: Journald) -> None:
-    api.record(pid=PID)
-    async with contextlib.AsyncExitStack() as stack:
-        streams = []
-        for after in (0, 0, 2, 4, 3):
-            streams.append(Stream(await stack.enter_async_context(visit(api.service))))
-            await streams[-1].begin(f"{LOG}?follow=true&after={after}")
-        await streams[0].until("three")
-        journald.append(entry("four"))
-        for stream in streams:
-            await stream.until("four")
-        assert journald.readers == 1
-        streams[1].client.reset()
-        api.finish("changed")
-        journald.append(ended())
-        for stream in (streams[0], *streams[2:]):
-            await stream.until("# changed")
-    assert journald.readers == 1
-
-
 async def test_follower_of_a_killed_conclude_hears_the_verdict(api: ApiUnderTest, journald: Journald) -> None:
     api.record(pid=PID)
     async with visit(api.service) as client:
@@ -421,32 +287,6 @@ async def test_follower_without_chunks_gets_the_same_lines(api: ApiUnderTest, jo
         api.finish("changed")
         journald.append(ended())
         assert (await stream.rest()).endswith(b"# changed\n")
-
-
-async def test_slow_follower_delays_no_other_one(
-    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "PACKET_BYTES", 1024)
-    monkeypatch.setattr(kept_lines, "KEPT_BYTES", 8192)
-    monkeypatch.setattr(log_follower, "PART_BYTES", 1024)
-    api.record(pid=PID)
-    async with visit(api.service, small_buffers=True) as slow, visit(api.service) as quick:
-        stalled, stream = Stream(slow), Stream(quick)
-        await slow.send(request("GET", f"{LOG}?follow=true"))
-        await stream.begin(f"{LOG}?follow=true")
-        await stream.until("three")
-        for number in range(400):
-            journald.append(entry(f"line {number} " + "x" * 100))
-        await stream.until("line 399 ")
-        assert journald.readers == 1
-        await stalled.until("line 0 ")
-        await stalled.until("line 399 ")  # from the journal again, not from memory
-        journald.append(entry("the last one"))
-        await stalled.until("the last one")
-        await stream.until("the last one")
-        while len(journald.views) > 1:  # both follow the common reader again
-            await asyncio.sleep(0)
-        assert journald.readers >= 2
 
 
 async def test_tail_is_followed(api: ApiUnderTest, journald: Journald) -> None:
@@ -540,48 +380,3 @@ async def test_reset_before_the_answer_leaves_nothing(api: ApiUnderTest, journal
         await client.gone
         while api.service._sources()._all:
             await asyncio.sleep(0)
-
-
-async def test_client_that_reads_many_logs_makes_room_for_another(
-    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_sharing, "MAX_SOURCES", 4)
-    api.record(pid=PID)
-    found, logs = api.store.read(RUN), api.service._sources()
-    assert found is not None
-    question = Read(RUN, tail=1, follow=True, pid=PID)  # each has a reader of its own
-    crowd = [logs.join(found, question, "192.0.2.7") for _ in range(4)]
-    for source in crowd:
-        await source.opened()
-    with pytest.raises(log_source.Unreadable):
-        logs.join(found, question, "192.0.2.7")
-    others = [logs.join(found, question, f"2001:db8::{number}") for number in range(2)]  # one /64
-    assert [source.broken for source in crowd] == [True, True, False, False]
-    for client in ("192.0.2.7", "2001:db8::3"):
-        with pytest.raises(log_source.Unreadable):
-            logs.join(found, question, client)
-    for source in (*crowd, *others):
-        await source.opened()
-        source.leave()
-    assert not logs._all
-
-
-async def test_follower_that_makes_room_is_told_where_the_log_goes_on(
-    api: ApiUnderTest, journald: Journald, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_sharing, "MAX_SOURCES", 2)
-    api.record(pid=PID)
-    found, logs = api.store.read(RUN), api.service._sources()
-    assert found is not None
-    async with visit(api.service) as client:
-        stream = Stream(client)
-        await stream.begin(f"{LOG}?follow=true")
-        await stream.until("three")
-        question = Read(RUN, tail=1, follow=True, pid=PID)
-        second = logs.join(found, question, next(iter(logs._all)).client)
-        await second.opened()
-        other = logs.join(found, question, "192.0.2.200")
-        await other.opened()
-        assert (await stream.rest()).endswith(b"# goes on: ?follow=true&after=4\n\r\n")
-    for source in (second, other):
-        source.leave()
