@@ -1,4 +1,4 @@
-"""Which command to run, and the exit code that an error becomes. The only file that imports every side."""
+"""Which command to run, and the exit status that an error becomes. The only file that imports every side."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ HOW_TO_INSTALL_FLEET = "install the package of this name, or: pip install 'puppe
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run one of the commands and return its exit code."""
+    """Run one of the commands and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _command(words)
@@ -161,7 +161,7 @@ def _end() -> NoReturn:
 
 
 def _fleet(options: list[str]) -> int:
-    """Become puppet-twitch-fleet, as git becomes git-lfs; return an exit code if it is not installed.
+    """Become puppet-twitch-fleet, as git becomes git-lfs; return an exit status if it is not installed.
 
     It has a package of its own, so it is looked for beside this command, and in PATH.
     """

@@ -1,4 +1,4 @@
-"""The options of a command that a person types; an invalid one is an error of one line and exit code 64."""
+"""The options of a command that a person types; an invalid one is an error of one line and exit status 64."""
 
 from __future__ import annotations
 

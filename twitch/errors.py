@@ -1,6 +1,6 @@
 """Errors with a text for people: what was wrong, where, and what to do.
 
-`__main__` turns them into an exit code. What a client hears of one is decided in `listener/`.
+`__main__` turns them into an exit status. What a client hears of one is decided in `listener/`.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ job_id: {run}
 
 
 def leaves(node: Machine, script: str, code: int) -> None:
-    """Make runs end with this script and exit code; the file `whole` is a report of the run."""
+    """Make runs end with this script and exit status; the file `whole` is a report of the run."""
     whole = WHOLE.format(resources=RESOURCE.format(number=1), run="@RUN@")
     node.write(f"{stub.STUB}/whole", whole)
     node.write(

@@ -43,7 +43,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def build(*arguments: str) -> tuple[int, str]:
-    """Run tests/lab/build; return its exit code and its output."""
+    """Run tests/lab/build; return its exit status and its output."""
     done = subprocess.run([BUILD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode, done.stdout
 

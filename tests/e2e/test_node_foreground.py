@@ -19,7 +19,7 @@ ENDED_BY_CTRL_C = (0, 130)
 
 @contextmanager
 def foreground(node: Machine, *command: str, end: int = signal.SIGTERM) -> Iterator[list[str]]:
-    """Run a command as root would at a terminal, and end it; add its output and exit code to the list."""
+    """Run a command as root would at a terminal, and end it; add its output and exit status to the list."""
     result: list[str] = []
     process = node.popen("/bin/sh", "-c", f'echo $$ >{PID}; exec "$@"', "sh", *command)
     try:

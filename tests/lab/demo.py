@@ -29,7 +29,7 @@ USAGE = "usage: tests/lab/demo [fleet] start | shell [COMMAND…] | stop"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command of the command line; return the exit code."""
+    """Run the command of the command line; return the exit status."""
     demo, words = (FLEET, arguments[1:]) if arguments[:1] == ["fleet"] else (ONE, arguments)
     command, *rest = words or [""]
     try:

@@ -91,7 +91,7 @@ class Machine:
         self.start()
 
     def await_end(self, timeout_s: float | None = None) -> int:
-        """Wait until the machine is down; return nspawn's exit code, REBOOTED or other."""
+        """Wait until the machine is down; return nspawn's exit status, REBOOTED or other."""
         if self._boot is None:
             raise LabError(f"{self.name} was not booted by this process")
         code = self._boot.await_end(timeout_s)

@@ -58,7 +58,7 @@ def inside() -> bool:
 
 
 def main(command: Sequence[str]) -> int:
-    """Run the command in a lab; return its exit code, 128 + the signal if one ended it."""
+    """Run the command in a lab; return its exit status, 128 + the signal if one ended it."""
     try:
         if not command:
             raise LabError("usage: tests/lab/enter COMMAND [ARGUMENT…]")

@@ -99,7 +99,7 @@ class Boot:
         return entrance
 
     def await_end(self, timeout_s: float | None) -> int:
-        """Wait until the machine is down, remove its group, return nspawn's exit code."""
+        """Wait until the machine is down, remove its group, return nspawn's exit status."""
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -39,14 +39,14 @@ class Tour:
         print(f"\n==> {step}", flush=True)
 
     def show(self, command: str, expected: str = "", *, exit_code: int = 0) -> str:
-        """Run a command and print its output; LabError if it, or its exit code, is not the expected one."""
+        """Run a command and print its output; LabError if it, or its exit status, is not the expected one."""
         print(f"$ {command}", flush=True)
         done = self.machine.run(*self._shell(f"exec 2>&1; {command}"), check=False, timeout_s=120)
         print(done.stdout.replace("\r\n", "\n").rstrip("\n"), flush=True)
         if exit_code:
-            print(f"(exit code {done.returncode})", flush=True)
+            print(f"(exit status {done.returncode})", flush=True)
         if done.returncode != exit_code:
-            raise LabError(f"exit code {done.returncode}")
+            raise LabError(f"exit status {done.returncode}")
         if not re.search(expected, done.stdout, re.DOTALL):
             raise LabError(f"there is no {expected!r} in its output")
         return done.stdout

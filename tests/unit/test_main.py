@@ -1,4 +1,4 @@
-"""The command: its words, its errors, and the exit code that each error becomes."""
+"""The command: its words, its errors, and the exit status that each error becomes."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from twitch.cli.person import person
 from twitch.messages import ENABLED, Enable
 
 DESCRIPTION = """\
-Lift your own disable. As long as others have disabled Puppet, too, it stays disabled, and they are named;
---force lifts everything, also what a person has disabled with `puppet agent`.
+Lift your own hold. While there are holds of others, Puppet stays disabled, and they are named; --force lifts
+all holds, also one that a person has made with `puppet agent`.
 """
 EXIT_STATUS = f"""\
 Exit status: 0 if Puppet is enabled, or was, 3 if others still disable it.
@@ -24,7 +24,7 @@ Exit status: 0 if Puppet is enabled, or was, 3 if others still disable it.
 def main(arguments: Sequence[str]) -> int:
     """Enable Puppet, and return 0."""
     parser = Parser("enable", DESCRIPTION, EXIT_STATUS)
-    parser.add_argument("--force", action="store_true", help="lift what others have disabled, too")
+    parser.add_argument("--force", action="store_true", help="lift the holds of others, too")
     options = parser.parse_args(arguments)
     terminal.prepare()
     caller = person("enable")

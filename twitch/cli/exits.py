@@ -1,4 +1,4 @@
-"""The exit codes of the commands, beside those of errors.py."""
+"""The exit statuses of the commands, beside those of errors.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_ERRORS = "64: invalid options; 69: root's side cannot be reached; 77: not roo
 
 
 def of(record: Record) -> int:
-    """Return the exit code for a run that has ended."""
+    """Return the exit status for a run that has ended."""
     if record.good:
         return EX_GOOD
     if record.cancelled and record.verdict == NOT_ATTEMPTED:

@@ -41,7 +41,7 @@ class Choice(NamedTuple):
 
 
 def follow(records: Records, run: str, caller: Caller, choice: Choice) -> int:
-    """Print the log of a run to its end, and then its verdict; return the exit code for the verdict.
+    """Print the log of a run to its end, and then its verdict; return the exit status for the verdict.
 
     Where the log cannot be read, print why, and wait all the same.
     """

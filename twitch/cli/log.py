@@ -25,7 +25,7 @@ Exit status: 0, or 1 if there is no such run or log. With -f, that of the run:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the log of a run; with -f, return the exit code for its verdict."""
+    """Print the log of a run; with -f, return the exit status for its verdict."""
     parser = Parser("log", DESCRIPTION, EXIT_STATUS)
     parser.add_argument("run", metavar="ID", nargs="?", help=finding.DEFAULT)
     parser.add_argument("-f", "--follow", action="store_true", help="go on to the end of the run")

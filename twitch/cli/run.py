@@ -21,7 +21,7 @@ Exit status: 0 whatever became of the run, 1 if there is no such run. With --wai
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a run; with --wait, return the exit code for its verdict."""
+    """Print a run; with --wait, return the exit status for its verdict."""
     parser = Parser("run", DESCRIPTION, EXIT_STATUS)
     parser.add_argument("run", metavar="ID", nargs="?", help=finding.DEFAULT)
     parser.add_argument("--wait", action="store_true", help="wait for its end first")

@@ -52,7 +52,7 @@ class Refused(TwitchError):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask for a run; return the exit code for the answer, or for the verdict if it is waited for."""
+    """Ask for a run; return the exit status for the answer, or for the verdict if it is waited for."""
     parser = Parser("trigger", DESCRIPTION, EXIT_STATUS)
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--wait", action="store_true", help="wait for the end of the run, and show it")

@@ -55,8 +55,8 @@ are in Puppet's own lock file on the node. A run that is under way goes on. To c
 disable again. `enable` ends it earlier.
 """
 ENABLE = """\
-Lift your own disable on many nodes. A node that others have disabled, too, stays disabled, and is listed with
-the reason; --force lifts everything, also what `puppet agent --disable` has done by hand.
+Lift your own hold on many nodes. A node that has holds of others stays disabled, and is listed with the
+reason; --force lifts all holds, also that of `puppet agent --disable` by hand.
 """
 EXIT_STATUS = """\
 Exit status, added up: 0 all nodes are as you have asked, 1 nothing was asked, 2 some are held by others,
@@ -103,7 +103,7 @@ def disable(arguments: Sequence[str]) -> int:
 def enable(arguments: Sequence[str]) -> int:
     """Enable Puppet on nodes; return the exit status."""
     parser = _parser("enable", ENABLE)
-    parser.add_argument("--force", action="store_true", help="lift what others have disabled, too")
+    parser.add_argument("--force", action="store_true", help="lift the holds of others, too")
     options = parser.parse_args(arguments)
     options.wait = 0
 

@@ -36,7 +36,7 @@ class Options(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until there is nothing left to do, and return the exit code."""
+    """Serve until there is nothing left to do, and return the exit status."""
     options = _options(arguments)
     from twitch.listener import tls
 

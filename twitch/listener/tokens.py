@@ -96,7 +96,7 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make a token, print it and its line for the file, and return the exit code.
+    """Make a token, print it and its line for the file, and return the exit status.
 
     Raises `UsageError` with one line that says what is wrong.
     """

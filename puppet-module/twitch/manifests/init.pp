@@ -79,9 +79,10 @@
 #   meanings of Puppet's `certificate_revocation`; with `no`, `crl` is not needed. Without `tls`, the
 #   listener speaks plain HTTP.
 # @param run_timeout
-#   The time after which systemd ends a run, in seconds or with a unit: `90min`. The time in the queue
-#   counts: read "Runs" in README.md first. Only Puppet is ended: a command that the run has started, such
-#   as a package manager, goes on. By default only Puppet's own `runtimeout` applies.
+#   The time after which systemd ends a run, in seconds or with a unit: `90min`. It includes the time
+#   in the queue. Before you set it, read the section "Runs" of README.md. Only Puppet is ended: a command
+#   that the run has started, such as a package manager, goes on. By default only Puppet's own `runtimeout`
+#   applies.
 # @param run_settings
 #   Directives of systemd for the unit of the runs, section `[Service]`. Use it for what your site has
 #   set for `puppet.service`: `{ 'Environment' => 'http_proxy=http://proxy:3128', 'UMask' => '0027' }`.

@@ -1,4 +1,4 @@
-"""`puppet-twitch cancel`: what is refused, and with which exit code. Units are in the end-to-end tests."""
+"""`puppet-twitch cancel`: what is refused, and with which exit status. Units are in the end-to-end tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`puppet-twitch status`: the words of the API, the exit codes, and the line at a login."""
+"""`puppet-twitch status`: the words of the API, the exit statuses, and the line at a login."""
 
 from __future__ import annotations
 

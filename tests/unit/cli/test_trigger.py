@@ -1,4 +1,4 @@
-"""`puppet-twitch trigger`: real handlers, and the exit code for each answer and verdict."""
+"""`puppet-twitch trigger`: real handlers, and the exit status for each answer and verdict."""
 
 from __future__ import annotations
 
