@@ -194,6 +194,9 @@ def _no_catalog(evidence: Evidence, stages: tuple[str, ...] = ()) -> str:
 
     Only a text of Puppet says why, and texts are not parsed. But an agent that has gathered its facts and has
     no catalog has asked the server for one. `stages` are the stages that the run has gone through.
+
+    With an environment that the server does not know, Puppet 7.23 and 8.10 end before they gather facts,
+    because we set --strict_environment_mode. Puppet 7 before PUP-11440 (2022) still asks for the catalog.
     """
     if not evidence.requested_environment or evidence.masterless:
         return "no catalog was applied"
