@@ -47,7 +47,8 @@ class Program:
 
 
 @contextlib.contextmanager
-def _serving(directory: Path, port: int, name: str, *options: str) -> Iterator[Program]:
+def _serving(directory: Path, port: int, name: str, *options: str, ready: str) -> Iterator[Program]:
+    """Run a program; `ready` is a path that it answers with 200 when it serves."""
     log = directory / f"{name}.log"
     with log.open("w") as output:
         process = subprocess.Popen([PROGRAMS / name, *options], stdout=output, stderr=subprocess.STDOUT)
@@ -56,7 +57,7 @@ def _serving(directory: Path, port: int, name: str, *options: str) -> Iterator[P
         until = time.monotonic() + TIMEOUT_S
         while True:
             try:
-                program.get("/metrics")
+                program.get(ready)
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > until:
@@ -79,7 +80,9 @@ def prometheus(directory: Path, jobs: list[dict[str, Any]], rules: Path) -> Iter
     path = directory / "prometheus.yml"
     path.write_text(json.dumps(config))  # JSON is YAML
     options = (f"--config.file={path}", f"--storage.tsdb.path={directory / 'data'}")
-    with _serving(directory, 9090, "prometheus", *options, "--web.listen-address=127.0.0.1:9090") as program:
+    address = "--web.listen-address=127.0.0.1:9090"
+    # It answers /metrics before it answers queries.
+    with _serving(directory, 9090, "prometheus", *options, address, ready="/-/ready") as program:
         yield program
 
 
@@ -89,5 +92,7 @@ def node_exporter(directory: Path, textfiles: Path) -> Iterator[Program]:
     options = ("--collector.disable-defaults", "--collector.textfile")
     address = "--web.listen-address=127.0.0.1:9100"
     where = f"--collector.textfile.directory={textfiles}"
-    with _serving(directory, 9100, "prometheus-node-exporter", *options, where, address) as program:
+    with _serving(
+        directory, 9100, "prometheus-node-exporter", *options, where, address, ready="/metrics"
+    ) as program:
         yield program

@@ -12,7 +12,7 @@ from typing import Any
 from .machine import Machine
 
 # About 20 s on two free cores.
-READY_TIMEOUT_S = 240
+READY_TIMEOUT_S = 600
 
 SSL = "/etc/puppetdb/ssl"
 

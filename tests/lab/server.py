@@ -15,7 +15,7 @@ from .lab import Lab
 from .machine import Machine
 
 # About 20 s on two free cores, several times that beside a busy test.
-READY_TIMEOUT_S = 240
+READY_TIMEOUT_S = 600
 
 ENVIRONMENTS = "/etc/puppet/code/environments"
 REPORTS = "/var/lib/puppetserver/lab-reports"
