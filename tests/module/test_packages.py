@@ -38,6 +38,14 @@ def built() -> None:
     run("make", "deb", "rpm", "dist")
 
 
+@pytest.fixture(scope="module")
+def node_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory into which `make install` has installed everything of a node."""
+    path = tmp_path_factory.mktemp("installed")
+    run("make", "install", f"DESTDIR={path}")
+    return path
+
+
 def test_lintian_finds_nothing() -> None:
     # -q, because lintian's warning about running as root is not about the package.
     strict = ("--display-info", "--pedantic", "--fail-on", "error,warning,info,pedantic")
@@ -60,11 +68,10 @@ def files_of_rpm(package: Path = RPM) -> list[str]:
 
 
 @pytest.mark.parametrize("files", [files_of_deb, files_of_rpm])
-def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], tmp_path: Path) -> None:
-    run("make", "install", f"DESTDIR={tmp_path}")
+def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], node_files: Path) -> None:
     installed = {
-        f"/{path.relative_to(tmp_path)}"
-        for path in tmp_path.rglob("*")
+        f"/{path.relative_to(node_files)}"
+        for path in node_files.rglob("*")
         if path.is_file() or path.is_symlink()
     }
     # The packages compress or rename documentation, and their scripts compile the Python on the node.
@@ -77,7 +84,7 @@ def test_package_has_every_file_of_make_install(files: Callable[[], list[str]], 
     drop_ins = {f"/usr/share/puppet-twitch/{name}.conf" for name in ("tls", "per-connection")}
     completion = {"/usr/share/bash-completion/completions/puppet-twitch"}
     assert drop_ins | completion <= packaged
-    assert all((tmp_path / path.lstrip("/")).is_file() for path in drop_ins | completion)
+    assert all((node_files / path.lstrip("/")).is_file() for path in drop_ins | completion)
     assert not [path for path in packaged if path.endswith(".pyc")]
 
 

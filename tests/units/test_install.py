@@ -8,6 +8,8 @@ import subprocess
 import venv
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSION = re.findall(r'__version__ = "(.*)"', (REPOSITORY / "twitch" / "__init__.py").read_text())[0]
 
@@ -23,6 +25,14 @@ def run(*command: str | Path, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory into which `make install` has installed everything of a node."""
+    path = tmp_path_factory.mktemp("installed")
+    run("make", "install", f"DESTDIR={path}")
+    return path
 
 
 def test_pip_install(tmp_path: Path) -> None:
@@ -49,11 +59,10 @@ def test_make_install_into_a_directory_and_away_again(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
-def test_make_install_has_nothing_of_the_fleet(tmp_path: Path) -> None:
-    run("make", "install", f"DESTDIR={tmp_path}")
-    assert list(tmp_path.rglob("*fleet*")) == []
+def test_make_install_has_nothing_of_the_fleet(installed: Path) -> None:
+    assert list(installed.rglob("*fleet*")) == []
     environment = {"PATH": "/nowhere"}
-    tree = tmp_path / "usr/lib/puppet-twitch"
+    tree = installed / "usr/lib/puppet-twitch"
     done = subprocess.run(
         ["/usr/bin/python3", "-I", tree, "fleet"], env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -82,8 +91,7 @@ def test_make_install_keeps_the_operators_configuration(tmp_path: Path) -> None:
     assert written.read_text() == "[access]\ncooldown = 1\n"
 
 
-def test_the_units_name_what_make_installs(tmp_path: Path) -> None:
-    run("make", "install", f"DESTDIR={tmp_path}")
-    units = list((tmp_path / "usr/lib/systemd/system").glob("puppet-twitch*"))
+def test_the_units_name_what_make_installs(installed: Path) -> None:
+    units = list((installed / "usr/lib/systemd/system").glob("puppet-twitch*"))
     named = {path for unit in units for path in re.findall(r"-I (/\S+)", unit.read_text())}
     assert named == {"/usr/lib/puppet-twitch"}
