@@ -10,7 +10,7 @@ import sys
 
 from twitch.fleet import main
 from twitch.fleet.node import connection
-from twitch.fleet.run import asking, following, proving
+from twitch.fleet.run import following, proving, start_once
 
 
 def hurry() -> None:
@@ -19,10 +19,10 @@ def hurry() -> None:
     What is given up after a time has enough of it on a busy machine.
     """
     connection.ANSWER_S = 5.0
-    asking.NOT_SENT_S = 0.1
-    asking.BUSY_S = (0.1, 0.5)
-    asking.LOOKS_S = (0.1, 0.5)
-    asking.MAX_RETRY_AFTER_S = 0.2
+    start_once.NOT_SENT_S = 0.1
+    start_once.BUSY_S = (0.1, 0.5)
+    start_once.LOOKS_S = (0.1, 0.5)
+    start_once.MAX_RETRY_AFTER_S = 0.2
     following.AGAIN_S = (0.1, 0.5)
     following.OUT_OF_REACH_S = 10.0
     following.LOOK_S = (0.1, 0.5)

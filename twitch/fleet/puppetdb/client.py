@@ -14,7 +14,7 @@ from typing import Any, Optional, Union
 import aiohttp
 
 from twitch.errors import TwitchError
-from twitch.fleet import no_answer
+from twitch.fleet import server_failures
 from twitch.fleet.puppetdb.settings import Settings
 from twitch.fleet.server_client import ServerClient
 from twitch.texts import one_line
@@ -133,7 +133,7 @@ class PuppetDB(ServerClient):
         except aiohttp.ClientPayloadError:
             return 200, ""  # the connection ended within the answer
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            why = no_answer.reason(
+            why = server_failures.reason(
                 error, url, certificate=self._certificate, connect_s=self._connect_s, answer_s=total_s
             )
             raise _NoAnswer(why) from None

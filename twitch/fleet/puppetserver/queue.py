@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from twitch.fleet import no_answer
+from twitch.fleet import server_failures
 from twitch.fleet.puppetserver.settings import Settings
 from twitch.fleet.server_client import ServerClient
 
@@ -87,7 +87,7 @@ class Queues(ServerClient):
                     return Unreadable(url, _refusal(answer.status), closed=True)
                 value = await answer.json(content_type=None)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, RecursionError) as error:
-            why = no_answer.reason(
+            why = server_failures.reason(
                 error, url, certificate=None, connect_s=self._connect_s, answer_s=self._answer_s
             )
             return Unreadable(url, why, late=isinstance(error, asyncio.TimeoutError))

@@ -18,7 +18,6 @@ from twitch.fleet.puppetdb.client import PuppetDB
 from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.puppetserver.throttle import Throttle
 from twitch.fleet.run import canary, exit_status, introduction
-from twitch.fleet.run.asking import Asking
 from twitch.fleet.run.budget import Budget
 from twitch.fleet.run.command_line import one_per
 from twitch.fleet.run.following import MAX_HELD, Following, Held, LetGo
@@ -27,6 +26,7 @@ from twitch.fleet.run.ledger import Ledger
 from twitch.fleet.run.outputs import Outputs
 from twitch.fleet.run.proving import Proving
 from twitch.fleet.run.stage import Stages
+from twitch.fleet.run.start_once import Asking
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.window import Window
 from twitch.fleet.stopping import Stop, signals

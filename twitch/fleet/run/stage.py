@@ -25,10 +25,10 @@ from typing import Optional
 from twitch import durations
 from twitch.fleet.nodes import Node
 from twitch.fleet.outcomes import GOOD, Outcome
-from twitch.fleet.run.asking import Asking, NotNow, Started
 from twitch.fleet.run.following import Following, Gone, Overtaken, Unreadable
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier, Ledger
 from twitch.fleet.run.proving import Proving
+from twitch.fleet.run.start_once import Asking, NotNow, Started
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.verdicts import End
 from twitch.fleet.run.window import Window

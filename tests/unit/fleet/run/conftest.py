@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twitch.fleet.node import connection
-from twitch.fleet.run import asking, following, proving, stage
+from twitch.fleet.run import following, proving, stage, start_once
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +20,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses before something is asked again, from minutes to moments."""
-    monkeypatch.setattr(asking, "LOOKS_S", (0.05, 0.1))
-    monkeypatch.setattr(asking, "NOT_SENT_S", 0.05)
-    monkeypatch.setattr(asking, "BUSY_S", (0.1, 0.2))
-    monkeypatch.setattr(asking, "MAX_RETRY_AFTER_S", 0.2)
+    monkeypatch.setattr(start_once, "LOOKS_S", (0.05, 0.1))
+    monkeypatch.setattr(start_once, "NOT_SENT_S", 0.05)
+    monkeypatch.setattr(start_once, "BUSY_S", (0.1, 0.2))
+    monkeypatch.setattr(start_once, "MAX_RETRY_AFTER_S", 0.2)
     monkeypatch.setattr(stage, "OVERTAKEN_S", 0.1)
     monkeypatch.setattr(following, "AGAIN_S", (0.1, 0.2))
     monkeypatch.setattr(following, "LOOK_S", (0.1, 0.2))

@@ -12,7 +12,7 @@ from twitch.fleet.events import Ask
 from twitch.fleet.node.answers import RESET, Answer, NotReached, RunRecord
 from twitch.fleet.node.api import NodeApi
 from twitch.fleet.nodes import Node
-from twitch.fleet.run.asking import Asking, Started
+from twitch.fleet.run.start_once import Asking, Started
 from twitch.fleet.stopping import Stop
 
 
