@@ -97,7 +97,8 @@ ifeq ($(DESTDIR),)
 	    >/dev/null 2>&1; then echo 'puppet-twitch was installed as a package; remove that package' >&2; exit 1; fi
 	-systemctl disable --now puppet-twitch.socket puppet-twitch-run.socket puppet-twitch-log.socket
 	-systemctl disable --now puppet-twitch-watch.path
-	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service' 'puppet-twitch-log@*.service'
+	-systemctl stop puppet-twitch.service 'puppet-twitch@*.service' 'puppet-twitch-log@*.service' \
+	    puppet-twitch-watch.service
 	sh packaging/stop-expiry.sh
 	sh packaging/forget-runs.sh
 endif

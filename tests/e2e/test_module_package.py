@@ -71,6 +71,16 @@ def test_remove_keeps_the_configuration_and_purge_nothing(node: Machine) -> None
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
+def test_remove_stops_a_watch_that_is_under_way(node: Machine) -> None:
+    # Without its files it would fail, and write the textfile again that the removal has removed.
+    stub.drop_in(node, "puppet-twitch-watch.service", "[Service]\nExecStart=\nExecStart=/bin/sleep 1000\n")
+    node.run("systemctl", "start", "--no-block", "puppet-twitch-watch.service")
+    node.wait("pgrep -x sleep")
+    node.run("apt-get", "remove", "--yes", "puppet-twitch")
+    assert node.sh("pgrep -x sleep", check=False).stdout == ""
+    assert node.sh("systemctl --failed --no-legend").stdout == ""
+
+
 def test_remove_waits_for_the_unit_of_a_run(node: Machine) -> None:
     stub.stub_puppet(node)
     run = stub.hold(node)
