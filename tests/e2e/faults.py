@@ -133,6 +133,13 @@ FAULTS: dict[str, Fault] = {
         "sed -i s/anonimous/anonymous/ /root/new.conf",
         check="puppet-twitch check --config /root/new.conf",
     ),
+    "configuration-not-in-place-closed": Fault(
+        "files.permissions_in_place/1",
+        "umask 077; echo '[access]' >/root/new.conf",
+        "mode 600, which mv keeps; in its place it must have owner root, mode 644, or user twitch",
+        "chmod 644 /root/new.conf",
+        check="puppet-twitch check --config /root/new.conf",
+    ),
     "configuration-writable": Fault(
         "files.permissions/1", f"chmod 666 {CONF}", "puppet-twitch.conf has owner root", "chmod 644"
     ),

@@ -102,6 +102,27 @@ def other_configuration(path: str) -> Generator[Finding, None, Optional[Config]]
     return config
 
 
+def permissions_in_place(path: str, account: Account) -> Iterator[Finding]:
+    """Report a file that is not in place, and that mv(1) would put there with a wrong owner or mode.
+
+    The directories above it are not looked at, because mv(1) does not take them along. A pipe, such as
+    /dev/stdin, is not reported.
+    """
+    info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        return
+    mode, group = stat.S_IMODE(info.st_mode), group_name(info.st_gid)
+    readable = mode & (0o040 if group == account.group else 0o004)
+    if info.st_uid != 0 or mode & 0o022 or not readable:
+        consequence = "" if readable else f", or user {account.user} cannot read it"
+        text = (
+            f"{path} has owner {owner_name(info.st_uid)}, group {group}, mode {mode:o}, which mv keeps; "
+            f"in its place it must have owner root, mode 644{consequence}"
+        )
+        name = shlex.quote(path)
+        yield Finding(FAULT, text, f"chown root {name}; chmod 644 {name}")
+
+
 def permissions(path: str, account: Account, *, secret: bool) -> Iterator[Finding]:
     """Report a file that users other than root can change, or that the listener cannot read.
 

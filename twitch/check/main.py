@@ -111,7 +111,8 @@ def _findings_of(path: str) -> Iterator[Finding]:
     if config is None:
         return
     tokens: callers.Tokens = None
-    if as_root:
+    if as_root:  # no other user can put the file in place
+        yield from files.permissions_in_place(path, systemd.account())
         tokens = yield from token_file.read()
         yield from agent.installed(config)
     yield from _configured(config, tokens, as_root=as_root)

@@ -288,7 +288,6 @@ def run_other(path: Path) -> tuple[list[Finding], object]:
 def test_a_configuration_that_is_not_in_place_is_read(tmp_path: Path) -> None:
     path = tmp_path / "new.conf"
     path.write_text("[access]\ncooldown = 1\n")
-    path.chmod(0o600)  # permissions matter in its place only
     assert run_other(path) == ([Finding(GOOD, f"the configuration is valid: {path}")], Config(cooldown_s=1))
 
 
@@ -306,3 +305,36 @@ def test_an_invalid_configuration_that_is_not_in_place(
     assert fault.text.startswith(f"{path}: {error}")
     assert "503" not in fault.text
     assert "restore" not in fault.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "fault"),
+    [
+        pytest.param(0o644, 0, "root", None, id="readable"),
+        pytest.param(0o640, 0, NOBODY.group, None, id="readable-by-the-group"),
+        pytest.param(0o600, 0, "root", ", or user nobody cannot read it", id="umask-077"),
+        pytest.param(0o640, 0, "root", ", or user nobody cannot read it", id="another-group"),
+        # access(2): of the three classes, only the first that matches applies.
+        pytest.param(0o604, 0, NOBODY.group, ", or user nobody cannot read it", id="all-but-the-group"),
+        pytest.param(0o664, 0, "root", "", id="group-writes"),
+        pytest.param(0o644, 65533, "root", "", id="another-owner"),
+    ],
+)
+def test_the_mode_that_mv_keeps_is_reported(
+    file: Path, mode: int, owner: int, group: str, fault: Optional[str]
+) -> None:
+    os.chown(file, owner, grp.getgrnam(group).gr_gid)
+    file.chmod(mode)
+    text = (
+        f"{file} has owner {files.owner_name(owner)}, group {group}, mode {mode:o}, which mv keeps; "
+        f"in its place it must have owner root, mode 644{fault}"
+    )
+    found = list(files.permissions_in_place(os.fspath(file), NOBODY))
+    fix = f"chown root {file}; chmod 644 {file}"
+    assert found == ([] if fault is None else [Finding(FAULT, text, fix)])
+
+
+def test_a_pipe_is_not_put_in_place(file: Path) -> None:
+    pipe = file.with_name("pipe")
+    os.mkfifo(pipe, 0o600)
+    assert list(files.permissions_in_place(os.fspath(pipe), NOBODY)) == []

@@ -221,6 +221,7 @@ class Rooms:
         monkeypatch.setattr(files, "only_root_writes", room("directory"))
         monkeypatch.setattr(files, "configuration", room("configuration"))
         monkeypatch.setattr(files, "other_configuration", room("file"))
+        monkeypatch.setattr(files, "permissions_in_place", room("mode"))
         monkeypatch.setattr(token_file, "check", room("tokens"))
         monkeypatch.setattr(token_file, "read", room("tokens"))
         monkeypatch.setattr(units, "check", room("units"))
@@ -257,9 +258,10 @@ def test_a_file_that_is_not_in_place_is_all_that_is_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rooms = Rooms(monkeypatch)
-    about_it = ["file", "tokens", "puppet", "certificates", "filters", "callers"]
+    about_it = ["file", "mode", "tokens", "puppet", "certificates", "filters", "callers"]
     assert rooms.printed(capsys, "--config", "/root/new.conf") == about_it
     assert rooms.arguments["file"] == ("/root/new.conf",)
+    assert rooms.arguments["mode"] == ("/root/new.conf", Account("a", "b"))
     assert rooms.arguments["callers"] == (Rooms.config, ())
 
 
