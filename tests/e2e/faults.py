@@ -135,7 +135,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "configuration-not-in-place-closed": Fault(
         "files.permissions_in_place/1",
-        "umask 077; echo '[access]' >/root/new.conf",
+        "echo '[access]' | install -m 600 /dev/stdin /root/new.conf",
         "mode 600, which mv keeps; in its place it must have owner root, mode 644, or user twitch",
         "chmod 644 /root/new.conf",
         check="puppet-twitch check --config /root/new.conf",

@@ -212,10 +212,15 @@ def test_fault_of_the_lock_is_named_and_nothing_is_lost(clean_node12: Machine) -
 
 
 def test_example_of_readme_has_its_real_answers(clean_node12: Machine) -> None:
-    stub.stub_puppet(clean_node12, access="anonymous = trigger status disable logs\ncooldown = 0")
+    stub.stub_puppet(clean_node12, access="token:deploy = trigger disable\ncooldown = 0")
+    token, line = access.new_token(clean_node12, "deploy")
+    access.write_tokens(clean_node12, line)
+    clean_node12.write("/root/FILE", f"Authorization: Bearer {token}\n", 0o600)
     (block,) = (block for block in CONSOLE if "/puppet/disable" in block)
     steps = re.findall(r"\$ (curl .*)\n(.*)\n", block)
     assert len(steps) == 3
     for command, answer in steps:
-        done = clean_node12.sh(command.replace("curl ", "curl -s ").replace("localhost", "127.0.0.1"))
+        command = command.replace("curl ", "curl -s ").replace("localhost", "127.0.0.1")
+        done = clean_node12.sh(f"cd /root; {command}")
         assert re.sub(r"20[0-9-]+T[0-9:]+Z", "2026-11-26T02:00:00Z", done.stdout).rstrip("\n") == answer
+    clean_node12.run("rm", access.TOKENS)
