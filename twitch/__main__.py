@@ -62,7 +62,7 @@ CLI = ("status", "runs", "run", "log", "trigger", "cancel", "disable", "enable",
 
 # The operator's side, which needs no node's side, and is a package of its own.
 FLEET = "puppet-twitch-fleet"
-HOW_TO_INSTALL_FLEET = "install the package of this name, or: pip install 'puppet-twitch[fleet]'"
+HOW_TO_INSTALL_FLEET = "install the package of this name, or in the clone: pip install '.[fleet]'"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -47,7 +47,7 @@ COMMANDS = {
 
 # Packages that are not Python's own, and how to install them.
 LIBRARIES = {"aiohttp", "rich"}
-HOW_TO_INSTALL = "apt install python3-aiohttp python3-rich, or pip install 'puppet-twitch[fleet]'"
+HOW_TO_INSTALL = "apt install python3-aiohttp python3-rich, or pip install aiohttp rich"
 
 DEBUG = "PUPPET_TWITCH_DEBUG"
 
