@@ -298,7 +298,7 @@ OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_%
     disable.py fault_%),$(E2E)))
 LABS = test-agents test-module test-fleet test-faults test-nodes
 test: $(VENV)/ready $(ANSIBLE)/ready
-	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS) images
+	$(MAKE) --no-print-directory -j3 --output-sync=target images $(CHECKS)
 	$(MAKE) --no-print-directory -j5 --output-sync=target $(LABS)
 	@tests/lab/build --not-built
 

@@ -149,6 +149,24 @@ def test_conclude_killed_at_any_step(node: Machine, step: str) -> None:
     assert stub.record(node, run)["verdict"] == "changed"
 
 
+def test_question_waits_for_a_conclude_that_begins_late(node: Machine) -> None:
+    late = "ExecStopPost=/bin/sh -c 'until test -e /root/late; do sleep 0.1; done'"
+    stub.drop_in(
+        node, "puppet-twitch-run@.service", DROP_IN.replace("ExecStopPost=\n", f"ExecStopPost=\n{late}\n")
+    )
+    node.sh(f"echo 'exit 1' >>{stub.STUB}/puppet")
+    run = stub.started(node)
+    # The question waits for longer than for a conclude that was killed, which is 0.3 s in this test.
+    asking = node.popen("curl", "--silent", "--max-time", "90", "http://localhost:2023/puppet/status")
+    node.wait("test 0$(pgrep -f '[k]iller handle' | xargs -r ps -o etimes= -p | tr -d ' ' | tail -n 1) -ge 2")
+    assert stub.record(node, run)["state"] == "running"
+    node.sh("touch /root/late")
+    answer, _ = asking.communicate(timeout=90)
+    # Without Puppet's exit status, which only its own conclude knows, this run would be interrupted.
+    assert (answer, stub.record(node, run)["verdict"]) == ("idle\n", "not attempted")
+    node.sh("rm /root/late")
+
+
 def test_queued_run_killed_with_its_conclude(node: Machine) -> None:
     first = stub.hold(node)
     kill_at(node, conclude=CONCLUDE["at once"])

@@ -18,7 +18,7 @@ from twitch.errors import TwitchError
 from twitch.messages import BUSY, COOLDOWN, DISABLED, FULL, QUEUED, STARTED, Answer, Run
 from twitch.records import FINISHED, RUNNING, Record
 from twitch.records import QUEUED as IN_QUEUE
-from twitch.root import begun
+from twitch.root import begun, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -31,9 +31,12 @@ QUEUE_TIMEOUT_S = 3600
 # How often a run in the queue looks at the lock, which may pass to a process that we do not know yet. The
 # end of a known process is reported at once, by pidfd.
 QUEUE_LOOK_S = 5
-# Conclude begins when Puppet has ended, and takes a fraction of a second; if a verdict takes longer than
-# this, conclude was killed.
+# Conclude begins when Puppet has ended, and takes a fraction of a second. If a verdict takes longer than
+# this, and the unit of the run has ended, conclude was killed. On a node that hangs for a while, the unit is
+# still there. Then the wait goes on, because its conclude knows more of the run than a later one; but not as
+# long as the listener waits for the answer (ANSWER_TIMEOUT_S in listener/root_client.py).
 CONCLUDE_GRACE_S = 5
+CONCLUDE_MOST_S = 20
 CONCLUDE_LOOK_S = 0.1
 
 
@@ -59,7 +62,7 @@ class Ahead(NamedTuple):
 
 
 def settle(store: Store) -> None:
-    """Make sure that every run of ours that has ended has a verdict; may block for CONCLUDE_GRACE_S.
+    """Make sure that every run of ours that has ended has a verdict; may block for CONCLUDE_MOST_S.
 
     Raises `Unrecorded` if the verdict on a run cannot be written.
 
@@ -68,7 +71,7 @@ def settle(store: Store) -> None:
     nothing else would ever end the record of that run. The same is true after a power cut.
     """
     for claimed in (store.claims.current, store.claims.queue_claim):
-        until = time.monotonic() + CONCLUDE_GRACE_S
+        began = time.monotonic()
         claim = claimed()
         while claim and claim.ended is None and not claim.alive:
             record = store.read(claim.run)
@@ -78,7 +81,7 @@ def settle(store: Store) -> None:
                     ended = record.ended or time.time()
                     store.claims.release(claim.run, ended, cancelled=record.cancelled is not None)
                 break
-            if time.monotonic() > until or record is None:
+            if record is None or _has_no_conclude(claim.run, time.monotonic() - began):
                 from twitch.root import abandoned  # YAML and dates, which no run needs
 
                 try:
@@ -93,6 +96,11 @@ def settle(store: Store) -> None:
         from twitch.root import abandoned
 
         abandoned.conclude_lost(store)
+
+
+def _has_no_conclude(run: str, waited_s: float) -> bool:
+    """Return whether the conclude of a run that has ended will not come any more."""
+    return waited_s > CONCLUDE_MOST_S or (waited_s > CONCLUDE_GRACE_S and not unit.has_unit(run))
 
 
 def decide(node: Node, run: str, question: Run) -> Answer:

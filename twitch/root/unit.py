@@ -17,8 +17,11 @@ CGROUP = "/proc/{}/cgroup"
 COMM = "/proc/{}/comm"
 # Where systemd mounts its hierarchy of control groups: alone, and beside those of version 1.
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-# Where systemd tells journald about units: a link with the highest level of each unit that has LogLevelMax=.
-LOG_LEVELS = "/run/systemd/units/log-level-max:"
+# Where systemd tells journald about units, in links: the highest level of each unit that has LogLevelMax=,
+# and the invocation id of each unit that is not inactive (seen with 252 and 257).
+LINKS = "/run/systemd/units"
+LOG_LEVELS = f"{LINKS}/log-level-max:"
+INVOCATION = "invocation:"
 
 # More would fill a record, and nobody reads them.
 MAX_LEFT = 20
@@ -42,6 +45,16 @@ def log_every_line() -> None:
     if unit:
         with contextlib.suppress(OSError):
             os.unlink(LOG_LEVELS + unit)
+
+
+def has_unit(run: str) -> bool:
+    """Return whether the unit of a run has not ended: its Puppet is under way, or its ExecStopPost= is."""
+    with contextlib.suppress(OSError):
+        for link in os.listdir(LINKS):
+            with contextlib.suppress(OSError):
+                if link.startswith(INVOCATION) and os.readlink(os.path.join(LINKS, link)) == run:
+                    return True
+    return False
 
 
 def tell(status: str) -> None:

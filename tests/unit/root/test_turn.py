@@ -17,7 +17,7 @@ from tests.unit.processes import LIMIT_S, live
 from twitch.messages import BUSY, FULL, QUEUED, STARTED, Answer, Run
 from twitch.records import QUEUED as IN_QUEUE
 from twitch.records import RUNNING
-from twitch.root import conclude, turn
+from twitch.root import conclude, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
 from twitch.root.process import start_time
@@ -90,6 +90,31 @@ def test_settle_concludes_a_run_whose_conclude_was_killed(
     assert root_node.store.claims.queue_claim() is None
     turn.settle(root_node.store)
     assert len(events) == 1
+
+
+@pytest.mark.parametrize("most_s", [3600, 0], ids=["until the unit has ended", "not for ever"])
+def test_settle_waits_for_a_conclude_whose_unit_is_still_there(
+    root_node: Node, most_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CONCLUDE_GRACE_S", 0)
+    monkeypatch.setattr(turn, "CONCLUDE_MOST_S", 3600)
+    monkeypatch.setattr(unit, "LINKS", os.fspath(tmp_path))
+    link = tmp_path / "invocation:puppet-twitch-run@1.service"
+    link.symlink_to(FIRST)
+    (tmp_path / "invocation:other.service").symlink_to(SECOND)
+    begun(root_node, FIRST)
+    root_node.store.claims.write_current(dead_claim(FIRST))
+    settling = threading.Thread(target=turn.settle, args=(root_node.store,))
+    settling.start()
+    settling.join(2 * turn.CONCLUDE_LOOK_S)
+    assert settling.is_alive()
+    assert read(root_node.store, FIRST).state == "running"
+    if most_s:
+        link.unlink()
+    else:
+        monkeypatch.setattr(turn, "CONCLUDE_MOST_S", 0)
+    settling.join(LIMIT_S)
+    assert read(root_node.store, FIRST).verdict == "interrupted"
 
 
 @pytest.mark.parametrize("claim", ["write_current", "write_queued"])
