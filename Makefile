@@ -40,7 +40,7 @@ FLEET_TOP = $(addprefix twitch/,__init__.py arguments.py durations.py errors.py 
 .PHONY: help install uninstall install-fleet uninstall-fleet
 .PHONY: snippets deb rpm dist module collection reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
-.PHONY: tools images check check-listener check-unit check-drivers check-rest
+.PHONY: tools images check check-listener check-fleet check-unit check-rest
 .PHONY: test test-agents test-module test-fleet test-faults test-nodes
 .PHONY: bench bench-fleet
 
@@ -267,21 +267,20 @@ $(ANSIBLE)/ready: tests/requirements-ansible.txt tests/prepare_ansible | tools
 images: | tools
 	@tests/lab/build
 
-# Three at a time on two cores, because many tests of the listener wait. The fourth takes the place of the first
-# that ends: otherwise the unit tests are alone at the end, on one core.
-CHECKS = check-rest check-unit check-listener check-drivers
+# All at a time on two cores, because many tests of the listener and of the fleet wait.
+CHECKS = check-rest check-fleet check-listener check-unit
 check: $(VENV)/ready $(ANSIBLE)/ready
-	$(MAKE) --no-print-directory -j3 --output-sync=target $(CHECKS)
+	$(MAKE) --no-print-directory -j4 --output-sync=target $(CHECKS)
 
 CHECK = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST)
 LISTENER = tests/unit/listener
-DRIVERS = tests/unit/drivers
+OF_OPERATORS = tests/unit/fleet tests/unit/drivers
 check-listener:
 	$(CHECK) $(LISTENER)
-check-drivers:
-	$(CHECK) $(DRIVERS)
+check-fleet:
+	$(CHECK) $(OF_OPERATORS)
 check-unit:
-	$(CHECK) --ignore=$(LISTENER) --ignore=$(DRIVERS) tests/unit
+	$(CHECK) $(addprefix --ignore=,$(LISTENER) $(OF_OPERATORS)) tests/unit
 check-rest:
 	$(CHECK) tests/lint tests/units tests/module
 
@@ -298,7 +297,7 @@ OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_%
     disable.py fault_%),$(E2E)))
 LABS = test-agents test-module test-fleet test-faults test-nodes
 test: $(VENV)/ready $(ANSIBLE)/ready
-	$(MAKE) --no-print-directory -j3 --output-sync=target images $(CHECKS)
+	$(MAKE) --no-print-directory -j5 --output-sync=target images $(CHECKS)
 	$(MAKE) --no-print-directory -j5 --output-sync=target $(LABS)
 	@tests/lab/build --not-built
 

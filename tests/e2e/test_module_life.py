@@ -15,6 +15,8 @@ from tests.lab.machine import Machine
 from tests.lab.server import PuppetServer
 
 IMAGES = {"node11": "debian12", "extra": "debian13"}
+# The mark of tests for which one system is enough: what the module does there is the same on both.
+on_debian12 = pytest.mark.parametrize("node", ["debian12"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,7 @@ def test_changes_are_applied_by_one_triggered_run(node: Machine, neighbour: Mach
             assert not site.apply(node), name
 
 
+@on_debian12
 def test_user_changes_while_a_caller_waits(node: Machine, neighbour: Machine, managed: Site) -> None:
     base = f"http://{node.name}:2023"
     for name, parameters in USERS.items():
@@ -155,6 +158,7 @@ def _filled(value: object, own: dict[str, str]) -> dict[str, object]:
     return {name: fill(part) for name, part in value.items()}
 
 
+@on_debian12
 def test_allowed_addresses_refuse_others(node: Machine, neighbour: Machine, managed: Site) -> None:
     managed.hiera(node, allowed_addresses=["127.0.0.0/8", "::1"])
     assert site.apply(node)
@@ -191,6 +195,7 @@ def test_drop_in_of_a_template_needs_no_daemon_reload(node: Machine) -> None:
     assert result.stdout.strip() == "RuntimeMaxUSec=infinity"
 
 
+@on_debian12
 def test_tokens_and_tls_of_the_module_take_effect(node: Machine, neighbour: Machine, managed: Site) -> None:
     old, token = "known-to-its-holder-only", "the-one-that-replaces-it"
     old_line, line = ({"sha256": hashlib.sha256(text.encode()).hexdigest()} for text in (old, token))
@@ -236,6 +241,7 @@ def test_invalid_data_fails_the_run_and_changes_nothing(node: Machine, managed: 
     managed.hiera(node)
 
 
+@on_debian12
 def test_change_is_completed_after_a_failed_run(node: Machine, neighbour: Machine, managed: Site) -> None:
     before = sockets(node)
     managed.hiera(node, port=8023, package_ensure="9", package_source="puppet:///modules/site/none.deb")
@@ -249,6 +255,7 @@ def test_change_is_completed_after_a_failed_run(node: Machine, neighbour: Machin
     assert neighbour.curl(f"http://{node.name}:8023/version").status == 200
 
 
+@on_debian12
 def test_unmanaged_user_and_package_stay(node: Machine, managed: Site) -> None:
     # A reboot makes no difference.
     node.reboot()
