@@ -199,7 +199,7 @@ def _settings(unit: str, wanted: Mapping[str, str]) -> Iterator[str]:
 
 
 def _expected_listener(account: Account) -> Iterator[Finding]:
-    """Report a unit that expects the listener to have another user or group (twitch/identity.py)."""
+    """Report a unit that expects the listener to have another user or group (twitch/listener_user.py)."""
     for unit in (RUN, LOG):
         environment = dict(
             word.partition("=")[::2] for word in shlex.split(systemd.show(unit, "Environment"))

@@ -9,7 +9,7 @@ import socket
 from typing import NamedTuple, Optional
 
 from twitch.errors import UsageError
-from twitch.identity import USER
+from twitch.listener_user import USER
 
 # As in puppet-twitch.socket, which gives the reasons. Accepted connections inherit the options.
 OPTIONS = (

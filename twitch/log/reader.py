@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Optional
 
-from twitch import identity, log_lines, log_packets
+from twitch import listener_user, log_lines, log_packets
 from twitch.errors import PacketError
 from twitch.log.entries import Entries, Journal
 from twitch.log_lines import LEVELS
@@ -207,8 +207,8 @@ def _check(peer: socket.socket) -> None:
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (0, identity.uid()):
-        raise PacketError(f"uid {uid} may not read logs; only root and {identity.USER} may")
+    if uid not in (0, listener_user.uid()):
+        raise PacketError(f"uid {uid} may not read logs; only root and {listener_user.USER} may")
 
 
 def _receive(peer: socket.socket) -> bytes:

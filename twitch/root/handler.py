@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any, Callable, Optional, Union
 
-from twitch import identity
+from twitch import listener_user
 from twitch.errors import ConfigError, PacketError, PuppetError, TwitchError
 from twitch.messages import (
     CANNOT,
@@ -120,7 +120,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         if not RUN_ID.fullmatch(run):
             raise TwitchError("no INVOCATION_ID; the handler is started by puppet-twitch-run.socket")
         node = Node(store)
-        store.prepare(identity.gid())
+        store.prepare(listener_user.gid())
         command = _command(node, run, question)
         answer = turn.decide(node, run, question)
     except Exception as error:

@@ -6,7 +6,7 @@ import socket
 import struct
 from typing import Optional
 
-from twitch import identity, messages
+from twitch import listener_user, messages
 from twitch.errors import PacketError
 from twitch.messages import Answer, Question
 
@@ -23,8 +23,8 @@ def receive(peer: socket.socket) -> Question:
         raise PacketError(NO_CONNECTION)
     # The mode of the socket allows the same two; this check holds even if that mode was changed.
     uid = peer_uid(peer)
-    if uid not in (0, identity.uid()):
-        raise PacketError(f"uid {uid} may not ask; only root and {identity.USER} may")
+    if uid not in (0, listener_user.uid()):
+        raise PacketError(f"uid {uid} may not ask; only root and {listener_user.USER} may")
     peer.settimeout(PACKET_TIMEOUT_S)
     try:
         packet = peer.recv(messages.MAX_PACKET_BYTES + 1)

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Optional
 
-from twitch import identity, metrics, textfile
+from twitch import listener_user, metrics, textfile
 from twitch.errors import ConfigError, PuppetError, TwitchError
 from twitch.records import RUN_ID
 from twitch.root import begun, counts, details, figures, files, history, memory, report
@@ -93,7 +93,9 @@ def _record(node: Node) -> None:
     try:
         with node.store.concluding():
             if not node.store.recorded(record.run) and not _is_ours(node.store, found):
-                history.add(node.store, record, identity.gid(), node.config.keep_runs, node.config.keep_bytes)
+                history.add(
+                    node.store, record, listener_user.gid(), node.config.keep_runs, node.config.keep_bytes
+                )
                 counts.note_success(node.store, counts.success(record))
     except (OSError, NotOurs) as error:
         print(f"<4>a run that Puppet has started cannot be put on record: {error}", file=sys.stderr)
