@@ -1,8 +1,9 @@
 """The systems that nodes have, and the marks of the tests that also run on Debian testing.
 
 A test with the fixture `agent` runs on both stable systems, because their Puppets differ. A test with the
-fixture `node` runs on one of them, by turns. Tests that depend on Puppet, systemd or Python most have a mark,
-and run on both and on testing: OpenVox 9, systemd 262 and Python 3.14 in November 2026.
+fixture `node` always runs on the same one, chosen by a hash of its name. Tests that depend on Puppet, systemd
+or Python most have a mark, and run on both and on testing: OpenVox 9, systemd 262 and Python 3.14 in November
+2026.
 """
 
 from __future__ import annotations
