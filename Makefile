@@ -291,10 +291,10 @@ check-rest:
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
 AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_verdicts.py \
     site_by_hand.py),$(E2E))
-OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% floor_% newest_% site_tls.py),$(E2E))
+OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% site_tls.py),$(E2E))
 OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
 OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_% boundary.py check_% demo.py \
-    disable.py fault_%),$(E2E)))
+    disable.py fault_% floor_% newest_%),$(E2E)))
 LABS = test-agents test-module test-fleet test-faults test-nodes
 test: $(VENV)/ready $(ANSIBLE)/ready
 	$(MAKE) --no-print-directory -j5 --output-sync=target images $(CHECKS)
