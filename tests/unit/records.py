@@ -10,6 +10,11 @@ RUN, OTHER = "1" * 32, "2" * 32
 STARTED = 1769072699.0  # a moment before the reports of tests/unit/reports.py begin
 
 
+def run_id(number: int) -> str:
+    """Return the id of one of several runs."""
+    return f"{number:032x}"
+
+
 def record(run: str = RUN, state: str = RUNNING, **fields: Any) -> Record:
     """Return the record of a run, with these fields instead of the usual ones."""
     started = None if state == QUEUED else STARTED

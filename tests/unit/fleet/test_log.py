@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +20,9 @@ from twitch.fleet import exits, log
 from twitch.fleet.events import Ask, NodeEvent, Plan
 from twitch.fleet.node.answers import LogLine
 from twitch.fleet.show.result_file import ResultWriter
-from twitch.listener import log_source
-from twitch.log import reader
 
 # Both are this machine, and so the same listener.
 ONE, TWO = "localhost", "127.0.0.1"
-
-
-@pytest.fixture
-def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
-    monkeypatch.setattr(reader, "SETTLE_S", 0.02)
-    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
-    monkeypatch.setattr(log_source, "LOOK_S", 0.01)
-    node = Journald(os.fspath(tmp_path / "log.sock"))
-    api.logs(os.fspath(tmp_path / "log.sock"))
-    api.allow("anonymous = trigger status logs")
-    yield node
-    node.close()
 
 
 async def show(port: int, *words: str) -> int:

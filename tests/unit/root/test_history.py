@@ -8,24 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.full_disk import MANY, no_room
-from tests.unit.records import OTHER, RUN, finished, record
+from tests.unit.records import OTHER, RUN, finished, record, run_id
 from twitch.records import Record
 from twitch.root import history, record_writer
-from twitch.root.claims import Claim
 from twitch.root.store import Store
-
-CLAIM = Claim(RUN, 1, 1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(os.fspath(tmp_path))
-    os.mkdir(store.directory)
-    return store
-
-
-def run_id(number: int) -> str:
-    return f"{number:032x}"
 
 
 def numbered(number: int) -> Record:

@@ -11,31 +11,15 @@ from typing import Callable
 import pytest
 
 from tests.unit.full_disk import MANY, no_room
-from tests.unit.records import OTHER, RUN, finished, record
+from tests.unit.records import OTHER, RUN, finished, record, run_id
 from twitch.record_files import Records
-from twitch.records import QUEUED, Record
+from twitch.records import QUEUED
 from twitch.root import history, record_writer
 from twitch.root.claims import Claim
 from twitch.root.store import Store
 from twitch.root.trust import NotOurs
 
 CLAIM = Claim(RUN, 1, 1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(os.fspath(tmp_path))
-    os.mkdir(store.directory)
-    return store
-
-
-def run_id(number: int) -> str:
-    return f"{number:032x}"
-
-
-def numbered(number: int) -> Record:
-    """Return the record of one of several runs; a higher number was asked for later."""
-    return record(run_id(number), asked=1000.0 + number)
 
 
 # ---- writing records

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Optional
 
@@ -22,9 +20,7 @@ from twitch.fleet.node import api as node_api
 from twitch.fleet.node.access import Access
 from twitch.fleet.node.answers import GARBAGE, Answer, Disabled, LogLine, NotReached
 from twitch.fleet.node.api import NodeApi, Refusal
-from twitch.listener import log_source
 from twitch.listener.connection import ANSWERING, LOST
-from twitch.log import reader
 from twitch.messages import Disable, Enable, Run
 from twitch.node_status import Doing
 from twitch.resources import Event, Resource
@@ -173,18 +169,6 @@ async def test_cancel_of_a_run_that_has_ended(api: ApiUnderTest) -> None:
 
 
 # ---- logs
-
-
-@pytest.fixture
-def journald(api: ApiUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journald]:
-    monkeypatch.setattr(reader, "SETTLE_S", 0.02)
-    monkeypatch.setattr(reader, "VERDICT_S", 0.02)
-    monkeypatch.setattr(log_source, "LOOK_S", 0.01)
-    node = Journald(os.fspath(tmp_path / "log.sock"))
-    api.logs(os.fspath(tmp_path / "log.sock"))
-    api.allow("anonymous = trigger status logs")
-    yield node
-    node.close()
 
 
 async def test_log_of_a_run_that_has_ended(api: ApiUnderTest, journald: Journald) -> None:
