@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import json
 import re
@@ -97,21 +96,24 @@ def complaints(unit: str) -> list[str]:
     A template has those of its instances.
     """
     _synchronize()
-    name = unit.replace("@.", "@*.")
+    name = re.escape(unit).replace("@", "@[^ ]+")
+    # What systemd itself logs, and a process that it has started until that runs the command of the unit.
+    # Of the latter, a journald that is late has no unit (`--unit` misses it), but always has the user.
+    logged_by_systemd = ("_TRANSPORT=journal", "_UID=0", "SYSLOG_FACILITY=3")
     entries = output(
         [
             *("journalctl", "--quiet", "--boot", "--since=-1h", "--output=json", "--lines=30"),
-            *(f"--unit={name}", "--grep=: (Failed (at step|to) |Main process exited, )"),
+            f"--grep=^{name}: (Failed (at step|to) |Main process exited, )",
+            *logged_by_systemd,
         ]
     )
     texts: list[str] = []
     # journalctl(1): with --grep and --lines, the newest comes first.
     for line in reversed((entries or "").splitlines()):
         message = json.loads(line).get("MESSAGE")
-        unit_name, _, text = message.partition(": ") if isinstance(message, str) else ("", "", "")
-        # A line of Puppet's may look the same, and does not begin with the name of the unit.
+        text = message.partition(": ")[2] if isinstance(message, str) else ""
         # What systemd ignores is no reason: "Failed to read pids.max for control group …, ignoring: …" (262).
-        if fnmatch.fnmatchcase(unit_name, name) and ", ignoring" not in text:
+        if text and ", ignoring" not in text:
             if text in texts:
                 texts.remove(text)
             texts.append(text)
