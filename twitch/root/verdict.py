@@ -78,6 +78,8 @@ def judge(evidence: Evidence) -> Verdict:
         if evidence.error_sources:
             return Verdict(FAILED, _errors(evidence.error_sources), unreported=True)
         return Verdict(BY_EXIT_STATUS[evidence.exit_status], SPOILT, unreported=True)
+    if evidence.spoilt_report and evidence.cancelled:
+        return Verdict(INTERRUPTED, evidence.cancelled, unreported=True)
     if evidence.spoilt_report:
         return Verdict(INTERRUPTED if evidence.exit_status == "0" else FAILED, SPOILT, unreported=True)
     if evidence.other_run:
@@ -141,11 +143,13 @@ def _by_summary(evidence: Evidence, summary: Summary) -> Verdict:
 
     The exit status decides, because the summary shows that the run has begun and ended.
     """
+    if evidence.cancelled and not summary.completed:
+        return Verdict(INTERRUPTED, evidence.cancelled, unreported=True)
     word = BY_EXIT_STATUS.get(evidence.exit_status, FAILED)
     if word != FAILED and evidence.error_sources:
         return Verdict(FAILED, _errors(evidence.error_sources), unreported=True)
-    if not summary.completed and (word == UNCHANGED or evidence.cancelled):
-        return Verdict(INTERRUPTED, evidence.cancelled or STOPPED, unreported=True)
+    if word == UNCHANGED and not summary.completed:
+        return Verdict(INTERRUPTED, STOPPED, unreported=True)
     if word == FAILED:
         failed = summary.completed or summary.counts.get("failed")
         reason = "resources failed" if failed else _no_catalog(evidence, summary.stages)

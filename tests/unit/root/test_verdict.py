@@ -423,6 +423,12 @@ CANCELLED: dict[str, tuple[dict[str, Any], str, Optional[str]]] = {
     ),
     "end-not-seen": ({"exit_code": "", "exit_status": ""}, INTERRUPTED, BY),
     "no-reports-kept": ({"summary": STOPPED, "exit_status": "1"}, INTERRUPTED, BY),
+    "no-reports-kept-and-an-error": (
+        {"summary": STOPPED, "exit_status": "0", "error_sources": ("Exec[a]",)},
+        INTERRUPTED,
+        BY,
+    ),
+    "report-cut-short": ({"spoilt_report": True, "exit_status": "1"}, INTERRUPTED, BY),
     # It was complete before the signal arrived.
     "complete": ({"report": reported(CHANGED), "exit_status": "2"}, CHANGED, None),
     "complete-and-failed": (
