@@ -474,6 +474,13 @@ FAULTS: dict[str, Fault] = {
         f"rm -r /etc/systemd/system/{WATCH_SERVICE}.d; systemctl daemon-reload;"
         f" systemctl start {WATCH_SERVICE}",
     ),
+    "watch-expects-another-group": Fault(
+        "units._expected_listener/1",
+        f"{drop_in(WATCH_SERVICE, '[Service]', 'Environment=PUPPET_TWITCH_GROUP=other')};"
+        f" systemctl enable -q --runtime {WATCH}; systemctl start {WATCH}",
+        f"{WATCH_SERVICE} expects the listener's group to be other, but it is twitch",
+        "Environment=PUPPET_TWITCH_GROUP=twitch",
+    ),
     "watch-of-another-directory": Fault(
         "watch._watched/1",
         f"{drop_in(WATCH, '[Path]', 'PathChanged=', 'PathChanged=/root/state')};"

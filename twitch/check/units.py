@@ -21,6 +21,8 @@ from twitch.check.systemd import (
     SERVICES,
     SOCKET,
     SOCKETS,
+    WATCH,
+    WATCH_SERVICE,
     Account,
 )
 from twitch.config import Config
@@ -32,6 +34,9 @@ DESCRIPTORS = {LISTENER: 512, LISTENER_INSTANCE: 64}
 
 # The sockets below /run/puppet-twitch: unit -> its file, and the process that it starts.
 PRIVATE = {RUN_SOCKET: (RUN_SOCKET_FILE, "root"), LOG_SOCKET: (LOG_SOCKET_FILE, "the log reader")}
+
+# What a unit has to know of the listener: whose questions it answers, and which group reads its records.
+EXPECT = {RUN: ("user", "group"), LOG: ("user",), WATCH_SERVICE: ("group",)}
 
 
 def check(account: Account) -> Iterator[Finding]:
@@ -200,7 +205,9 @@ def _settings(unit: str, wanted: Mapping[str, str]) -> Iterator[str]:
 
 def _expected_listener(account: Account) -> Iterator[Finding]:
     """Report a unit that expects the listener to have another user or group (twitch/listener_user.py)."""
-    for unit in (RUN, LOG):
+    for unit, kinds in EXPECT.items():
+        if unit == WATCH_SERVICE and systemd.show(WATCH, "ActiveState") != "active":
+            continue
         environment = dict(
             word.partition("=")[::2] for word in shlex.split(systemd.show(unit, "Environment"))
         )
@@ -209,8 +216,7 @@ def _expected_listener(account: Account) -> Iterator[Finding]:
             ("group", "PUPPET_TWITCH_GROUP", account.group),
         ):
             expected = environment.get(name, "twitch")
-            # The log reader writes nothing, so it needs no group.
-            if expected != actual and (kind, unit) != ("group", LOG):
+            if expected != actual and kind in kinds:
                 text = f"{unit} expects the listener's {kind} to be {expected}, but it is {actual}"
                 fix = systemd.drop_in_command(unit, "Service", f"Environment={name}={actual}")
                 yield Finding(FAULT, text, fix)

@@ -50,6 +50,8 @@ class FakeUnits:
             "puppet-twitch@.service": dict(loaded),
             "puppet-twitch-run@.service": dict(loaded),
             "puppet-twitch-expiry.service": dict(loaded),
+            "puppet-twitch-watch.path": {"ActiveState": "inactive"},
+            "puppet-twitch-watch.service": {},
         }
         self.set("puppet-twitch-run@.service", Environment="PUPPET_TWITCH_USER=root PUPPET_TWITCH_GROUP=root")
         monkeypatch.setattr(systemd, "show", lambda unit, name: self.properties[unit].get(name, ""))
@@ -317,6 +319,20 @@ def test_a_run_unit_that_expects_another_listener_is_a_fault(
         " systemctl daemon-reload",
     )
     assert faults(fake) == [fault]
+
+
+def test_an_active_watch_that_expects_another_group_is_a_fault(fake: FakeUnits) -> None:
+    fake.set("puppet-twitch-watch.path", ActiveState="active")
+    directory = "/etc/systemd/system/puppet-twitch-watch.service.d"
+    fault = Finding(
+        FAULT,
+        "puppet-twitch-watch.service expects the listener's group to be twitch, but it is root",
+        f"mkdir -p {directory}; {{ echo '[Service]'; echo Environment=PUPPET_TWITCH_GROUP=root; }}"
+        f" >{directory}/zzzz-environment-puppet-twitch-group.conf; systemctl daemon-reload",
+    )
+    assert faults(fake) == [fault]
+    fake.set("puppet-twitch-watch.service", Environment="PUPPET_TWITCH_GROUP=root")
+    assert faults(fake) == []
 
 
 # ---- filters of addresses
