@@ -60,7 +60,7 @@ from twitch.listener.pause import ROOT, RUN
 # LimitNOFILE= of the unit is 512; the rest is for questions to root, files, and what is accepted or closed in
 # one pass of the loop. A crowd of a thousand holds less than 300 (test_fault_connections.py).
 MAX_OPEN = 280
-# The other 24 are for those in line or leaving.
+# When all of these are taken, 24 are left for those in line or leaving; otherwise more.
 MAX_SERVED = 256
 # Enough for the honest callers behind a proxy.
 MAX_PER_ADDRESS = 32
