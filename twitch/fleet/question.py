@@ -1,7 +1,7 @@
 """A question to the person at the terminal.
 
-Where standard input is the list of nodes, it is no terminal although there may be a person: the question is
-then on the controlling terminal (tty(4)), as ssh(1) and sudo(8) ask for a password.
+Where standard input is the list of nodes, or standard error goes to a file, there may be a person all the
+same: the question is then on the controlling terminal (tty(4)), as ssh(1) and sudo(8) ask for a password.
 """
 
 from __future__ import annotations
@@ -63,9 +63,12 @@ def _agreed(question: str, terminal: _Terminal) -> bool:
 def _terminal(options: Namespace) -> Iterator[Optional[_Terminal]]:
     """Give the terminal at which a person can answer; None if there is none."""
     if not reads_standard_input(options):
-        both = sys.stdin.isatty() and sys.stderr.isatty()
-        yield _Terminal(sys.stderr, sys.stdin) if both else None
-        return
+        if not sys.stdin.isatty():
+            yield None
+            return
+        if sys.stderr.isatty():
+            yield _Terminal(sys.stderr, sys.stdin)
+            return
     with contextlib.ExitStack() as until_end:
         try:
             answers = until_end.enter_context(open(CONTROLLING_TERMINAL, encoding="utf-8", errors="replace"))

@@ -129,10 +129,18 @@ class Operator:
             over.set()
             thread.join(LONGEST_S)
 
-    def at_a_terminal(self, question: str, answer: str, *options: str, stdin: Optional[str] = None) -> int:
+    def at_a_terminal(
+        self,
+        question: str,
+        answer: str,
+        *options: str,
+        stdin: Optional[str] = None,
+        stderr: Optional[BinaryIO] = None,
+    ) -> int:
         """Start the command at a terminal, answer its questions, and return its exit status.
 
-        With `stdin`, standard input is no terminal, but has this list of nodes.
+        With `stdin`, standard input is no terminal, but has this list of nodes; with `stderr`, standard error
+        goes to that file.
         """
         ours, theirs = pty.openpty()
         who = ALL if stdin is None else ("--nodes", "-")
@@ -144,7 +152,7 @@ class Operator:
             cwd=REPOSITORY,
             stdin=theirs if stdin is None else subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=theirs,
+            stderr=stderr or theirs,
             env={**os.environ, "TERM": "dumb"},
             start_new_session=True,
         )

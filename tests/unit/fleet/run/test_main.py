@@ -375,6 +375,16 @@ def test_question_is_on_the_controlling_terminal_if_standard_input_has_the_nodes
     assert sum(operator.started().values()) - before == started
 
 
+@pytest.mark.parametrize(("answer", "status", "started"), [("n\n", 1, 0), ("y\n", 0, NODES)])
+def test_question_is_on_the_controlling_terminal_if_standard_error_goes_to_a_file(
+    operator: Operator, answer: str, status: int, started: int
+) -> None:
+    before = sum(operator.started().values())
+    with (operator.directory / "errors").open("wb") as stderr:
+        assert operator.at_a_terminal("Start? [y/N]", answer, stderr=stderr) == status
+    assert sum(operator.started().values()) - before == started
+
+
 def test_nodes_on_standard_input_are_run_without_a_question_if_there_is_no_terminal(
     operator: Operator,
 ) -> None:
