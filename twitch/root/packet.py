@@ -21,15 +21,17 @@ def receive(peer: socket.socket) -> Question:
     """Return the question of a peer; raises `PacketError` if it is none, or the peer may not ask it."""
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
+    peer.settimeout(PACKET_TIMEOUT_S)
+    try:
+        # Before any check: if a socket is closed while it has a packet that was not read, its peer may get
+        # ECONNRESET instead of the answer (seen with Linux 6.18; unix(7) does not say so).
+        packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
+    except OSError as error:
+        raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
     # The mode of the socket allows the same two; this check holds even if that mode was changed.
     uid = peer_uid(peer)
     if uid not in (0, listener_user.uid()):
         raise PacketError(f"uid {uid} may not ask; only root and {listener_user.USER} may")
-    peer.settimeout(PACKET_TIMEOUT_S)
-    try:
-        packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
-    except OSError as error:
-        raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
     question = messages.decode_question(packet)
     # A listener that was taken over can ask in the name of any caller, but never in that of a person, whose
     # name only the command line of root can know (cli/person.py).

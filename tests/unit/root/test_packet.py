@@ -56,6 +56,17 @@ def test_another_user_may_not_ask(node: FakeNode) -> None:
     assert node.puppet.calls() == []
 
 
+def test_another_user_that_reads_late_gets_the_answer(node: FakeNode) -> None:
+    peer, stdin = as_uid(65534)
+    with peer:
+        peer.settimeout(LIMIT_S)
+        peer.sendall(messages.encode(ASKED))
+        with stdin:
+            process = node.handle(new_run(1), stdin.fileno(), stderr=subprocess.PIPE)
+            process.communicate(timeout=LIMIT_S)
+        assert messages.decode_answer(peer.recv(4096)).kind == INVALID
+
+
 PERSON = Run("user:alice", "local", named=True)
 POSING = {
     "as-a-person": PERSON,
