@@ -289,9 +289,8 @@ check-rest:
 # divided by CPU time; that of the fleet has PuppetDB as well, and waits for two minutes in all. Those without a
 # server wait for most of their time, and are divided by it.
 E2E = $(sort $(wildcard tests/e2e/test_*.py))
-AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check% site_verdicts.py \
-    site_by_hand.py),$(E2E))
-OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% site_tls.py),$(E2E))
+AGENTS = $(filter $(addprefix tests/e2e/test_,agent_% access_tls% access_check%),$(E2E))
+OF_MODULE = $(filter $(addprefix tests/e2e/test_,module_% site_tls.py site_verdicts.py site_by_hand.py),$(E2E))
 OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
 OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_% boundary.py check_% demo.py \
     disable.py fault_% floor_% newest_%),$(E2E)))

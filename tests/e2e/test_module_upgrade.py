@@ -11,7 +11,6 @@ import pytest
 from tests.e2e import site, stub, systems
 from tests.e2e.log_client import Following
 from tests.e2e.site import NEXT_VERSION, VERSION, Site
-from tests.e2e.systems import every_image
 from tests.lab import curl
 from tests.lab.curl import Reply
 from tests.lab.lab import Disk, Lab
@@ -41,7 +40,16 @@ RESTART = f"""
 """
 # The listeners of each shape; 'puppet-twitch*' would match the run as well, and end it.
 LISTENERS = {False: "puppet-twitch.service", True: "'puppet-twitch@*'"}
-both_shapes = pytest.mark.parametrize("per_connection", LISTENERS, ids=["one listener", "per connection"])
+ONE, EACH = (
+    pytest.param("debian12", False, id="one listener"),
+    pytest.param("debian13", True, id="per connection"),
+)
+NEWEST = pytest.param("debiantesting", False, id="newest")
+
+
+def shapes(*of: object) -> pytest.MarkDecorator:
+    """Return the mark for shapes, each on one system: all on each system take a minute more."""
+    return pytest.mark.parametrize(("node", "per_connection"), of, indirect=["node"])
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +144,7 @@ def verdict(caller: Machine, node: Machine, asked: Popen[str]) -> tuple[str, str
     return run, reply.headers["puppet-verdict"] or ""
 
 
-@every_image
-@both_shapes
+@shapes(ONE, EACH, NEWEST)
 def test_triggered_run_upgrades_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
@@ -175,7 +182,7 @@ def test_upgrade_by_hand_during_a_run(node: Machine, caller: Machine, managed: S
     assert node.exists(END)
 
 
-@both_shapes
+@shapes(ONE, EACH)
 def test_catalog_that_restarts_every_unit(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:
@@ -195,7 +202,7 @@ def test_package_and_shape_change_in_one_run(node: Machine, caller: Machine, man
     assert node.sh("systemctl --failed --no-legend").stdout == ""
 
 
-@both_shapes
+@shapes(ONE, EACH)
 def test_triggered_run_removes_puppet_twitch(
     node: Machine, caller: Machine, managed: Site, per_connection: bool
 ) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from .compiled import QUICK_PUPPET, QUICK_SERVERS
+
 # Files that no test needs. The directories of manual pages stay, because OpenJDK's installation
 # puts links into them and fails without (bugs.debian.org/863199).
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*.gz", "/usr/share/locale/*", "/usr/share/info/*")
@@ -34,44 +36,6 @@ PACKAGES = (
     'export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; mkdir "$1/root/packages"; cd "$1/root/packages";'
     " apt-get install --yes --download-only needrestart >&2; mv ../../var/cache/apt/archives/*.deb .;"
     " apt-get download libyaml-0-2 >&2",
-)
-
-# Puppet is 700 files, and Ruby compiles them at each start. In these images each file is compiled once: CPU
-# time of a small run 1.5 instead of 2.0 s, of `puppet config print` 0.4 instead of 0.8. RubyGems loads this
-# program before Puppet, without a variable that a run would inherit. A changed file is compiled as ever.
-COMPILED = "/var/lib/compiled-ruby"
-COMPILED_RUBY = f"""
-class << RubyVM::InstructionSequence
-  def compiled(path)
-    info = File.stat(path)
-    "{COMPILED}/#{{path.tr('/', '%')}}.#{{info.mtime.to_i}}.#{{info.size}}"
-  end
-
-  def load_iseq(path)
-    load_from_binary(File.binread(compiled(path)))
-  rescue StandardError
-    nil
-  end
-end
-"""
-COMPILE_RUBY = f"""
-Dir.mkdir("{COMPILED}")
-Dir["/usr/lib/ruby/**/*.rb", "/usr/share/rubygems-integration/**/*.rb"].each do |path|
-  code = RubyVM::InstructionSequence.compile_file(path).to_binary
-  File.binwrite(RubyVM::InstructionSequence.compiled(path), code)
-rescue SyntaxError, SystemCallError
-  next # a template, or a link to nothing
-end
-"""
-# Facter asks Augeas for its version, for which Augeas reads all its lenses: another 0.5 s of CPU time of each
-# run. No test needs this fact.
-NO_AUGEAS = 'facts : { blocklist : [ "augeas" ] }'
-QUICK_PUPPET = (
-    f'mkdir "$1/etc/facter"; echo \'{NO_AUGEAS}\' >"$1/etc/facter/facter.conf"',
-    "cat >>\"$1/usr/lib/ruby/vendor_ruby/rubygems/defaults/operating_system.rb\" <<'END'\n"
-    + COMPILED_RUBY
-    + "END",
-    "chroot \"$1\" ruby - <<'END'\n" + COMPILE_RUBY + "END",
 )
 
 # OpenVox and Python as we use them. A day on which they do not work is one on which testing has no image.
@@ -107,7 +71,7 @@ RECIPES = {
     "debian13": Recipe("trixie", (*BASE, "puppet-agent"), QUIET + PACKAGES + QUICK_PUPPET),
     # With the peer that `make bench` measures beside us.
     "debian12-bench": Recipe("bookworm", (*BASE, "puppet-agent", "webhook", "strace")),
-    "debian13-servers": Recipe("trixie", (*BASE, "puppet-agent", *SERVERS), QUIET_SERVERS),
+    "debian13-servers": Recipe("trixie", (*BASE, "puppet-agent", *SERVERS), QUIET_SERVERS + QUICK_SERVERS),
     "debiantesting": Recipe(
         "testing",
         (*BASE, "openvox-agent", "python3-pytest", "python3-hypothesis"),
