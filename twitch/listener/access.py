@@ -49,7 +49,10 @@ def identify(config: Config, tokens: tuple[Token, ...], address: str, credential
         grants.update(config.grants[line])
     name = " ".join(names) or ANONYMOUS
     log.debug("%s: lines of [access]: %s; grants: %s", name, [ANONYMOUS, *lines], sorted(grants))
-    return Caller(name, address, frozenset(grants), named=bool(lines))
+    # A line without grants takes away what a pattern gives, such as from a certificate that was stolen. Its
+    # caller is no more than an anonymous one.
+    named = any(config.grants[line] for line in lines)
+    return Caller(name, address, frozenset(grants), named=named)
 
 
 def most_specific(callers: Iterable[str], name: str) -> Optional[str]:

@@ -47,6 +47,20 @@ def test_caller_without_a_credential_has_the_grants_of_anonymous() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        pytest.param({"cert:*": ("trigger",)}, True, id="line-with-grants"),
+        pytest.param({"cert:*": ("trigger",), "cert:stolen": ()}, False, id="line-without-grants"),
+        pytest.param({}, False, id="no-line"),
+    ],
+)
+def test_caller_is_named_if_its_line_has_grants(lines: dict[str, tuple[str, ...]], named: bool) -> None:
+    config = Config(grants={"anonymous": ("status",), **lines})
+    caller = access.identify(config, (), "::1", Credentials(certname="stolen"))
+    assert (caller.name, caller.named) == ("cert:stolen", named)
+
+
+@pytest.mark.parametrize(
     ("networks", "address", "allowed"),
     [
         pytest.param(["10.0.0.0/8"], "10.255.0.1", True, id="inside"),
