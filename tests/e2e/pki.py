@@ -15,7 +15,6 @@ CERTS = "/root/certs"
 # openssl 3.5 on the server. The CA's own serial file is left alone: these numbers are far beyond it.
 ISSUE = """\
 set -e
-ca=$(puppet config print cadir --section server)
 mkdir -p {certs}
 cd {certs}
 printf 'basicConstraints=critical,CA:FALSE\\nextendedKeyUsage=serverAuth,clientAuth\\n' >ext
@@ -23,8 +22,6 @@ openssl req -new -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -sub
 openssl x509 -req -in {name}.csr -CA {ca} -CAkey {ca_key} -extfile ext -out {name}.pem \\
     -set_serial 0x7ffffff$(od -An -N4 -tx4 /dev/urandom | tr -d ' ') {dates}
 """
-# The issuer of the nodes' certificates: the CA's file begins with it and ends with the root.
-ISSUER = "$ca/ca_crt.pem", "$ca/ca_key.pem"
 FOREIGN = """\
 mkdir -p {certs}
 cd {certs}
@@ -35,7 +32,6 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign_ca.key -out foreign_ca
 # an expired one.
 LIST = """\
 set -e
-ca=$(puppet config print cadir --section server)
 mkdir -p {certs}
 cd {certs}
 : >index
@@ -48,9 +44,14 @@ openssl ca -config ca.conf -gencrl -cert {ca} -keyfile {ca_key} -out crl.pem {da
 """
 
 
+def issuer(server: PuppetServer) -> tuple[str, str]:
+    """Return the files of the certificate of the CA, which also has the root, and of its key."""
+    return f"{server.ca}/ca_crt.pem", f"{server.ca}/ca_key.pem"
+
+
 def issue(server: PuppetServer, to: Machine, name: str, subject: str, *, expired: bool = False) -> None:
     """Issue a certificate with the CA's key, into CERTS of a machine."""
-    ca, ca_key = ISSUER
+    ca, ca_key = issuer(server)
     dates = "-not_before 20200101000000Z -not_after 20200102000000Z" if expired else "-days 30"
     script = ISSUE.format(certs=CERTS, name=name, subject=subject, ca=ca, ca_key=ca_key, dates=dates)
     server.machine.sh(script)
@@ -77,7 +78,7 @@ def self_signed(to: Machine, name: str, subject: str) -> None:
 
 def revocations(server: PuppetServer, to: Machine, *, revoked: str = "", expired: bool = False) -> str:
     """Make a CRL with the CA's key, followed by those of the CAs above; return its path on a machine."""
-    ca, ca_key = ISSUER
+    ca, ca_key = issuer(server)
     dates = "-crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z" if expired else "-crldays 30"
     server.machine.sh(LIST.format(certs=CERTS, revoked=revoked, ca=ca, ca_key=ca_key, dates=dates))
     begin = "-----BEGIN X509 CRL-----"

@@ -48,8 +48,7 @@ cd {certs}
 awk 'BEGIN {{ for (i = 0; i < {count}; i++)
     printf "R\\t400101000000Z\\t200101000000Z,keyCompromise\\t%06X\\tunknown\\t/CN=x\\n",
     i + 1048576 }}' >>index
-ca=$(puppet config print cadir --section server)
-openssl ca -config ca.conf -gencrl -cert $ca/ca_crt.pem -keyfile $ca/ca_key.pem -crldays 30
+openssl ca -config ca.conf -gencrl -cert {ca} -keyfile {ca_key} -crldays 30
 """
 
 
@@ -115,7 +114,9 @@ def test_a_revocation_takes_effect_within_seconds_whoever_waits(
 def test_a_crl_of_25000_revocations_is_served(node: Machine, other: Machine, server: PuppetServer) -> None:
     pki.issue(server, other, "gone", "/CN=node99")
     pki.revocations(server, node, revoked="gone")
-    large = server.machine.sh(MANY.format(certs=pki.CERTS, count=25_000), timeout_s=120).stdout
+    ca, ca_key = pki.issuer(server)
+    script = MANY.format(certs=pki.CERTS, count=25_000, ca=ca, ca_key=ca_key)
+    large = server.machine.sh(script, timeout_s=120).stdout
     pki.tls_on(node, GRANTS)
     replace_crl(node, with_above(node, large))
     assert int(node.run("stat", "-c", "%s", CRL).stdout) > 1 << 20

@@ -5,6 +5,7 @@ Debian 13's Puppet Server 8 serves the Puppet 7 agents of Debian 12 as well as P
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,11 @@ class PuppetServer:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+
+    @functools.cached_property
+    def ca(self) -> str:
+        """The directory of the CA. To ask for it takes 0.8 s of CPU time."""
+        return self.machine.sh("puppet config print cadir --section server").stdout.strip()
 
     def await_ready(self) -> None:
         """Wait until the server answers on port 8140; LabError has its log if it does not."""
