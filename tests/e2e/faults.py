@@ -410,6 +410,16 @@ FAULTS: dict[str, Fault] = {
         "longer than its runtimeout of 3600 s allows",
         "kill -CONT",
     ),
+    "masterless-run-stuck": Fault(
+        "runs._stuck/1",
+        "echo \"exec { '/bin/sleep 997': }\" >/root/slow.pp; "
+        + config(f"{GRANTS}[puppet]\ncommand = apply\nmanifest = /root/slow.pp")
+        + "\nrun=$(puppet-twitch trigger | grep -o '[0-9a-f]\\{32\\}');"
+        " until pgrep -f '^/bin/sleep 997'; do sleep 0.1; done;"
+        f' sed -i \'s/"started": *[0-9.]*/"started": 1764126001.0/\' {stub.RUNTIME}/runs/$run.json',
+        "longer than a runtimeout of 3600 s allows",
+        "systemctl stop ",
+    ),
     "run-lock-unreadable": Fault(
         "agent._unreadable/1",
         f"mkdir -p {LOCKS}/agent_catalog_run.lock",

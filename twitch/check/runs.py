@@ -8,7 +8,7 @@ from typing import Optional
 
 from twitch import record_files
 from twitch.check import systemd
-from twitch.check.findings import GOOD, Finding
+from twitch.check.findings import FAULT, GOOD, Finding
 from twitch.root import puppet_locks
 from twitch.root.claims import Claim
 from twitch.root.settings import Settings
@@ -24,6 +24,8 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
     holder = puppet_locks.run_lock_holder(settings.agent_catalog_run_lockfile)
     if ours:
         yield Finding(GOOD, f"Puppet is running: {_run(store, ours)}; until it ends, triggers get 409")
+        if not holder:  # a run of an agent has the lock, of which `agent` reports the age
+            yield from _stuck(store, ours, settings)
     elif holder:
         since_s = time.time() - holder.age_s
         text = (
@@ -33,6 +35,18 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
         yield Finding(GOOD, text)
     if waiting:
         yield Finding(GOOD, f"in the queue: {_run(store, waiting)}")
+
+
+def _stuck(store: Store, claim: Claim, settings: Settings) -> Iterator[Finding]:
+    """Report a run of `puppet apply` that the status calls stuck; it has no lock."""
+    record = store.read(claim.run)
+    if record is None or record.started is None:
+        return
+    age_s = int(time.time() - record.started)
+    if puppet_locks.is_stuck(age_s, settings.runtimeout_s):
+        limit = f"longer than a runtimeout of {settings.runtimeout_s} s allows"
+        text = f"Puppet process {claim.pid} has taken {age_s} s, {limit}"
+        yield Finding(FAULT, text, systemd.end_command(claim.pid))
 
 
 def _run(store: Store, claim: Claim) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from twitch import record_files
 from twitch.check import runs, systemd
-from twitch.check.findings import GOOD, Finding
+from twitch.check.findings import FAULT, GOOD, Finding
 from twitch.records import QUEUED, RUNNING, Record
 from twitch.root import puppet_locks
 from twitch.root.claims import Claim
@@ -50,7 +50,8 @@ def test_an_idle_node_has_no_finding(store: Store) -> None:
     assert list(runs.check(SETTINGS)) == []
 
 
-def test_a_run_of_ours_is_named_with_its_caller(store: Store) -> None:
+def test_a_run_of_ours_is_named_with_its_caller(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1764126011.0)
     record = Record(
         ONE, RUNNING, 1764126000.0, caller="token:deploy", client="192.0.2.7", started=1764126001.0
     )
@@ -71,6 +72,23 @@ def test_a_run_of_ours_is_named_with_its_caller(store: Store) -> None:
             f"since 2025-11-26 03:00:02 UTC, {process}",
         ),
     ]
+
+
+def test_a_masterless_run_that_takes_too_long_is_a_fault(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(Record(ONE, RUNNING, 1764126000.0, caller="anonymous", client="::1", started=1764126001.0))
+    store.claims.write_current(claim(ONE))
+    monkeypatch.setattr(systemd, "end_command", lambda pid: f"end {pid}")
+    monkeypatch.setattr("time.time", lambda: 1764126001.0 + 3600 + puppet_locks.STUCK_GRACE_S)
+    assert [finding.level for finding in runs.check(SETTINGS)] == [GOOD]
+    monkeypatch.setattr("time.time", lambda: 1764126001.0 + 3601 + puppet_locks.STUCK_GRACE_S)
+    [_, fault] = runs.check(SETTINGS)
+    text = f"Puppet process {os.getpid()} has taken 3901 s, longer than a runtimeout of 3600 s allows"
+    assert fault == Finding(FAULT, text, f"end {os.getpid()}")
+    # An agent has the lock, and its age is reported once.
+    monkeypatch.setattr(puppet_locks, "run_lock_holder", lambda lock: puppet_locks.Holder(os.getpid(), 3901))
+    assert [finding.level for finding in runs.check(SETTINGS)] == [GOOD]
 
 
 def test_a_run_of_another_is_named_with_its_unit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
