@@ -63,7 +63,7 @@ class Run(NamedTuple):
 
     caller: str
     client: str  # the address, or LOCAL
-    named: bool = False  # the caller has a line in [access]: no cooldown
+    named: bool = False  # the caller has a line with grants in [access]: no cooldown
     noop: bool = False
     tags: tuple[str, ...] = ()
     environment: Optional[str] = None

@@ -19,7 +19,7 @@ from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, still_running
 # the site is set up. Puppet's own texts can quote anything, so they need the grant `logs`.
 EVERYONE = "everyone"
 REASONS = "reasons"  # named callers, and callers with the grant `logs`
-NAMED = "named"  # callers that a line of [access] matches
+NAMED = "named"  # callers with a line in [access] that has grants
 LOGS = "logs"  # callers with the grant `logs`
 NOBODY = "nobody"
 

@@ -3,7 +3,7 @@
 A test with the fixture `agent` runs on both stable systems, because their Puppets differ. A test with the
 fixture `node` always runs on the same one, chosen by a hash of its name. Tests that depend on Puppet, systemd
 or Python most have a mark, and run on both and on testing: OpenVox 9, systemd 262 and Python 3.14 in November
-2026.
+2026. Tests of the Puppet module name their images themselves.
 """
 
 from __future__ import annotations

@@ -190,6 +190,17 @@ def test_everything_works_with_the_settings_of_lxc(in_lxc: Machine) -> None:
 
 
 SIGNAL_JOURNALD = ("systemctl", "kill", "systemd-journald.service")
+ASK = ("curl", "--silent", "--max-time", "90", "http://localhost:2023/puppet/status")
+# What any user may log.
+FORGED = (
+    "setpriv --reuid=nobody --regid=nogroup --clear-groups logger -p daemon.err '{unit}: Failed to be forged'"
+)
+
+
+def cannot_start(node: Machine, unit: str, setting: str) -> None:
+    stub.drop_in(node, unit, f"[Service]\n{setting}\n")
+    if unit == "puppet-twitch@.service":
+        stub.per_connection(node)
 
 
 @every_node
@@ -198,21 +209,20 @@ SIGNAL_JOURNALD = ("systemctl", "kill", "systemd-journald.service")
 )
 def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine, unit: str) -> None:
     # As in a container that may not mount.
-    stub.drop_in(tidy, unit, "[Service]\nBindPaths=/no/such/directory:/srv\n")
-    if unit == "puppet-twitch@.service":
-        stub.per_connection(tidy)
-    # A process that says why it cannot start has ended before a late journald asks for its unit; then the
-    # journal does not have the unit of that message. Under load this happens by itself.
-    tidy.run(*SIGNAL_JOURNALD, "--signal=STOP")
+    cannot_start(tidy, unit, "BindPaths=/no/such/directory:/srv")
     # The client waits until the unit has failed: systemd starts nothing for a connection that was closed.
-    client = tidy.popen("curl", "--silent", "--max-time", "90", "http://localhost:2023/puppet/status")
+    client = tidy.popen(*ASK)
     try:
+        # A process that says why it cannot start has ended before a late journald asks for its unit; then
+        # the journal does not have the unit of that message. Under load this happens by itself.
+        tidy.run(*SIGNAL_JOURNALD, "--signal=STOP")
         if unit == "puppet-twitch.service":
             restarts = f'"$(systemctl show -P NRestarts {unit})"'
-            tidy.sh(f"timeout 60 sh -c 'until [ {restarts} -gt 0 ]; do sleep 0.2; done'", timeout_s=90)
+            tidy.sh(f"timeout 60 sh -c 'until [ {restarts} -gt 1 ]; do sleep 0.2; done'", timeout_s=90)
         else:
             client.wait(90)
         tidy.run(*SIGNAL_JOURNALD, "--signal=CONT")
+        tidy.sh(FORGED.format(unit=unit.replace("@.", "@1.")))
         said = f"check | grep ' {unit} .*systemd says: '"
         line = tidy.sh(
             f'timeout 60 sh -c "until puppet-twitch {said}; do sleep 0.2; done"', timeout_s=90
@@ -223,6 +233,21 @@ def test_check_shows_what_systemd_says_of_a_unit_that_cannot_start(tidy: Machine
         client.communicate()
     assert "Failed to set up mount namespacing: " in line
     assert "tls.conf" not in line
+    assert "forged" not in line
+
+
+@every_node
+@pytest.mark.parametrize("unit", ["puppet-twitch.service", "puppet-twitch@.service"])
+def test_check_shows_the_step_at_which_a_sandboxed_process_cannot_start(tidy: Machine, unit: str) -> None:
+    # systemd changes the directory in the sandbox, with the user of the unit.
+    cannot_start(tidy, unit, "WorkingDirectory=/root")
+    said = f"puppet-twitch check | grep ' {unit} .*systemd says: .*, status=200/CHDIR'"
+    client = tidy.popen(*ASK)
+    try:
+        tidy.sh(f'timeout 60 sh -c "until {said}; do sleep 0.2; done"', timeout_s=90)
+    finally:
+        client.terminate()
+        client.communicate()
 
 
 SITE = """\

@@ -49,6 +49,7 @@ COMPILE_CLOJURE = """
       lines (mapcat (comp string/split-lines slurp)
                     (filter #(.isFile %) (file-seq (java.io.File. services))))
       spaces (keep #(second (re-find #"^([a-z][^/]*)/" %)) lines)]
+  (assert (seq spaces))
   (binding [*compile-path* "/root/classes"]
     (run! (comp compile symbol) (cons main (distinct spaces)))))
 (shutdown-agents)
@@ -78,6 +79,7 @@ def _compile(jar: str, main: str, services: str) -> str:
     """Return the hook that compiles a program; `services` has the names of its parts, in a file or files."""
     java = f"java -Djruby.lib=/usr/share/jruby/lib -cp /root/classes:{jar} clojure.main /root/compile.clj"
     return (
+        "set -e\n"  # mmdebstrap looks at the status of the last command
         f"cat >\"$1/root/compile.clj\" <<'END'\n{COMPILE_CLOJURE}END\n"
         f"cat >\"$1/root/put_jars.py\" <<'END'\n{PUT_JARS}END\n"
         'mkdir "$1/root/classes"\n'

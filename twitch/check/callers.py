@@ -47,7 +47,7 @@ def _in_words(caller: str, grants: tuple[str, ...]) -> str:
         # pluginsync brings an environment's facts and functions, which the agent runs before any catalog.
         writers = "anyone who can write to one can run code as root on this node, even with noop"
         words.append(f"{GRANTS['environment']} {', '.join(patterns)} ({writers})")
-    nothing = "do nothing" if caller == ANONYMOUS else f"do no more than {ANONYMOUS}"
+    nothing = "do nothing" if caller == ANONYMOUS else f"do no more than {ANONYMOUS}, and is treated as such"
     return ", ".join(words) or nothing
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
 from twitch.root import expiry
@@ -26,6 +26,9 @@ SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, expiry.SERVICE)
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
 # (root/settings.py).
 COMMAND_TIMEOUT_S = 25
+
+# journald itself sets the user, so no other user's message matches.
+BY_SYSTEMD = ("_TRANSPORT=journal", "_UID=0", "SYSLOG_FACILITY=3")
 
 
 class Account(NamedTuple):
@@ -95,29 +98,40 @@ def complaints(unit: str) -> list[str]:
 
     A template has those of its instances.
     """
-    _synchronize()
-    name = re.escape(unit).replace("@", "@[^ ]+")
-    # What systemd itself logs, and a process that it has started until that runs the command of the unit.
-    # Of the latter, a journald that is late has no unit (`--unit` misses it), but always has the user.
-    logged_by_systemd = ("_TRANSPORT=journal", "_UID=0", "SYSLOG_FACILITY=3")
-    entries = output(
-        [
-            *("journalctl", "--quiet", "--boot", "--since=-1h", "--output=json", "--lines=30"),
-            f"--grep=^{name}: (Failed (at step|to) |Main process exited, )",
-            *logged_by_systemd,
-        ]
-    )
     texts: list[str] = []
-    # journalctl(1): with --grep and --lines, the newest comes first.
-    for line in reversed((entries or "").splitlines()):
-        message = json.loads(line).get("MESSAGE")
-        text = message.partition(": ")[2] if isinstance(message, str) else ""
+    for message in _failures(unit):
+        text = message.partition(": ")[2]
         # What systemd ignores is no reason: "Failed to read pids.max for control group …, ignoring: …" (262).
-        if text and ", ignoring" not in text:
+        if ", ignoring" not in text:
             if text in texts:
                 texts.remove(text)
             texts.append(text)
     return texts[-3:]
+
+
+def _failures(unit: str) -> Iterator[str]:
+    """Yield the messages about failures of a unit, the oldest first.
+
+    Until it executes the command of the unit, a process that systemd has started logs as systemd does.
+    `--unit` would miss its message where journald was late: the process had ended then, and the entry has no
+    unit. In the sandbox of the unit, it cannot reach journald; then only its exit status is logged (seen with
+    252, 257 and 262).
+    """
+    _synchronize()
+    name = re.escape(unit).replace("@", "@[^ ]+")
+    options = ("--quiet", "--boot", "--since=-1h", "--output=json", "--lines=30")
+    failures = f"--grep=^{name}: (Failed (at step|to) |Main process exited, )"
+    lines = output(["journalctl", *options, failures, *BY_SYSTEMD]) or ""
+    # journalctl(1): with --grep and --lines, the newest comes first.
+    for line in reversed(lines.splitlines()):
+        message = json.loads(line).get("MESSAGE")
+        if isinstance(message, str):  # a text that is not UTF-8 is a list
+            yield message
+
+
+def instances(unit: str) -> str:
+    """Return the pattern for the instances of a template, as commands take it; another unit as it is."""
+    return unit.replace("@.", "@*.")
 
 
 @functools.cache

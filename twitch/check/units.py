@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,10 @@ DESCRIPTORS = {LISTENER: 512, LISTENER_INSTANCE: 64}
 
 # The sockets below /run/puppet-twitch: unit -> its file, and the process that it starts.
 PRIVATE = {RUN_SOCKET: (RUN_SOCKET_FILE, "root"), LOG_SOCKET: (LOG_SOCKET_FILE, "the log reader")}
+
+# Statuses from 200 on are those of systemd for a process that has not become the command of its unit
+# (systemd.exec(5)).
+NOT_STARTED = re.compile(r"Failed |Main process exited, code=exited, status=2\d\d/[A-Z]")
 
 # What a unit has to know of the listener: whose questions it answers, and which group reads its records.
 EXPECT = {RUN: ("user", "group"), LOG: ("user",), WATCH_SERVICE: ("group",)}
@@ -151,10 +156,10 @@ def _last_start() -> Iterator[Finding]:
     # systemd forgets an instance that has failed, so only the journal knows. A run that Puppet ends with an
     # error is no failure of its unit to start.
     for template in (LISTENER_INSTANCE, RUN, LOG):
-        complaints = [text for text in systemd.complaints(template) if text.startswith("Failed ")]
+        complaints = [text for text in systemd.complaints(template) if NOT_STARTED.match(text)]
         if complaints:
             text = f"{template} could not start in the last hour; systemd says: {'; '.join(complaints)}"
-            instances = template.replace("@.", "@*.")
+            instances = systemd.instances(template)
             fix = f"fix that cause; journalctl -u '{instances}' has all lines"
             yield Finding(NOTE, text, fix, by_hand=True)
 

@@ -17,7 +17,7 @@ class Pause:
 
     def __init__(self, may_wait: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
-        self.named = False  # the caller has a line in [access]
+        self.named = False  # the caller has a line with grants in [access]
         self.waits_for: Optional[str] = None  # RUN or ROOT
         self._may_wait = may_wait
         self._over: asyncio.Future[None] = loop.create_future()  # there is no point in waiting for a run

@@ -34,7 +34,7 @@ with the most connections first, and of these the oldest:
                   answered, or waits for a pass (loop_pace.py)
     -  nobody                                                    the newcomer waits on
 
-Named callers (those with a line in [access]) are in no row but the first. While a request waits for a pass,
+Named callers (those with grants in [access]) are in no row but the first. While a request waits for a pass,
 its caller is not known yet, and that of the request before decides. Only named callers take a place among the
 callers that wait for a run from an anonymous one; an anonymous caller that finds those places taken does not
 wait.

@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     start: int
     options: Options = Options()
     ended: Optional[float] = None  # epoch seconds; None until the run is concluded
-    named: bool = True  # the caller has a line in [access]
+    named: bool = True  # the caller has a line with grants in [access]
     cancelled: bool = False  # the run was cancelled, so the next one need not wait for the cooldown
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Optional
@@ -13,6 +14,8 @@ from twitch.messages import Answer, Question
 # The listener sends its packet right after connecting. A slower peer would occupy one of the socket's
 # sixteen places.
 PACKET_TIMEOUT_S = 5
+# A peer that may not ask must not occupy one so long.
+DISCARD_TIMEOUT_S = 0.1
 
 NO_CONNECTION = "standard input is not a connection of puppet-twitch-run.socket"
 
@@ -21,23 +24,33 @@ def receive(peer: socket.socket) -> Question:
     """Return the question of a peer; raises `PacketError` if it is none, or the peer may not ask it."""
     if peer.family != socket.AF_UNIX or peer.type != socket.SOCK_SEQPACKET:
         raise PacketError(NO_CONNECTION)
-    peer.settimeout(PACKET_TIMEOUT_S)
-    try:
-        # Before any check: if a socket is closed while it has a packet that was not read, its peer may get
-        # ECONNRESET instead of the answer (seen with Linux 6.18; unix(7) does not say so).
-        packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
-    except OSError as error:
-        raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
     # The mode of the socket allows the same two; this check holds even if that mode was changed.
     uid = peer_uid(peer)
     if uid not in (0, listener_user.uid()):
+        _discard(peer)
         raise PacketError(f"uid {uid} may not ask; only root and {listener_user.USER} may")
+    peer.settimeout(PACKET_TIMEOUT_S)
+    try:
+        packet = peer.recv(messages.MAX_PACKET_BYTES + 1)
+    except OSError as error:
+        raise PacketError(f"no packet came within {PACKET_TIMEOUT_S} s") from error
     question = messages.decode_question(packet)
     # A listener that was taken over can ask in the name of any caller, but never in that of a person, whose
     # name only the command line of root can know (cli/person.py).
     if uid != 0 and _of_a_person(question):
         raise PacketError(f"uid {uid} may not ask in the name of a user of this node; only root may")
     return question
+
+
+def _discard(peer: socket.socket) -> None:
+    """Read the packet of a peer that may not ask.
+
+    If a socket is closed while it has a packet that was not read, its peer may get ECONNRESET instead of the
+    answer (seen with Linux 6.18; unix(7) does not say so).
+    """
+    peer.settimeout(DISCARD_TIMEOUT_S)
+    with contextlib.suppress(OSError):
+        peer.recv(1)  # the rest of a packet goes with it
 
 
 def _of_a_person(question: Question) -> bool:

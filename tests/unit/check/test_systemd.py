@@ -157,7 +157,9 @@ def test_complaints_are_the_last_different_ones_of_the_unit(fake: FakeSystemd) -
     assert re.match(pattern(fake), f"{unit}: Failed to one")
     assert not re.match(pattern(fake), "puppet-twitch.socket: Failed to be this unit")
     assert not re.match(pattern(fake), f"Error: {unit}: Failed to be systemd's line")
-    assert fake.commands[-2] == ["journalctl", "--sync"]  # a failure of this moment is among them
+    sync, by_systemd = fake.commands
+    assert sync == ["journalctl", "--sync"]  # a failure of this moment is among them
+    assert by_systemd[-3:] == ["_TRANSPORT=journal", "_UID=0", "SYSLOG_FACILITY=3"]
 
 
 def test_complaints_of_a_template_are_those_of_its_instances(fake: FakeSystemd) -> None:

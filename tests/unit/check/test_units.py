@@ -195,12 +195,20 @@ def test_a_run_that_could_not_start_is_noted(fake: FakeUnits) -> None:
     # Puppet's own failures are no failures to start.
     exited = "Main process exited, code=exited, status=1/FAILURE"
     fake.complaints["puppet-twitch-run@.service"] = ["Failed to load environment files: No such file", exited]
+    fake.complaints["puppet-twitch@.service"] = [exited]
     text = (
         "puppet-twitch-run@.service could not start in the last hour; systemd says: "
         "Failed to load environment files: No such file"
     )
     fix = "fix that cause; journalctl -u 'puppet-twitch-run@*.service' has all lines"
     assert of_level(units.check(ACCOUNT), NOTE) == [Finding(NOTE, text, fix, by_hand=True)]
+    # A status of systemd is one.
+    fake.complaints["puppet-twitch@.service"] = ["Main process exited, code=exited, status=200/CHDIR"]
+    texts = [finding.text for finding in of_level(units.check(ACCOUNT), NOTE)]
+    assert [text.partition(" ")[0] for text in texts] == [
+        "puppet-twitch@.service",
+        "puppet-twitch-run@.service",
+    ]
 
 
 def test_a_socket_that_does_not_start_at_boot_is_noted(fake: FakeUnits) -> None:

@@ -97,7 +97,7 @@ class NodeApi:
         """Return the last runs of a node, the newest first, and only those with this label if there is one.
 
         `since` is in epoch seconds of the node's clock: the runs that go on, or have ended since then. Only
-        callers with a line in [access] see labels, so for others nothing has a label. An answer that is not
+        named callers see labels, so for others nothing has a label. An answer that is not
         200 raises `Refusal`.
         """
         # A label is no parameter of the node, so more are asked for.
