@@ -15,7 +15,6 @@ from tests.fleet_nodes.scene import Fault
 from tests.unit.fleet.commands import COMMAND, LIMIT_S, who
 from twitch.errors import UsageError
 from twitch.fleet import disabling, exits
-from twitch.fleet.disabling import DISABLED, HELD, NOT_ASKED, REFUSED, RUNNING, UNREACHABLE, Done
 
 FAULTS = dict.fromkeys(("refuse", "deny", "garbage", "disabled"), 0.1)
 
@@ -92,22 +91,6 @@ def test_nodes_that_were_not_asked_after_ctrl_c(options: tuple[str, ...]) -> Non
         assert "2 not asked" in text
     # The request was sent, so the node may have done what it asks for.
     assert "asked, but interrupted by Ctrl-C before the answer" in text
-
-
-def test_exit_status_of_outcomes() -> None:
-    def status(*found: str, waited: bool = False) -> int:
-        return disabling.exit_status({name: Done(name, "") for name in found}, waited=waited)
-
-    assert status(DISABLED) == 0
-    assert status(DISABLED, RUNNING) == 0
-    assert status(DISABLED, RUNNING, waited=True) == exits.UNCERTAIN
-    assert status(HELD) == status(REFUSED) == exits.FAILURES
-    assert status(DISABLED, UNREACHABLE, NOT_ASKED) == exits.UNREACHABLE | exits.STOPPED
-
-
-def test_a_long_answer_of_a_node_is_one_bounded_line() -> None:
-    long = "x" * 256 * 1024
-    assert max(map(len, disabling.summary({"web1": Done(HELD, long)}))) < 500
 
 
 @pytest.mark.parametrize(
