@@ -11,7 +11,7 @@ _puppet_twitch_fleet() {
         refused unreachable not-started remaining"
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="run plan status disable enable log show --help --version"
+        words="run plan status disable enable cancel log show --help --version"
     else
         case $command in
             run)
@@ -24,6 +24,7 @@ _puppet_twitch_fleet() {
             status) words="$who $whom $servers --environment --count --json" ;;
             disable) words="$who $whom $servers --reason --for --wait --force --at-once --yes --json" ;;
             enable) words="$who $whom $servers --force --at-once --yes --json" ;;
+            cancel) words="$who $whom $servers --wait --force --at-once --yes --json" ;;
             log) words="$who $whom $servers --run -f --follow --level --json" ;;
             show) words="--json --names --html --junit new before fixed uncertain $outcomes" ;;
             *) return ;;

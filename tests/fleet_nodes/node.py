@@ -17,7 +17,18 @@ from twitch.listener.run_ends import RunEnds
 from twitch.messages import Answer, Cancel, Disable, Enable, Question, Run
 from twitch.node_status import APPLYING, LastRun, NodeStatus
 from twitch.record_files import Records
-from twitch.records import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Cancelled, Options, Record
+from twitch.records import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    QUEUED,
+    RUNNING,
+    Cancelled,
+    Left,
+    Options,
+    Record,
+    still_running,
+)
 from twitch.resources import Event, Resource
 
 KEEP_RUNS = 50  # as a node does
@@ -26,6 +37,7 @@ PID = 4711
 # A node that is disabled from the beginning: by whom, and why.
 DISABLED_BY, DISABLED_WHY, DISABLED_S = "token:alice", "CHG-77 kernel upgrade", 7200
 OTHER_CALLER = "token:bob"  # of the run in the queue of a node with Fault.FULL
+LEFT = (Left("apt-get", 4712, 45),)  # by a run that is cancelled on a node with Fault.LEFT
 # The failures of a fleet have few causes.
 CAUSES = ("no space left on device", "Could not find package app", "Permission denied")
 
@@ -130,8 +142,7 @@ class SimulatedRoot(RootClient):
     def _cancel(self, question: Cancel) -> Answer:
         run = self._running if question.run == "current" else question.run
         if run is None:
-            kind = messages.FOREIGN if self._busy else messages.NO_RUN
-            return Answer(kind, status=self.node_status() if self._busy else None)
+            return self._cancel_foreign(force=question.force)
         if run not in self.kept:
             return Answer(messages.NO_RUN)
         if self.kept[run].state == FINISHED:
@@ -140,9 +151,22 @@ class SimulatedRoot(RootClient):
         if run == self._queued:
             self._queued = None
             self._finish(run, verdict="not attempted", reason=cancelled.shown(), cancelled=cancelled)
-        else:
+        elif self._spec.fault is Fault.LEFT:
+            reason = f"{cancelled.shown()}; {still_running(LEFT)}"
+            self.kept[run] = self.kept[run]._replace(left_running=LEFT)
+            self._end(run, INTERRUPTED, reason=reason, cancelled=cancelled)
+        elif self._spec.fault is not Fault.DEAF:
             self._end(run, INTERRUPTED, reason=cancelled.shown(), cancelled=cancelled)
         return Answer(messages.CANCELLED, run=run)
+
+    def _cancel_foreign(self, *, force: bool) -> Answer:
+        if self._foreign_since is None:
+            return Answer(messages.NO_RUN)
+        status = self.node_status()
+        if not force:
+            return Answer(messages.FOREIGN, status=status)
+        self._end_foreign()
+        return Answer(messages.CANCELLED, status=status)
 
     # ---- runs
 
@@ -179,8 +203,9 @@ class SimulatedRoot(RootClient):
         self._loop.call_later(self._spec.run_s, self._end_foreign)
 
     def _end_foreign(self) -> None:
-        self._foreign_since = None
-        self._next()
+        if self._foreign_since is not None:  # it may have been cancelled before
+            self._foreign_since = None
+            self._next()
 
     def finish(self) -> None:
         """End the run under way now."""

@@ -24,6 +24,8 @@ class Fault(str, Enum):
     DISABLED = "disabled"  # 423
     BUSY = "busy"  # at the first request Puppet's own daemon runs for as long as a run takes: 409, or queued
     FULL = "full"  # as BUSY, and a different request has the place in the queue: 409 with queue=true as well
+    LEFT = "left"  # a run that is cancelled leaves a process running
+    DEAF = "deaf"  # a run that is told to stop goes on
     # These occur once, and then the node is as it should be.
     COOLDOWN = "cooldown"  # 429 with Retry-After: 1
     UNAVAILABLE = "unavailable"  # 503 with Retry-After

@@ -23,6 +23,7 @@ Puppet on many nodes, which all have puppet-twitch.
   status    what Puppet is doing on each node
   disable   keep Puppet off the nodes for a while, with a reason
   enable    let Puppet run again
+  cancel    stop the runs of an earlier `run`, or the run under way on each node
   log       Puppet's log of the runs under way, each line with its node
   show      the result of an earlier `run`
 
@@ -41,6 +42,7 @@ COMMANDS = {
     "status": ("twitch.fleet.status", "main"),
     "disable": ("twitch.fleet.disabling", "disable"),
     "enable": ("twitch.fleet.disabling", "enable"),
+    "cancel": ("twitch.fleet.cancelling", "main"),
     "log": ("twitch.fleet.log", "main"),
     "show": ("twitch.fleet.show.main", "main"),
 }

@@ -107,7 +107,7 @@ async def _ask_all(
 
     async def ask_one(node: Node) -> Done:
         asked.add(node.name)
-        return await _ask(api, node, request)
+        return await ask_node(api, node, request)
 
     async with NodeApi(how, connections=at_once) as api:
         if api.note:
@@ -122,7 +122,7 @@ async def _ask_all(
             is_done(node, _left(stop.reason or "interrupted", asked=node.name in asked))
 
 
-async def _ask(api: NodeApi, node: Node, request: Request) -> Done:
+async def ask_node(api: NodeApi, node: Node, request: Request) -> Done:
     """Ask one node, again after an answer or a failure that passes by itself."""
     for tries in range(1, TRIES + 1):
         try:

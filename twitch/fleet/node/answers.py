@@ -29,6 +29,14 @@ class NotReached(TwitchError):
         self.sent = sent  # whether the request may have arrived; if not, it certainly has not
 
 
+class Process(NamedTuple):
+    """A process that a run has left running."""
+
+    name: str
+    pid: int
+    age_s: int
+
+
 class RunRecord(NamedTuple):
     """A run, as the node has recorded it. Times are epoch seconds of the node's clock."""
 
@@ -53,6 +61,7 @@ class RunRecord(NamedTuple):
     started_by: Optional[str] = None  # twitch or puppet
     changes: tuple[Change, ...] = ()  # of one run only: a list of runs has none
     changes_left_out: int = 0  # how many more there were
+    left_running: tuple[Process, ...] = ()
 
 
 class Answer(NamedTuple):

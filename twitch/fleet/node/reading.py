@@ -24,6 +24,7 @@ from twitch.fleet.node.answers import (
     LogLine,
     NodeStatus,
     NotReached,
+    Process,
     RunRecord,
 )
 from twitch.fleet.node.connection import Response
@@ -148,6 +149,7 @@ def run_record(fields: Fields) -> RunRecord:
         started_by=fields.optional_text("started_by"),
         changes=tuple(_change(item) for item in fields.optional_objects("resources") or ()),
         changes_left_out=fields.optional_integer("resources_left_out") or 0,
+        left_running=tuple(map(_process, fields.optional_objects("left_running") or ())),
     )
 
 
@@ -247,6 +249,10 @@ def _change(fields: Fields) -> Change:
         line=fields.optional_integer("line"),
         message=_line(next((message for message in failures if message), None)),
     )
+
+
+def _process(fields: Fields) -> Process:
+    return Process(one_line(fields.text("name")), fields.integer("pid"), fields.integer("age_s"))
 
 
 def _last(fields: Fields) -> LastRun:

@@ -29,6 +29,7 @@ from twitch.fleet.run.stage import Stages
 from twitch.fleet.run.start_once import Asking
 from twitch.fleet.run.surprise import Surprise
 from twitch.fleet.run.window import Window
+from twitch.fleet.show.digest import cancel_command
 from twitch.fleet.stopping import Stop, signals
 
 
@@ -191,6 +192,8 @@ class Invocation:
     def _interrupted(self) -> None:
         runs = f"{self._window.running} runs are" if self._window.running != 1 else "1 run is"
         self._outputs.note(f"Nothing more is started; {runs} followed to the end. Ctrl-C again leaves.")
+        if self._outputs.file is not None and self._window.running:
+            self._outputs.note(f"To stop these runs: {cancel_command(self._outputs.file)}")
 
 
 async def _first_of(

@@ -14,6 +14,7 @@ from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
 from twitch.fleet.show.brief import brief
 from twitch.fleet.show.causes import Cause, causes_of
 from twitch.fleet.show.folding import shorten
+from twitch.fleet.show.open_runs import open_runs
 from twitch.fleet.show.results import REMAINING, NodeResult, Results
 from twitch.texts import one_line
 
@@ -215,6 +216,11 @@ def _named(names: list[str]) -> str:
     return f": {shorten(names, width=NAMES_WIDTH)}" if names else ""
 
 
+def cancel_command(path: str) -> str:
+    """Return the command that cancels the runs of a result file."""
+    return f"{COMMAND} cancel --from {shlex.quote(path)}"
+
+
 def next_commands(results: Results, path: Optional[str]) -> list[tuple[str, str]]:
     """Return commands to paste next, each with what it does; none if the result is in no file."""
     if path is None:
@@ -224,6 +230,8 @@ def next_commands(results: Results, path: Optional[str]) -> list[tuple[str, str]
     commands = []
     if results.finished < len(results.nodes) or results.count(*REMAINING):
         commands.append((run, "goes on: follows what was started, and starts the rest"))
+    if open_runs(results).runs:
+        commands.append((cancel_command(path), "stops the runs that go on"))
     failing = [
         outcome.option
         for outcome in Outcome

@@ -105,6 +105,14 @@ def test_next_commands_fit_what_happened() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "event", [ended("a", Outcome.LATE), NodeEvent(1.0, "a", "running", "1"), ended("a", Outcome.LOST)]
+)
+def test_next_commands_cancel_runs_that_go_on(event: NodeEvent) -> None:
+    commands = digest.next_commands(results_of(event), "my f")
+    assert ("puppet-twitch-fleet cancel --from 'my f'", "stops the runs that go on") in commands
+
+
 def test_a_text_of_a_node_cannot_move_the_cursor_or_forge_a_line() -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\rfine\nExit status 0"
     results = results_of(ended("a", Outcome.FAILED, evil), ended("b", Outcome.DISABLED, evil))
