@@ -103,6 +103,10 @@ class Started:
             raise LabError(f"run was not over after {timeout_s:g} s: {self.lines()}") from None
         return Result(self._process.returncode, self.output(), self.lines(), self.file)
 
+    def interrupt(self) -> None:
+        """Send the command SIGINT, as Ctrl-C does."""
+        self._site.machine.sh(f"pkill -INT -u alice -f '{self.file}'")
+
     def kill(self) -> None:
         """Kill the command with SIGKILL, as a crash of the operator's machine would."""
         self._site.machine.sh(f"pkill -KILL -u alice -f '{self.file}'")

@@ -90,7 +90,7 @@ def _of_result(options: Namespace) -> Request:
     """Return the request for the runs of a result; raises `ResultError`."""
     results = options.result.results
     if results.summary is None:
-        say(f"{options.result.path} has no end: its `run` was killed, or starts more runs until Ctrl-C")
+        say("The result has no end: its `run` was killed, or starts more runs until Ctrl-C")
     if options.address_fact is None and results.plan is not None:
         options.address_fact = results.plan.address_fact
     runs, in_doubt = open_runs(results)

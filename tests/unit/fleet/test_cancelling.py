@@ -144,7 +144,7 @@ def test_cancel_of_a_run_that_is_followed_ends_it(tmp_path: Path) -> None:
 
         done = cancel(operator, "--from", str(operator.json), "--wait", "1m")
         assert done.status == 0
-        assert "has no end: its `run` was killed, or" in done.errors
+        assert "The result has no end: " in done.errors
         assert "Cancel the run of the result on 25 nodes" in done.errors
         assert "    25 cancelled\n" in done.output
         assert (
