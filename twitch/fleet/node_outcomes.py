@@ -8,9 +8,11 @@ from typing import Callable, NamedTuple, Optional
 from twitch.fleet import exits
 from twitch.fleet.node.answers import Answer
 from twitch.fleet.show import folding
+from twitch.fleet.show.blanking import blank, common
 from twitch.fleet.show.brief import brief
 
 WIDTH = 100  # of a line with names
+FEW_MESSAGES = 10
 
 
 class NodeOutcome(NamedTuple):
@@ -72,11 +74,18 @@ def summary(done: Mapping[str, Done], outcomes: Sequence[NodeOutcome]) -> list[s
 
 
 def _names(done: Mapping[str, Done], *, messages: bool) -> list[str]:
-    """Return the names of nodes, those with the same message on one line."""
-    by_message: dict[str, list[str]] = {}
+    """Return the names of nodes, those with the same message on one line.
+
+    Of more than FEW_MESSAGES that differ only in numbers, such as pids and times, there is one line.
+    """
+    by_form: dict[str, dict[str, list[str]]] = {}
     for name, one in done.items():
-        by_message.setdefault(brief(one.message) if messages else "", []).append(name)
-    return [
-        f"       {folding.named(names, width=WIDTH)}{f': {message}' if message else ''}"
-        for message, names in by_message.items()
-    ]
+        message = brief(one.message) if messages else ""
+        by_form.setdefault(blank(message), {}).setdefault(message, []).append(name)
+    lines = []
+    for by_message in by_form.values():
+        if len(by_message) > FEW_MESSAGES:
+            by_message = {common(by_message): [name for names in by_message.values() for name in names]}
+        for message, names in by_message.items():
+            lines.append(f"       {folding.named(names, width=WIDTH)}{f': {message}' if message else ''}")
+    return lines

@@ -21,3 +21,16 @@ def test_exit_status_of_outcomes() -> None:
 def test_a_long_answer_of_a_node_is_one_bounded_line() -> None:
     long = "x" * 256 * 1024
     assert max(map(len, node_outcomes.summary({"web1": Done(HELD, long)}, OUTCOMES))) < 500
+
+
+def test_messages_that_differ_in_numbers_are_one_line_if_there_are_many() -> None:
+    def lines(nodes: int) -> list[str]:
+        done = {f"web{n}": Done(HELD, f"still running: apt-get (pid {n}, 45s)") for n in range(1, nodes + 1)}
+        return node_outcomes.summary(done, OUTCOMES)
+
+    assert lines(2)[1:] == [
+        "       web1: still running: apt-get (pid 1, 45s)",
+        "       web2: still running: apt-get (pid 2, 45s)",
+    ]
+    assert len(lines(node_outcomes.FEW_MESSAGES)) == node_outcomes.FEW_MESSAGES + 1
+    assert lines(200)[1:] == ["       web[1-200]: still running: apt-get (pid N, 45s)"]
