@@ -93,6 +93,9 @@ def _of_result(options: Namespace) -> Request:
         say("The result has no end: its `run` was killed, or starts more runs until Ctrl-C")
     if options.address_fact is None and results.plan is not None:
         options.address_fact = results.plan.address_fact
+    if options.address_fact is None:
+        # PuppetDB would only have said which nodes failed before, and it may be overloaded by the runs.
+        options.puppetdb = groups.NONE
     runs, in_doubt = open_runs(results)
 
     async def ask(api: NodeApi, node: Node) -> Answer:

@@ -21,9 +21,11 @@ from twitch import wording
 from twitch.errors import UsageError
 from twitch.fleet import cancelling, exits
 from twitch.fleet.cancelling import CANCELLED, IN_DOUBT, NOT_OURS, NOTHING, TOLD
+from twitch.fleet.events import Ask, NodeEvent, Plan, Summary
 from twitch.fleet.node.answers import Answer
 from twitch.fleet.node_outcomes import FAILED, REFUSED, Done, NodeOutcome, exit_status
 from twitch.fleet.outcomes import Outcome
+from twitch.fleet.show.result_file import ResultWriter
 
 LONG_S = (3600.0, 3600.0)
 RUN = "0" * 32
@@ -174,6 +176,19 @@ def test_cancel_with_force_stops_a_run_of_puppet_itself(tmp_path: Path) -> None:
         assert "; --force stops it" in done.output
         done = cancel_all(operator, "--force", "--wait", "1m")
         assert (done.status, "     1 cancelled\n" in done.output) == (0, True)
+
+
+def test_cancel_of_a_result_needs_no_puppetdb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "result.jsonl"
+    writer = ResultWriter(result)
+    writer.write(Plan(0.0, ("web1",), Ask(), "web1", 20, 0, 0, None, 1))
+    writer.write(NodeEvent(1.0, "web1", "queued"))
+    writer.write(Summary(9.0, {}, 0, 0, 0, 130))
+    writer.close()
+    words = ["--from", str(result), "--plain-http", "--puppetdb", "http://127.0.0.1:1"]
+    assert cancelling.main(words) == exits.UNCERTAIN
+    output, errors = capsys.readouterr()
+    assert (output.splitlines()[0], errors) == (f"     1 {IN_DOUBT.words}", "")
 
 
 @pytest.mark.parametrize(
