@@ -50,7 +50,7 @@ NEWEST = pytest.param("debiantesting", False, id="newest")
 def shapes(*of: object) -> pytest.MarkDecorator:
     """Return the mark for shapes, each on one system.
 
-    Every shape has passed on every system in November 2026. The others are not tested now: they take a minute.
+    Every shape has passed on every system in November 2026, and the others are not tested now.
     """
     return pytest.mark.parametrize(("node", "per_connection"), of, indirect=["node"])
 
