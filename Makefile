@@ -264,12 +264,14 @@ $(VENV)/ready: tests/requirements.txt | tools
 ANSIBLE = build/venv-ansible
 $(ANSIBLE)/ready: tests/requirements-ansible.txt tests/prepare_ansible | tools
 	tests/prepare_ansible
+prepared:
+	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(ANSIBLE)/ready
 images: | tools
 	@tests/lab/build
 
 # All at a time on two cores, because many tests of the listener and of the fleet wait.
 CHECKS = check-rest check-fleet check-listener check-unit
-check: $(VENV)/ready $(ANSIBLE)/ready
+check: prepared
 	$(MAKE) --no-print-directory -j4 --output-sync=target $(CHECKS)
 
 CHECK = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTEST)
@@ -295,7 +297,7 @@ OF_FLEET = $(filter tests/e2e/test_fleet_%,$(E2E))
 OF_FAULTS = $(filter-out $(AGENTS),$(filter $(addprefix tests/e2e/test_,access_% boundary.py check_% demo.py \
     disable.py fault_% floor_% newest_%),$(E2E)))
 LABS = test-agents test-module test-fleet test-faults test-nodes
-test: $(VENV)/ready $(ANSIBLE)/ready
+test: prepared
 	$(MAKE) --no-print-directory -j5 --output-sync=target images $(CHECKS)
 	$(MAKE) --no-print-directory -j5 --output-sync=target $(LABS)
 	@tests/lab/build --not-built

@@ -96,14 +96,13 @@ REASONS = {
 
 
 @pytest.mark.parametrize(
-    ("client", "per_connection"),
+    ("kind", "client", "per_connection"),
     [
-        pytest.param("optional", False, id="optional"),
-        pytest.param("required", False, id="required"),
-        pytest.param("optional", True, id="per-connection"),
+        *(pytest.param(kind, "optional", False, id=kind) for kind in REASONS),
+        pytest.param("revoked", "required", False, id="required"),
+        pytest.param("expired", "optional", True, id="per-connection"),
     ],
 )
-@pytest.mark.parametrize("kind", REASONS)
 def test_invalid_certificate_gets_no_answer(
     tls_node12: Machine, agent13: Machine, server: PuppetServer, kind: str, client: str, per_connection: bool
 ) -> None:
