@@ -40,7 +40,7 @@ FLEET_TOP = $(addprefix twitch/,__init__.py arguments.py durations.py errors.py 
 .PHONY: help install uninstall install-fleet uninstall-fleet
 .PHONY: snippets deb rpm dist module collection reference
 .PHONY: demo demo-shell demo-stop demo-fleet demo-fleet-shell demo-fleet-stop
-.PHONY: tools images check check-listener check-fleet check-unit check-rest
+.PHONY: tools prepared images check check-listener check-fleet check-unit check-rest
 .PHONY: test test-agents test-module test-fleet test-faults test-nodes
 .PHONY: bench bench-fleet
 
