@@ -151,6 +151,8 @@ def _check(path: str, parser: configparser.ConfigParser) -> Config:
             else:
                 callers = CALLER_KEYS if section == "access" else ()
                 raise ConfigError(f"{where}: unknown key; allowed: {', '.join([*KEYS[section], *callers])}")
+    if "disable_max_s" in values:
+        values.setdefault("disable_s", min(DISABLE_S, values["disable_max_s"]))
     config = Config(grants=grants, **values)
     if config.command == "apply" and config.manifest is None:
         raise ConfigError(f"{path}: [puppet] command = apply needs a manifest = /absolute/path")

@@ -64,6 +64,8 @@ GOOD: dict[str, tuple[str, Config]] = {
     "tls": ("[tls]\nenabled = yes\nclient = required", Config(tls=True, tls_client="required")),
     "cooldown": ("[access]\ncooldown = 0", Config(cooldown_s=0)),
     "cooldown-with-a-unit": ("[access]\ncooldown = 5m", Config(cooldown_s=300)),
+    "disable-max": ("[disable]\nmax = 8h", Config(disable_s=8 * 3600, disable_max_s=8 * 3600)),
+    "disable-max-above-the-default": ("[disable]\nmax = 60d", Config(disable_max_s=60 * 86400)),
     "runs": ("[runs]\nkeep = 1000\nsize = 1G", Config(keep_runs=1000, keep_bytes=2**30)),
     "runs-few": ("[runs]\nkeep = 1\nsize = 1024K", Config(keep_runs=1, keep_bytes=2**20)),
     "cooldown-a-day": ("[access]\ncooldown = 86400", Config(cooldown_s=86400)),

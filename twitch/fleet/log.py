@@ -149,11 +149,7 @@ class _Logs:
 
     def _shown(self, node: Node, line: LogLine) -> list[str]:
         if self._json:
-            fields = {"time": line.time, "level": line.level, "source": line.source, "message": line.message}
-            known = {**fields, **line.fields, "at": line.at}
-            known.pop("node", None)  # a node speaks for itself alone
-            words = {name: value for name, value in known.items() if value is not None}
-            return [json.dumps({"node": node.name, **words})]
+            return [json.dumps({**line.fields, "node": node.name})]  # a node speaks for itself alone
         return [f"{node.name}: {text}" for text in text_of(line).split("\n")]
 
     def _trouble(self, node: Node, text: str) -> list[str]:

@@ -67,6 +67,7 @@ async def test_run_under_way_is_followed_to_its_end(
     assert status == exits.FAILURES
     assert [line["message"] for line in lines if "event" not in line] == ["one", "two", "three", "four"]
     assert {line["node"] for line in lines} == {ONE}
+    assert all(line["time"].endswith("Z") for line in lines if "time" in line)  # as the node has it
     assert lines[-1]["verdict"] == "failed"
 
 
@@ -155,5 +156,5 @@ async def test_a_node_speaks_for_itself_alone(capsys: pytest.CaptureFixture[str]
     async with servers.raw(forge) as url:
         status = await show(int(url.rpartition(":")[2]), "--run", RUN, "--json", TWO)
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first == {"node": TWO, "message": "", "event": "state", "elapsed_s": 5, "at": 7}
+    assert first == {"node": TWO, "event": "state", "elapsed_s": 5, "at": 7}
     assert (second["node"], second["event"], status) == (TWO, "error", exits.UNREACHABLE)

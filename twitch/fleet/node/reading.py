@@ -201,7 +201,7 @@ def log_line(body: bytes) -> LogLine:
         message=fields.text("message") if event is None else fields.optional_text("message") or "",
         at=fields.optional_integer("at"),
         event=event,
-        fields={} if event is None else value,
+        fields=value,
     )
 
 
