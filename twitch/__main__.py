@@ -112,9 +112,9 @@ def _command(words: list[str]) -> int:
         watch.main()
         _end()
     elif name == "expire" and not options:
-        from twitch.root import expiry
+        from twitch.root import expiry_timer
 
-        expiry.main()
+        expiry_timer.main()
         _end()
     elif name == "token":
         from twitch.listener import tokens

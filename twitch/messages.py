@@ -34,7 +34,7 @@ TAGS_FORM = f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas"
 ENVIRONMENT_FORM = "a name of letters, digits and _"
 LABEL_FORM = "1 to 40 letters, digits and ._:-"
 # A person at the command line of the node: the beginning of the name, and the address. Root accepts both from
-# root alone, so that the listener cannot pose as a person (root/packet.py).
+# root alone, so that the listener cannot pose as a person (root/peer_access.py).
 USER = "user:"
 LOCAL = "local"
 # Not that of holds.UNKNOWN: a hold with this name would be the lock of another tool, which has no end.

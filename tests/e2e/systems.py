@@ -43,7 +43,7 @@ UNIT_TESTS = (
     *("tests/unit/root/test_files.py", "tests/unit/root/test_store.py", "tests/unit/root/test_puppet.py"),
     *("tests/unit/listener/test_handshake.py", "tests/unit/listener/test_tls.py"),
     "tests/unit/listener/test_tls_context.py",
-    *("tests/unit/listener/test_crl.py", "tests/unit/listener/test_contexts.py"),
+    *("tests/unit/listener/test_crl_parser.py", "tests/unit/listener/test_contexts.py"),
     *("tests/unit/listener/test_server_process.py", "tests/unit/listener/test_lifetime.py"),
     *("tests/unit/listener/test_activation.py", "tests/unit/listener/test_exchange_requests.py"),
     *("tests/unit/listener/test_exchange_limits.py", "tests/unit/listener/test_exchange_smuggling.py"),

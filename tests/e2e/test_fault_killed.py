@@ -62,12 +62,12 @@ ExecStopPost=/usr/bin/python3 -I -B {KILLER} conclude
 
 # In the order of a trigger.
 HANDLER = {
-    "before it reads": "before twitch.root.packet:receive 1",
+    "before it reads": "before twitch.root.peer_access:receive 1",
     "before it decides": "before twitch.root.turn:decide 1",
     "with a claim and no record": "after twitch.root.claims:Claims.write_current 1",
     "with a record": "after twitch.root.store:Store.write 1",
-    "before it answers": "before twitch.root.packet:send 1",
-    "after its answer": "after twitch.root.packet:send 1",
+    "before it answers": "before twitch.root.peer_access:send 1",
+    "after its answer": "after twitch.root.peer_access:send 1",
     "before it becomes Puppet": "before twitch.root.handler:_become 1",
 }
 CONCLUDE = {

@@ -15,7 +15,7 @@ import pytest
 from twitch.config import KEYS
 from twitch.listener import activation
 from twitch.record_files import HISTORY
-from twitch.root import expiry
+from twitch.root import expiry_timer
 
 UNITS = Path(__file__).resolve().parents[2] / "units"
 SOCKETS = sorted(UNITS.glob("*.socket"))
@@ -205,6 +205,6 @@ def test_hold_ends_after_a_boot_although_its_timer_is_gone() -> None:
     assert "ln -sf ../puppet-twitch-expiry.service $(UNITS)/multi-user.target.wants/" in install
     unit = read(UNITS / "puppet-twitch-expiry.service")
     # One of the two is enough: the file for a boot, the timer also where the disk could not be written.
-    assert unit["Unit"]["ConditionPathExists"] == [f"|{HISTORY}/disabled.json", f"|{expiry.TRANSIENT}"]
+    assert unit["Unit"]["ConditionPathExists"] == [f"|{HISTORY}/disabled.json", f"|{expiry_timer.TRANSIENT}"]
     assert unit["Unit"]["Before"] == ["puppet.service"]
     assert unit["Service"]["Type"] == ["oneshot"]

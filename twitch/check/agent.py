@@ -13,10 +13,10 @@ from twitch.config import Config
 from twitch.errors import PuppetError
 from twitch.root import files as root_files
 from twitch.root import puppet, puppet_locks
+from twitch.root.ownership import NotOurs
 from twitch.root.settings import Settings
 from twitch.root.settings import load as load_settings
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 
 def check(config: Config) -> Generator[Finding, None, Optional[Settings]]:

@@ -11,7 +11,7 @@ from twitch import record_files
 from twitch.check import systemd
 from twitch.check.findings import FAULT, Finding
 from twitch.holds import utc
-from twitch.root import expiry, files, holds_in_lock
+from twitch.root import expiry_timer, files, holds_in_lock
 from twitch.root.puppet_locks import MAX_LOCK_BYTES
 from twitch.root.settings import Settings
 from twitch.root.store import Store
@@ -37,12 +37,12 @@ def check(settings: Optional[Settings]) -> Iterator[Finding]:
         text = f"Puppet is still disabled, although the hold of {late[0].caller} has ended at "
         yield Finding(FAULT, f"{text}{utc(late[0].until or now)}", FIX)
         return
-    ends = expiry.ends(lock.holds)
+    ends = expiry_timer.ends(lock.holds)
     if not ends or ends[0] <= now:
         return
-    missing = [expiry.TIMER] if systemd.show(expiry.TIMER, "ActiveState") != "active" else []
+    missing = [expiry_timer.TIMER] if systemd.show(expiry_timer.TIMER, "ActiveState") != "active" else []
     store = Store(record_files.ROOT)
-    if expiry.remembered(store) != path:
+    if expiry_timer.remembered(store) != path:
         missing.append(os.path.join(store.state, "disabled.json"))
     if missing:
         text = f"Puppet is disabled until {utc(ends[0])}, and {' and '.join(missing)} is missing, so that"

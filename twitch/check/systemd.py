@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
-from twitch.root import expiry
+from twitch.root import expiry_timer
 from twitch.root import unit as root_unit
 
 SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
@@ -21,7 +21,7 @@ SOCKET, RUN_SOCKET, LOG_SOCKET = SOCKETS = (
 LISTENER, LISTENER_INSTANCE = "puppet-twitch.service", "puppet-twitch@.service"
 RUN, LOG = "puppet-twitch-run@.service", "puppet-twitch-log@.service"
 WATCH, WATCH_SERVICE = "puppet-twitch-watch.path", "puppet-twitch-watch.service"  # optional
-SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, expiry.SERVICE)
+SERVICES = (LISTENER, LISTENER_INSTANCE, RUN, LOG, expiry_timer.SERVICE)
 
 # Only Puppet takes longer than an instant. It has the same limit where a run needs its settings
 # (root/settings.py).

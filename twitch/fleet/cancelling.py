@@ -13,8 +13,8 @@ from twitch.fleet.node.api import CURRENT, NodeApi
 from twitch.fleet.node_outcomes import Done, NodeOutcome, of_error
 from twitch.fleet.nodes import Node
 from twitch.fleet.notes import say
+from twitch.fleet.open_runs import open_runs
 from twitch.fleet.request import Request, add_options, send
-from twitch.fleet.show.open_runs import open_runs
 
 # No run should wait for its turn to be stopped, and with --wait each holds a connection up to its end.
 AT_ONCE = 500

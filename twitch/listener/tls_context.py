@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from twitch.config import Config
 from twitch.errors import ConfigError
-from twitch.listener import crl, tls
-from twitch.listener.crl import CRL
+from twitch.listener import crl_parser, tls
+from twitch.listener.crl_parser import CRL
 
 # ssl.VERIFY_X509_PARTIAL_CHAIN, which Python has from 3.10 on.
 PARTIAL_CHAIN = 0x80000
@@ -139,7 +139,7 @@ def _lists(path: str) -> tuple[CRL, ...]:
     if b"-----BEGIN CERTIFICATE-----" in content:  # OpenSSL would take them for CAs
         raise ConfigError(f"[tls] the crl {path} is not usable: it has certificates")
     try:
-        lists = crl.read(content)
+        lists = crl_parser.read(content)
     except ValueError as error:
         raise ConfigError(f"[tls] the crl {path} is not usable: {error}") from error
     if not lists:

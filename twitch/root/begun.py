@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from twitch.fields import FieldError, Fields
 from twitch.records import FINISHED, RUN_ID, Record, from_json
+from twitch.root.ownership import NotOurs
 from twitch.root.process import boot_id, start_time
-from twitch.root.trust import NotOurs
 
 if TYPE_CHECKING:
     from twitch.root.claims import Claim

@@ -17,10 +17,10 @@ from typing import Optional
 from twitch.record_files import KEEP_BYTES, KEEP_RUNS
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
 from twitch.root import counts, details, evidence, files, history, journal, memory, unit, verdict
+from twitch.root.ownership import NotOurs
 from twitch.root.report import MAX_REPORT_BYTES
 from twitch.root.settings import SETTINGS, Settings
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 
 def main() -> None:

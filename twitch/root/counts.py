@@ -15,8 +15,8 @@ from typing import Callable, NamedTuple, Optional
 from twitch.fields import Fields
 from twitch.records import VERDICTS, Record
 from twitch.root import files
+from twitch.root.ownership import NotOurs
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 MAX_BYTES = 4096
 # As far as a clock may be set back, and moments of before still hold.

@@ -32,12 +32,12 @@ from twitch.messages import (
     Status,
 )
 from twitch.records import RUN_ID
-from twitch.root import begun, journal, packet, puppet, turn, unit
+from twitch.root import begun, journal, peer_access, puppet, turn, unit
 from twitch.root.claims import Claim
 from twitch.root.node import Node
+from twitch.root.ownership import NotOurs
 from twitch.root.process import start_time
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 
 def main() -> None:
@@ -45,18 +45,18 @@ def main() -> None:
     try:
         peer = socket.socket(fileno=os.dup(0))
     except OSError as error:
-        raise PacketError(packet.NO_CONNECTION) from error
+        raise PacketError(peer_access.NO_CONNECTION) from error
     try:
-        question = packet.receive(peer)
+        question = peer_access.receive(peer)
     except PacketError as error:
-        packet.send(peer, Answer(INVALID, reason=str(error)))
+        peer_access.send(peer, Answer(INVALID, reason=str(error)))
         raise
     store = Store()
     try:
         store.trust()
     except NotOurs as error:
         print(f"<3>{error}", file=sys.stderr)
-        packet.send(peer, Answer(CANNOT, reason=str(error)))
+        peer_access.send(peer, Answer(CANNOT, reason=str(error)))
         return
     HANDLERS[type(question)](peer, store, question)
 
@@ -110,7 +110,7 @@ def _look(
         # Not every caller may read the reason, so it goes to the journal: at most once a second, because the
         # listener remembers the answer (root_client.py). On one line, because it may quote Puppet.
         print(f"<4>status: {one_line(str(answer.reason))}", file=sys.stderr)
-    packet.send(peer, answer)
+    peer_access.send(peer, answer)
 
 
 def _run(peer: socket.socket, store: Store, question: Run) -> None:
@@ -125,7 +125,7 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
         answer = turn.decide(node, run, question)
     except Exception as error:
         answer = _cannot(error)
-    packet.send(peer, answer, run=run)
+    peer_access.send(peer, answer, run=run)
     _log(run, question, answer)
     if answer.run != run:
         return
@@ -149,10 +149,10 @@ def _disabling(peer: socket.socket, store: Store, question: Union[Disable, Enabl
 
     memory.limit()
     try:
-        answer = disabling.answer(Node(store), question, packet.peer_uid(peer))
+        answer = disabling.answer(Node(store), question, peer_access.peer_uid(peer))
     except Exception as error:
         answer = _cannot(error)
-    packet.send(peer, answer)
+    peer_access.send(peer, answer)
     disabling.log(question, answer)
 
 
@@ -165,7 +165,7 @@ def _cancel(peer: socket.socket, store: Store, question: Cancel) -> None:
         answer, foreign = cancel.cancel(store, question)
     except Exception as error:
         answer = _cannot(error)
-    packet.send(peer, answer)
+    peer_access.send(peer, answer)
     cancel.log(question, answer)
     if foreign:
         cancel.end(foreign, question)  # after the answer, for which a caller waits

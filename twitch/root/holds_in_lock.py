@@ -22,7 +22,7 @@ from twitch.errors import TwitchError
 from twitch.fields import FieldError, Fields
 from twitch.holds import UNKNOWN, Disabled, Hold, hold_from_json, together, utc
 from twitch.messages import CALLER, CLIENT, MAX_UNTIL, REASON
-from twitch.root import disabled_lock, expiry, files, journal, values
+from twitch.root import disabled_lock, expiry_timer, files, journal, values
 from twitch.root.disabled_lock import Found, LockFile
 from twitch.root.puppet_locks import MAX_LOCK_BYTES, MAX_REASON_CHARS
 from twitch.root.store import Store
@@ -169,10 +169,12 @@ def change(store: Store, path: str, becomes: Change) -> Optional[Lock]:
             others = lock.others if lock else {}
             live = tuple(hold for hold in lock.holds if hold not in expired) if lock else ()
             holds = becomes(_lock(live, others))
-            expiry.remember(store, path, holds)  # first, for the case that the node goes down in between
+            expiry_timer.remember(
+                store, path, holds
+            )  # first, for the case that the node goes down in between
             if not _write(file, found, lock, _lock(holds, others)):
                 continue
-            expiry.arm(store, holds)
+            expiry_timer.arm(store, holds)
             for hold in expired:
                 _log_expired(hold, holds)
             return _lock(holds, others)

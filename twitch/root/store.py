@@ -17,7 +17,7 @@ In `/var/lib/puppet-twitch/`, which lasts:
     runs/ID.json        the record of a run that has ended (root/history.py)
     counts.json         how many runs ended with which verdict (root/counts.py)
     begun.json          the record of the run under way, in case the one in /run is lost (root/begun.py)
-    disabled.json       where that lock is, as long as a hold in it has an end (root/expiry.py)
+    disabled.json       where that lock is, as long as a hold in it has an end (root/expiry_timer.py)
 
 The life of a record:
 
@@ -45,9 +45,9 @@ from typing import Optional
 from twitch.fields import Fields
 from twitch.record_files import ROOT, Records
 from twitch.records import FINISHED, Cancelled, Record, cancelled_from_json
-from twitch.root import begun, files, record_writer, trust
+from twitch.root import begun, files, ownership, record_writer
 from twitch.root.claims import Claims
-from twitch.root.trust import NotOurs
+from twitch.root.ownership import NotOurs
 
 # The files below ROOT that root reads or writes by name.
 OWN_FILES = (
@@ -79,7 +79,7 @@ class Store(Records):
         """
         for name in OWN_FILES:
             path = os.path.join(self.root, name) if name else self.root
-            fault = trust.fault(path)
+            fault = ownership.fault(path)
             if fault:
                 # Not chown: the links in the directory would stay.
                 restart = "systemctl restart puppet-twitch-run.socket puppet-twitch-log.socket"
@@ -90,7 +90,7 @@ class Store(Records):
         """Raise `NotOurs` unless only root can change what root writes in /var/lib/puppet-twitch."""
         ours = (self.begun_path, self.counts_path, self.disabled_path)
         for path in (self.state, self.history, *ours):
-            fault = trust.fault(path)
+            fault = ownership.fault(path)
             if fault:
                 raise NotOurs(f"{path} {fault}, so no history of runs is kept", f"rm -rf {self.state}")
 

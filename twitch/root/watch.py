@@ -16,9 +16,9 @@ from twitch.errors import ConfigError, PuppetError, TwitchError
 from twitch.records import RUN_ID
 from twitch.root import begun, counts, details, figures, files, history, memory, report
 from twitch.root.node import Node
+from twitch.root.ownership import NotOurs
 from twitch.root.report import Report
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 # Debian's place. A site names another file with PUPPET_TWITCH_TEXTFILE, in a drop-in of the unit.
 TEXTFILE = os.environ.get("PUPPET_TWITCH_TEXTFILE", "/var/lib/prometheus/node-exporter/puppet-twitch.prom")

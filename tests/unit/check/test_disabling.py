@@ -12,7 +12,7 @@ import pytest
 from twitch import record_files
 from twitch.check import disabling, systemd
 from twitch.check.findings import FAULT, Finding
-from twitch.root import expiry
+from twitch.root import expiry_timer
 from twitch.root.settings import Settings
 from twitch.root.store import Store
 
@@ -85,5 +85,5 @@ def test_end_that_nothing_waits_for_is_a_fault(
         remember(settings)
         monkeypatch.setattr(systemd, "show", lambda unit, name: "inactive")
     text = texts(list(disabling.check(settings)))
-    assert (expiry.TIMER in text) is (missing == "timer")
+    assert (expiry_timer.TIMER in text) is (missing == "timer")
     assert ("disabled.json is missing" in text) is (missing == "file")

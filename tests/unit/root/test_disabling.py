@@ -26,7 +26,7 @@ from twitch.messages import (
     Enable,
     encode,
 )
-from twitch.root import disabling, expiry, holds_in_lock, journal, programs
+from twitch.root import disabling, expiry_timer, holds_in_lock, journal, programs
 from twitch.root.holds_in_lock import MAX_HOLDS, parse
 from twitch.root.node import Node
 
@@ -51,7 +51,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
         return ""
 
     monkeypatch.setattr(programs, "run", run)
-    monkeypatch.setattr(expiry, "TRANSIENT", os.fspath(timer))
+    monkeypatch.setattr(expiry_timer, "TRANSIENT", os.fspath(timer))
     return given
 
 

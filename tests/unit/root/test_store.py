@@ -16,8 +16,8 @@ from twitch.record_files import Records
 from twitch.records import QUEUED
 from twitch.root import history, record_writer
 from twitch.root.claims import Claim
+from twitch.root.ownership import NotOurs
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 
 CLAIM = Claim(RUN, 1, 1)
 

@@ -10,11 +10,11 @@ from typing import NamedTuple, Optional
 from twitch import durations
 from twitch.fleet import exits
 from twitch.fleet.events import QUEUED, RUNNING
+from twitch.fleet.open_runs import open_runs
 from twitch.fleet.outcomes import FAILURES, UNCERTAIN, Outcome
 from twitch.fleet.show.brief import brief
 from twitch.fleet.show.causes import Cause, causes_of
 from twitch.fleet.show.folding import shorten
-from twitch.fleet.show.open_runs import open_runs
 from twitch.fleet.show.results import REMAINING, NodeResult, Results
 from twitch.texts import one_line
 

@@ -18,8 +18,8 @@ from typing import Optional
 from twitch.holds import Hold
 from twitch.root import files, programs
 from twitch.root.node import Node
+from twitch.root.ownership import NotOurs
 from twitch.root.store import Store
-from twitch.root.trust import NotOurs
 from twitch.texts import one_line
 
 SERVICE = "puppet-twitch-expiry.service"

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.fleet.show.test_results import results_of
 from twitch.fleet.events import ENDED, PROVEN, QUEUED, RUNNING, NodeEvent
+from twitch.fleet.open_runs import open_runs
 from twitch.fleet.outcomes import Outcome
-from twitch.fleet.show.open_runs import open_runs
 
 OLD, NEW = "1" * 32, "2" * 32
 

@@ -15,7 +15,7 @@ from tests.unit.processes import LIMIT_S
 from twitch import messages
 from twitch.errors import PacketError
 from twitch.messages import INVALID, STARTED, Answer, Run
-from twitch.root import packet
+from twitch.root import peer_access
 
 ASKED = Run("anonymous", "192.0.2.7")
 VALID: dict[str, Any] = {"ask": "run", "caller": "anonymous", "client": "192.0.2.7"}
@@ -131,10 +131,10 @@ def assert_no_connection(process: subprocess.Popen[bytes]) -> None:
 def test_peer_that_sends_nothing_is_refused_after_the_timeout(
     root: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packet, "PACKET_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(peer_access, "PACKET_TIMEOUT_S", 0.01)
     peer, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with peer, stdin, pytest.raises(PacketError, match=r"no packet came within 0\.01 s"):
-        packet.receive(stdin)
+        peer_access.receive(stdin)
 
 
 # ---- what it may ask

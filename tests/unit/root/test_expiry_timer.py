@@ -13,7 +13,7 @@ import pytest
 from tests.unit.fake_puppet import FakePuppet
 from twitch.holds import Hold
 from twitch.messages import Disable
-from twitch.root import disabling, expiry, programs
+from twitch.root import disabling, expiry_timer, programs
 from twitch.root.node import Node
 from twitch.root.store import Store
 
@@ -28,14 +28,14 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
         return ""
 
     monkeypatch.setattr(programs, "run", run)
-    monkeypatch.setattr(expiry, "TRANSIENT", os.fspath(tmp_path / "timer"))
+    monkeypatch.setattr(expiry_timer, "TRANSIENT", os.fspath(tmp_path / "timer"))
     return given
 
 
 @pytest.fixture
 def held(root_node: Node, puppet: FakePuppet, monkeypatch: pytest.MonkeyPatch) -> Node:
     """Return a node that is disabled for an hour, and whose timer is gone."""
-    monkeypatch.setattr(expiry, "Store", lambda: root_node.store)
+    monkeypatch.setattr(expiry_timer, "Store", lambda: root_node.store)
     disabling.answer(root_node, Disable("token:a", "192.0.2.7", "x", int(time.time()) + 3600), 999)
     return root_node
 
@@ -44,7 +44,7 @@ def test_timer_is_set_again_after_a_boot(
     held: Node, puppet: FakePuppet, commands: list[tuple[str, ...]]
 ) -> None:
     commands.clear()
-    expiry.main()
+    expiry_timer.main()
     assert [command[0] for command in commands] == ["systemd-run"]
     assert puppet.disabled.exists()
 
@@ -55,7 +55,7 @@ def test_hold_that_ended_while_the_node_was_off_is_lifted(
     fields = json.loads(puppet.disabled.read_text())
     fields["puppet_twitch"]["holds"][0]["until"] = time.time() - 1
     puppet.disabled.write_text(json.dumps(fields))
-    expiry.main()
+    expiry_timer.main()
     assert not puppet.disabled.exists()
     assert not os.path.exists(held.store.disabled_path)
     assert len(events) == 1
@@ -63,13 +63,13 @@ def test_hold_that_ended_while_the_node_was_off_is_lifted(
 
 def test_lock_that_was_enabled_by_hand_is_forgotten(held: Node, puppet: FakePuppet) -> None:
     puppet.disabled.unlink()
-    expiry.main()
+    expiry_timer.main()
     assert not os.path.exists(held.store.disabled_path)
 
 
 def test_lock_that_was_disabled_by_hand_again_is_left_alone(held: Node, puppet: FakePuppet) -> None:
     puppet.disabled.write_text('{"disabled_message":"by hand"}')
-    expiry.main()
+    expiry_timer.main()
     assert puppet.disabled.read_text() == '{"disabled_message":"by hand"}'
     assert not os.path.exists(held.store.disabled_path)
 
@@ -79,7 +79,7 @@ def test_invalid_file_is_as_none(root_node: Node, text: str) -> None:
     store: Store = root_node.store
     store.prepare_state()
     Path(store.disabled_path).write_text(text)
-    assert expiry.remembered(store) is None
+    assert expiry_timer.remembered(store) is None
 
 
 def test_disk_that_cannot_be_written_costs_no_hold(
@@ -89,7 +89,7 @@ def test_disk_that_cannot_be_written_costs_no_hold(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(root_node.store, "prepare_state", full)
-    expiry.remember(root_node.store, "/lock", (Hold("token:a", "::1", "x", 1.0, 2.0),))
+    expiry_timer.remember(root_node.store, "/lock", (Hold("token:a", "::1", "x", 1.0, 2.0),))
     assert "<4>after a reboot, nothing enables Puppet in time: [Errno 28]" in capsys.readouterr().err
 
 
@@ -97,5 +97,5 @@ def test_timer_that_cannot_be_set_is_logged_with_its_fix(
     root_node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(programs, "run", lambda *command: "Failed to connect")
-    expiry.arm(root_node.store, (Hold("token:a", "::1", "x", 1.0, time.time() + 60),))
+    expiry_timer.arm(root_node.store, (Hold("token:a", "::1", "x", 1.0, time.time() + 60),))
     assert "Failed to connect; systemctl start puppet-twitch-expiry.service" in capsys.readouterr().err

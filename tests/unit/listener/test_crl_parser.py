@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pki import PKI
-from twitch.listener import crl
+from twitch.listener import crl_parser
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def pem(der: bytes) -> bytes:
 
 def test_every_list_of_a_file_is_read(pki: PKI) -> None:
     text = f"# a comment\n{pki.crls()}\nmore text\n{pki.foreign.crl()}"
-    lists = crl.read(text.encode())
+    lists = crl_parser.read(text.encode())
     assert len(lists) == 3
     for one in lists:
         assert one.expires_s is not None
@@ -46,7 +46,7 @@ def test_every_list_of_a_file_is_read(pki: PKI) -> None:
     ids=["utc", "general"],
 )
 def test_both_kinds_of_dates(pki: PKI, until: str, expires: int) -> None:
-    (one,) = crl.read(pki.authority.crl(until=until).encode())
+    (one,) = crl_parser.read(pki.authority.crl(until=until).encode())
     assert one.expires_s == expires
 
 
@@ -56,7 +56,7 @@ def test_revoked_serials_are_listed_and_others_not(pki: PKI) -> None:
     for number in ("7F", "80", "FF00", "0102030405060708090A0B0C0D0E0F10"):  # with and without a sign byte
         with (pki.authority.directory / "index").open("a") as index:
             index.write(f"R\t400101000000Z\t200101000000Z\t{number}\tunknown\t/CN=x\n")
-    (one,) = crl.read(pki.authority.crl().encode())
+    (one,) = crl_parser.read(pki.authority.crl().encode())
     assert one.revocations() == 5
     assert one.lists(serial(revoked))
     for number in ("7F", "80", "FF00", "0102030405060708090A0B0C0D0E0F10", "00FF00"):
@@ -68,12 +68,12 @@ def test_revoked_serials_are_listed_and_others_not(pki: PKI) -> None:
 
 @pytest.mark.parametrize("number", ["-01", "xyz", "None"])
 def test_a_serial_that_cannot_be_is_taken_for_revoked(pki: PKI, number: str) -> None:
-    (one,) = crl.read(pki.root.crl().encode())
+    (one,) = crl_parser.read(pki.root.crl().encode())
     assert one.lists(number)
 
 
 def test_an_empty_list_revokes_nothing(pki: PKI) -> None:
-    (one,) = crl.read(pki.foreign.crl().encode())
+    (one,) = crl_parser.read(pki.foreign.crl().encode())
     assert one.revocations() == 0
 
 
@@ -81,22 +81,22 @@ def test_a_list_without_next_update_never_expires() -> None:
     # CertificateList { tbsCertList { signature, issuer, thisUpdate }, signatureAlgorithm, signatureValue }
     tbs = bytes.fromhex("3000 3000 170d") + b"200101000000Z"
     whole = bytes((0x30, len(tbs))) + tbs
-    (one,) = crl.read(pem(bytes((0x30, len(whole))) + whole))
+    (one,) = crl_parser.read(pem(bytes((0x30, len(whole))) + whole))
     assert (one.expires_s, one.revocations()) == (None, 0)
 
 
 def test_every_cut_is_malformed(pki: PKI) -> None:
-    der = crl.read(pki.root.crl().encode())[0].der
+    der = crl_parser.read(pki.root.crl().encode())[0].der
     for length in range(len(der)):
         with pytest.raises(ValueError, match=r"CRL|Incorrect padding|Invalid base64|unknown date"):
-            crl.read(pem(der[:length]))
+            crl_parser.read(pem(der[:length]))
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_list_or_malformed(der: bytes) -> None:
     for candidate in (der, bytes((0x30, len(der) & 0x7F)) + der):
         try:
-            lists = crl.read(pem(candidate))
+            lists = crl_parser.read(pem(candidate))
         except ValueError:
             continue
         assert len(lists) == 1
