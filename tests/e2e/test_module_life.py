@@ -17,7 +17,6 @@ from tests.lab.server import PuppetServer
 IMAGES = {"node11": "debian12", "extra": "debian13"}
 # The mark of tests for which one system is enough: what the module does there is the same on both.
 on_debian12 = pytest.mark.parametrize("node", ["debian12"], indirect=True, scope="module")
-on_debian13 = pytest.mark.parametrize("node", ["debian13"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,7 @@ def change(neighbour: Machine, base: str, after: str, asking: Curl = (), followi
     assert neighbour.wait(verdict) == "changed"
 
 
-@on_debian13
+@on_debian12
 def test_changes_are_applied_by_one_triggered_run(node: Machine, neighbour: Machine, managed: Site) -> None:
     own = {"name": node.name, "address": node.address, "address6": node.address6}
     base = "http://{name}:2023".format(**own)
