@@ -169,9 +169,8 @@ def change(store: Store, path: str, becomes: Change) -> Optional[Lock]:
             others = lock.others if lock else {}
             live = tuple(hold for hold in lock.holds if hold not in expired) if lock else ()
             holds = becomes(_lock(live, others))
-            expiry_timer.remember(
-                store, path, holds
-            )  # first, for the case that the node goes down in between
+            # First, for the case that the node goes down in between.
+            expiry_timer.remember(store, path, holds)
             if not _write(file, found, lock, _lock(holds, others)):
                 continue
             expiry_timer.arm(store, holds)
