@@ -9,23 +9,25 @@ a fault: an editor leaves it so for a moment, and a full disk for good.
 from __future__ import annotations
 
 import configparser
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
 
 from twitch import durations, texts
 from twitch.errors import ConfigError
 from twitch.record_files import KEEP_BYTES, KEEP_RUNS
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    Network = Union[IPv4Network, IPv6Network]
 
 CONFIG_FILE = "/etc/puppet-twitch/puppet-twitch.conf"
 TOKENS_FILE = "/etc/puppet-twitch/tokens"
 
 # The end of the error for a file that is missing or empty.
 RESTORE = "puppet-twitch check says how to restore it"
-
-Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 # Each grant, and what a caller may do with it. `environment` takes a pattern: environment=PATTERN.
 # Where a grant is demanded: listener/access.py (runs), listener/api (the rest).
@@ -41,17 +43,17 @@ GRANTS = {
     "disable": "disable and enable Puppet",
 }
 ENVIRONMENT = "environment="
-ENVIRONMENT_GRANT = re.compile(rf"{ENVIRONMENT}[A-Za-z0-9_*]+")
+ENVIRONMENT_GRANT = rf"{ENVIRONMENT}[A-Za-z0-9_*]+"
 GRANTS_ALLOWED = "any of: " + " ".join(
     f"{ENVIRONMENT}PATTERN" if name == "environment" else name for name in GRANTS
 )
 
 # Certnames are lower case (Puppet refuses others); the name of a token is as `token NAME` takes it.
-CALLER = re.compile(r"token:[A-Za-z0-9_.*-]{1,64}|cert:[a-z0-9_.*-]{1,253}")
+CALLER = r"token:[A-Za-z0-9_.*-]{1,64}|cert:[a-z0-9_.*-]{1,253}"
 
 ANONYMOUS_GRANTS = ("trigger", "status")
 MAPPED_PREFIX = 96  # ::ffff:0:0/96 holds the IPv4 addresses (RFC 4291 section 2.5.5.2)
-EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+EVERYWHERE = "0.0.0.0/0 ::/0"  # where `from` is missing
 
 # For anonymous callers only: a run that is wanted within ten seconds after the last one is either a loop
 # or an attack. Callers with a name are trusted.
@@ -72,7 +74,7 @@ DISABLE_MAX_MAX_S = 3650 * 24 * 3600
 class Config(NamedTuple):
     """The whole configuration; every value is valid."""
 
-    networks: tuple[Network, ...] = EVERYWHERE
+    networks: Optional[tuple[Network, ...]] = None  # None: requests are accepted from everywhere
     grants: Mapping[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_GRANTS}  # caller -> grants
     cooldown_s: int = COOLDOWN_S
     plaintext_tokens: bool = False
@@ -146,7 +148,7 @@ def _check(path: str, parser: configparser.ConfigParser) -> Config:
             if name in KEYS[section]:
                 key = KEYS[section][name]
                 values[key.field] = key.read(where, text)
-            elif section == "access" and (name == "anonymous" or CALLER.fullmatch(name)):
+            elif section == "access" and (name == "anonymous" or re.fullmatch(CALLER, name)):
                 grants[name] = _grants(where, text)
             else:
                 callers = CALLER_KEYS if section == "access" else ()
@@ -165,12 +167,20 @@ def _check(path: str, parser: configparser.ConfigParser) -> Config:
 
 
 def _networks(where: str, value: str) -> tuple[Network, ...]:
+    import ipaddress  # 1.5 ms, which root's side needs for this key alone
+
     networks = []
     for word in value.split():
         try:
             if "%" in word:  # ipaddress accepts an interface, and ignores it in comparisons
                 raise ValueError(f"{word!r} names an interface")
-            networks.append(_unmapped(ipaddress.ip_network(word)))
+            network = ipaddress.ip_network(word)
+            # ::ffff:10.0.0.0/104, for instance: an IPv4 client is compared as IPv4, on a dual-stack socket as
+            # well (access.normalise).
+            mapped = getattr(network.network_address, "ipv4_mapped", None)
+            if mapped is not None and network.prefixlen >= MAPPED_PREFIX:
+                network = ipaddress.ip_network((mapped, network.prefixlen - MAPPED_PREFIX))
+            networks.append(network)
         except ValueError as error:
             raise ConfigError(
                 f"{where}: {error}; allowed: addresses and networks like 192.0.2.7 10.0.0.0/8 ::1"
@@ -180,21 +190,10 @@ def _networks(where: str, value: str) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-def _unmapped(network: Network) -> Network:
-    """Return the IPv4 network for one of mapped addresses, ::ffff:10.0.0.0/104 for instance.
-
-    An IPv4 client is compared as IPv4, on a dual-stack socket as well (access.normalise).
-    """
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is None or network.prefixlen < MAPPED_PREFIX:
-        return network
-    return ipaddress.ip_network((mapped, network.prefixlen - MAPPED_PREFIX))
-
-
 def _grants(where: str, value: str) -> tuple[str, ...]:
     words = tuple(value.split())
     for number, word in enumerate(words, start=1):
-        if (word not in GRANTS or word == "environment") and not ENVIRONMENT_GRANT.fullmatch(word):
+        if (word not in GRANTS or word == "environment") and not re.fullmatch(ENVIRONMENT_GRANT, word):
             if word.startswith("#"):
                 raise ConfigError(f"{where}: a comment needs a line of its own")
             # Only a short word is repeated here: a long one may be a token that was pasted by mistake.

@@ -27,7 +27,7 @@ PUPPET, STDERR, OURS = "Puppet", "stderr", "puppet-twitch"
 # `(SOURCE) MESSAGE`, as Puppet's syslog has it where the source is not Puppet itself. A source with a slash
 # is a resource, or one of its properties: /Stage[main]/Main/Exec[x]/returns. Its title can hold anything, so
 # it ends at the first bracket that could be its last one.
-SOURCE = re.compile(r"\((/.*?\](?:/\w+)?|[^()/]+)\) (.*)\Z", re.DOTALL)
+SOURCE = r"(?s)\((/.*?\](?:/\w+)?|[^()/]+)\) (.*)\Z"
 
 # The year 9999, the last one that a date can have.
 MAX_TIME_S = 253_402_300_800
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 def parsed(message: str) -> tuple[str, str]:
     """Return the source and the message of a line as Puppet has sent it to syslog."""
-    found = SOURCE.match(message)
+    found = re.match(SOURCE, message)
     return (found[1], found[2]) if found else (PUPPET, message)
 
 

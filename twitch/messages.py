@@ -24,12 +24,15 @@ MAX_PACKET_BYTES = 16 * 1024
 # A status with as many holds as a lock may have (MAX_HOLDS), each with the longest reason.
 MAX_ANSWER_BYTES = 192 * 1024
 
+# The patterns of values are texts, which Python compiles at their first use: one takes up to 0.5 ms, and a
+# process uses few of them.
+
 MAX_TAGS = 50
 # Puppet's rule is [[:alnum:]_][[:alnum:]_:.-]* (lib/puppet/util/tagging.rb); ASCII and a length
 # are ours. The first character cannot be a hyphen, so no tag can pose as an option.
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}"
 # puppetserver rejects an environment that is not \w+ with 400, after the agent has done its pluginsync.
-ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
+ENVIRONMENT = r"[A-Za-z0-9_]{1,64}"
 TAGS_FORM = f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas"
 ENVIRONMENT_FORM = "a name of letters, digits and _"
 LABEL_FORM = "1 to 40 letters, digits and ._:-"
@@ -38,21 +41,19 @@ LABEL_FORM = "1 to 40 letters, digits and ._:-"
 USER = "user:"
 LOCAL = "local"
 # Not that of holds.UNKNOWN: a hold with this name would be the lock of another tool, which has no end.
-CALLER = re.compile(r"(?!unknown\Z)[!-~]{1,256}( [!-~]{1,256}){0,7}")
+CALLER = r"(?!unknown\Z)[!-~]{1,256}( [!-~]{1,256}){0,7}"
 # A caller's own name for a run, such as the number of a ticket. For the journal, the record and answers only.
-LABEL = re.compile(r"[A-Za-z0-9._:-]{1,40}")
-CLIENT = re.compile(rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}")
+LABEL = r"[A-Za-z0-9._:-]{1,40}"
+CLIENT = rf"[0-9A-Fa-f:.]{{2,45}}|{LOCAL}"
 # Why Puppet is disabled, as Puppet prints it on a line: no control characters, nothing that changes the
 # direction of writing (as texts.CONTROL), no lone surrogates, no space at an end.
-REASON = re.compile(
-    r"(?! )[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]{1,200}(?<! )"
-)
+REASON = r"(?! )[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]{1,200}(?<! )"
 # Epoch seconds with at most eleven digits, which is until the year 5138.
 MAX_UNTIL = 10**11 - 1
 
 # In the place of an id: the run under way.
 CURRENT = "current"
-CANCELLABLE = re.compile(rf"{RUN_ID.pattern}|{CURRENT}")
+CANCELLABLE = rf"{RUN_ID.pattern}|{CURRENT}"
 
 
 # ---- questions
@@ -286,7 +287,7 @@ def decode_answer(packet: bytes) -> Answer:
     except FieldError as error:
         raise PacketError(str(error)) from error
     if answer.run is not None or answer.kind in (STARTED, QUEUED):
-        _matching(answer.run, "run", RUN_ID)
+        _matching(answer.run, "run", RUN_ID.pattern)
     return answer
 
 
@@ -326,9 +327,9 @@ def _only(fields: dict[str, object], allowed: tuple[str, ...]) -> None:
             raise PacketError(f"unknown key {name[:40]!a}")
 
 
-def _matching(value: object, name: str, pattern: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise PacketError(f"{name!r} must be text that matches {pattern.pattern}")
+def _matching(value: object, name: str, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise PacketError(f"{name!r} must be text that matches {pattern}")
     return value
 
 

@@ -174,8 +174,8 @@ def token_file(data: bytes, path: Path) -> bool:
         check_one_line(error)
         return False
     for token in loaded:
-        assert tokens.NAME.fullmatch(token.name)
-        assert tokens.DIGEST.fullmatch(token.digest)
+        assert re.fullmatch(tokens.NAME, token.name)
+        assert re.fullmatch(tokens.DIGEST, token.digest)
     return True
 
 
@@ -188,8 +188,8 @@ def configuration(data: bytes, path: Path) -> bool:
         return False
     plain = {name for name in config.GRANTS if name != "environment"}  # which needs a pattern
     for caller, grants in loaded.grants.items():
-        assert caller == "anonymous" or config.CALLER.fullmatch(caller)
-        assert all(word in plain or config.ENVIRONMENT_GRANT.fullmatch(word) for word in grants)
+        assert caller == "anonymous" or re.fullmatch(config.CALLER, caller)
+        assert all(word in plain or re.fullmatch(config.ENVIRONMENT_GRANT, word) for word in grants)
     for address in ("192.0.2.7", "::1"):
         access.is_address_accepted(loaded, address)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -161,7 +162,7 @@ def disabled_lock(data: bytes, path: Path) -> bool:
     lock = holds_in_lock.parse(data, BEGAN)
     assert lock.message == reason
     for hold in lock.holds:
-        assert hold.caller == UNKNOWN or messages.REASON.fullmatch(hold.reason)
+        assert hold.caller == UNKNOWN or re.fullmatch(messages.REASON, hold.reason)
     status = NodeStatus(DISABLED, reason=reason, disabled=lock.disabled)
     sent = messages.encode(messages.Answer(messages.STATUS, status=status))
     assert len(sent) <= messages.MAX_ANSWER_BYTES

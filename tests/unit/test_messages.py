@@ -47,7 +47,7 @@ disables = st.builds(
     Disable,
     caller=st.from_regex(messages.CALLER, fullmatch=True),
     client=st.sampled_from(["192.0.2.7", "local"]),
-    reason=REASONS.filter(lambda text: messages.REASON.fullmatch(text) is not None),
+    reason=REASONS.filter(lambda text: re.fullmatch(messages.REASON, text) is not None),
     until=st.none() | st.integers(1, messages.MAX_UNTIL),
     force=st.booleans(),
 )

@@ -94,7 +94,7 @@ def _plaintext_tokens(config: Config) -> Iterator[Finding]:
 def _open(config: Config) -> Iterator[Finding]:
     """Report a port at which anyone may trigger runs; it may be limited by a filter or by its address."""
     runs = [GRANTS[grant] for grant in ("trigger", "noop") if grant in config.grants[ANONYMOUS]]
-    everywhere = any(network.prefixlen == 0 for network in config.networks)
+    everywhere = config.networks is None or any(network.prefixlen == 0 for network in config.networks)
     if not runs or not everywhere or (config.tls and config.tls_client == "required"):
         return
     addresses = [

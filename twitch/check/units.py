@@ -26,7 +26,7 @@ from twitch.check.systemd import (
     WATCH_SERVICE,
     Account,
 )
-from twitch.config import Config
+from twitch.config import EVERYWHERE, Config
 from twitch.log_packets import LOG_SOCKET as LOG_SOCKET_FILE
 from twitch.messages import RUN_SOCKET as RUN_SOCKET_FILE
 
@@ -64,7 +64,7 @@ def check(account: Account) -> Iterator[Finding]:
 
 def filters(config: Config) -> Iterator[Finding]:
     """Report which addresses may connect, and systemd filters that have no effect."""
-    networks = " ".join(str(network) for network in config.networks)
+    networks = EVERYWHERE if config.networks is None else " ".join(map(str, config.networks))
     yield Finding(GOOD, f"requests are accepted from {networks} ([access] from)")
     listener = systemd.listener()
     if systemd.show(listener, "IPAddressAllow"):

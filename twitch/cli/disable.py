@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Optional
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--wait", action="store_true", help="wait for the end of the run under way")
     parser.add_argument("--force", action="store_true", help="also if another tool has disabled Puppet")
     options = parser.parse_args(arguments)
-    if not REASON.fullmatch(options.reason):
+    if not re.fullmatch(REASON, options.reason):
         raise UsageError("REASON must be a text of 1 to 200 characters on one line")
     terminal.prepare()
     caller = person("disable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Optional
@@ -64,9 +65,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--environment", metavar="NAME", help="the environment of the puppetserver")
     options = parser.parse_args(arguments)
     tags = _tags(options.tags)
-    if options.environment is not None and not ENVIRONMENT.fullmatch(options.environment):
+    if options.environment is not None and not re.fullmatch(ENVIRONMENT, options.environment):
         raise UsageError(f"--environment must be {ENVIRONMENT_FORM}")
-    if options.label is not None and not LABEL.fullmatch(options.label):
+    if options.label is not None and not re.fullmatch(LABEL, options.label):
         raise UsageError(f"--label must be {LABEL_FORM}")
     terminal.prepare()
     caller = person("trigger")
@@ -104,7 +105,7 @@ def _question(options: argparse.Namespace, tags: tuple[str, ...], caller: Caller
 
 def _tags(text: Optional[str]) -> tuple[str, ...]:
     tags = () if text is None else tuple(text.split(","))
-    if len(tags) > MAX_TAGS or not all(TAG.fullmatch(tag) for tag in tags):
+    if len(tags) > MAX_TAGS or not all(re.fullmatch(TAG, tag) for tag in tags):
         raise UsageError(f"--tags must be {TAGS_FORM}")
     return tags
 

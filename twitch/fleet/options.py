@@ -15,12 +15,10 @@ from twitch.fleet.show.result_file import ResultFile
 
 # What a node accepts (twitch/messages.py): an invalid value is one error here, and not one of each node.
 MAX_TAGS = 50
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}")
-ENVIRONMENT = re.compile(r"[A-Za-z0-9_]{1,64}")
-LABEL = re.compile(r"[A-Za-z0-9._:-]{1,40}")
-REASON = re.compile(
-    r"(?! )[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]{1,200}(?<! )"
-)
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,99}"
+ENVIRONMENT = r"[A-Za-z0-9_]{1,64}"
+LABEL = r"[A-Za-z0-9._:-]{1,40}"
+REASON = r"(?! )[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]{1,200}(?<! )"
 
 REMAINING = "remaining"  # of --only: not started, late, lost, unproven
 ONLY = (*(outcome.option for outcome in Outcome), REMAINING)
@@ -236,7 +234,7 @@ def until(text: str) -> float:
 def tags(text: str) -> tuple[str, ...]:
     """Return Puppet's tags."""
     found = tuple(text.split(","))
-    if len(found) > MAX_TAGS or not all(TAG.fullmatch(tag) for tag in found):
+    if len(found) > MAX_TAGS or not all(re.fullmatch(TAG, tag) for tag in found):
         form = f"up to {MAX_TAGS} tags of letters, digits and _:.- between commas"
         raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
     return found
@@ -244,21 +242,21 @@ def tags(text: str) -> tuple[str, ...]:
 
 def environment(text: str) -> str:
     """Return the name of an environment."""
-    if not ENVIRONMENT.fullmatch(text):
+    if not re.fullmatch(ENVIRONMENT, text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits and _")
     return text
 
 
 def label(text: str) -> str:
     """Return a label."""
-    if not LABEL.fullmatch(text):
+    if not re.fullmatch(LABEL, text):
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 40 letters, digits and ._:-")
     return text
 
 
 def reason(text: str) -> str:
     """Return why Puppet is to be disabled."""
-    if not REASON.fullmatch(text):
+    if not re.fullmatch(REASON, text):
         raise argparse.ArgumentTypeError("a reason is 1 to 200 characters on one line, such as a ticket")
     return text
 

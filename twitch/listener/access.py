@@ -20,7 +20,7 @@ ANONYMOUS = "anonymous"
 
 # RFC 6750. No other kind of Authorization is accepted.
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="puppet-twitch"')
-BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
+BEARER = r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,512})"
 
 
 class Credentials(NamedTuple):
@@ -92,7 +92,7 @@ def is_address_accepted(config: Config, address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(ip in network for network in config.networks)
+    return config.networks is None or any(ip in network for network in config.networks)
 
 
 def normalise(address: str) -> str:
@@ -147,7 +147,7 @@ def _token_name(config: Config, tokens: tuple[Token, ...], credentials: Credenti
             "or set plaintext_tokens = yes in [access] of puppet-twitch.conf on the node",
             reason="token over plain HTTP",
         )
-    bearer = BEARER.fullmatch(credentials.authorization or "")
+    bearer = re.fullmatch(BEARER, credentials.authorization or "")
     if not bearer:
         text = "The credential is not of the form Authorization: Bearer TOKEN"
         raise HTTPError(401, text, headers=(CHALLENGE,), reason="credential that is no token")

@@ -254,7 +254,7 @@ class RootClient:
         self._kept.append(Kept(question, answer, until, self._record(answer)))
 
     def _record(self, answer: Answer) -> Optional[Record]:
-        return self._records.read(answer.run) if answer.run else None
+        return self._records.read(answer.run, resources=False) if answer.run else None
 
 
 async def _ask(run_socket: socket.socket, path: str, question: Question) -> Answer:

@@ -42,7 +42,7 @@ class RunEnds:
             return
         loop = asyncio.get_running_loop()
         self._kept[run] = _Kept(connection, loop.create_future())
-        loop.add_reader(connection, self._over, run)
+        loop.add_reader(connection.fileno(), self._over, run)
 
     def of(self, run: str) -> Optional[asyncio.Future[None]]:
         """Return what is done at the end of a run; None if this listener does not hear of that."""
@@ -52,7 +52,7 @@ class RunEnds:
     def _over(self, run: str) -> None:
         """Tell all who wait for the run. Root sends nothing after its answer, so this is the end-of-file."""
         kept = self._kept.pop(run)
-        asyncio.get_running_loop().remove_reader(kept.connection)
+        asyncio.get_running_loop().remove_reader(kept.connection.fileno())
         kept.connection.close()
         log.debug("the connection of run %s has ended", run)
         self._ended()

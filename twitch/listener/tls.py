@@ -33,7 +33,7 @@ VENDOR_PUPPET, VENDOR_SSLDIR = "/opt/puppetlabs/bin/puppet", "/etc/puppetlabs/pu
 DEBIAN_SSLDIR = "/var/lib/puppet/ssl"
 
 # Certnames as Puppet allows them; with `cert:` one fits into a packet. [access] allows no others.
-CERTNAME = re.compile(r"[a-z0-9_.-]{1,250}")
+CERTNAME = r"[a-z0-9_.-]{1,250}"
 
 # What asyncio reads at once, and how many encrypted bytes it holds while a connection reads no further. Its
 # own values are 256 KiB each, and the first is touched when a client connects: 256 clients that pipeline and
@@ -139,7 +139,7 @@ def certname(certificate: Mapping[str, Any]) -> Optional[str]:
     if len(names) != 1:
         text = f"A client certificate must have exactly one CN, this one has {len(names)}"
         raise HTTPError(403, text, reason="certificate without exactly one CN")
-    if not CERTNAME.fullmatch(names[0]):
+    if not re.fullmatch(CERTNAME, names[0]):
         text = "The CN of the client certificate is not a valid Puppet certname"
         raise HTTPError(403, text, reason="certificate without a valid certname")
     return names[0]

@@ -19,9 +19,9 @@ from twitch.config import TOKENS_FILE as TOKENS_FILE
 from twitch.errors import ConfigError, UsageError
 
 # The first character is no hyphen, because a command would take the name for an option.
-NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")
+NAME = r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}"
 NAME_FORM = "1 to 64 letters, digits and _.- (not first)"
-DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST = r"[0-9a-f]{64}"
 FORM = "NAME SHA256 [YYYY-MM-DD]"
 
 DAY_S = 86400
@@ -82,7 +82,7 @@ def new(name: str, expires: Optional[str] = None) -> tuple[str, str]:
     import hashlib
     import secrets
 
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise UsageError(f"{name!r} is not a valid token name: {NAME_FORM}")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     line = " ".join(filter(None, (name, hashlib.sha256(token.encode()).hexdigest(), expires)))
@@ -118,9 +118,9 @@ def _token(where: str, line: str) -> Token:
     if len(words) not in (2, 3):
         raise ConfigError(f"{where}: must be {FORM}")
     name, digest = words[:2]
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise ConfigError(f"{where}: the name must be {NAME_FORM}")
-    if not DIGEST.fullmatch(digest):
+    if not re.fullmatch(DIGEST, digest):
         raise ConfigError(f"{where}: the second word must be a SHA-256 of 64 hexadecimal digits")
     expires = None
     if len(words) == 3:

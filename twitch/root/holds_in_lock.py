@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -121,7 +122,9 @@ def _is_valid(hold: Hold) -> bool:
     if hold.caller == UNKNOWN:
         return len(hold.reason) <= MAX_REASON_CHARS and hold.until is None and not hold.client
     return bool(
-        CALLER.fullmatch(hold.caller) and REASON.fullmatch(hold.reason) and CLIENT.fullmatch(hold.client)
+        re.fullmatch(CALLER, hold.caller)
+        and re.fullmatch(REASON, hold.reason)
+        and re.fullmatch(CLIENT, hold.client)
     )
 
 

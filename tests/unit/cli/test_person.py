@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -53,13 +54,13 @@ def test_name_of_a_person(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, login: str, sudo: Optional[str], name: str
 ) -> None:
     assert log_in(monkeypatch, tmp_path, login, sudo) == name
-    assert messages.CALLER.fullmatch(name)
+    assert re.fullmatch(messages.CALLER, name)
 
 
 def test_person_has_all_grants_and_is_at_the_node() -> None:
     caller = person.person("status")
     assert (caller.grants, caller.named, caller.address) == (frozenset(GRANTS), True, "local")
-    assert messages.CLIENT.fullmatch(caller.address)
+    assert re.fullmatch(messages.CLIENT, caller.address)
 
 
 @pytest.mark.parametrize("command", __main__.CLI)

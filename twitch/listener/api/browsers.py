@@ -22,11 +22,11 @@ from twitch.listener.exchange import HTTPError, Request
 PAGE_HEADERS = ("origin", "referer", "ping-from", "upgrade-insecure-requests")
 PAGE_PREFIX = "sec-"
 FETCH_MODE = "sec-fetch-mode"
-BROWSER_ENCODINGS = re.compile(r"\b(deflate|identity)\b", re.IGNORECASE)
+BROWSER_ENCODINGS = r"(?i)\b(deflate|identity)\b"
 
-ENGINE = re.compile(r"AppleWebKit|Gecko|KHTML|MSIE|Trident|Presto")
+ENGINE = r"AppleWebKit|Gecko|KHTML|MSIE|Trident|Presto"
 # PowerShell 5.1 and later; and the form of robots, which pycurl, WinHTTP and monitoring services use.
-TOOL = re.compile(r"Mozilla/[0-9.]+(.* (Windows)?PowerShell/[0-9][^ ]*|[ +]\(compatible;.*)")
+TOOL = r"Mozilla/[0-9.]+(.* (Windows)?PowerShell/[0-9][^ ]*|[ +]\(compatible;.*)"
 
 
 def refuse(request: Request) -> None:
@@ -52,9 +52,9 @@ def _from_a_browser(request: Request) -> bool:
     language, agent = request.headers.get("accept-language"), request.headers.get("user-agent", "")
     if language is not None:
         encodings = request.headers.get("accept-encoding", "")
-        tool = _is_undici(request) or not BROWSER_ENCODINGS.search(encodings)
+        tool = _is_undici(request) or not re.search(BROWSER_ENCODINGS, encodings)
         return language != "*" or not tool or agent.startswith("Mozilla/")
-    return agent.startswith("Mozilla/") and (not TOOL.fullmatch(agent) or bool(ENGINE.search(agent)))
+    return agent.startswith("Mozilla/") and (not re.fullmatch(TOOL, agent) or bool(re.search(ENGINE, agent)))
 
 
 def _is_undici(request: Request) -> bool:

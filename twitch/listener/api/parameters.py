@@ -25,9 +25,9 @@ MAX_WAIT_S = 24 * 3600
 LIMIT, MAX_LIMIT = 50, 200
 
 # A date and time of RFC 3339. `+` in a query is a blank, unless it is escaped.
-TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9:]{5,8})(\.[0-9]+)?([Zz]|[+ -][0-9]{2}:[0-9]{2})")
-EPOCH = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
-NUMBER = re.compile(r"[0-9]{1,10}")
+TIME = r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9:]{5,8})(\.[0-9]+)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+EPOCH = r"[0-9]{1,11}(\.[0-9]{1,9})?"
+NUMBER = r"[0-9]{1,10}"
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -72,7 +72,7 @@ class Parameters:
         value = self._texts.get(name)
         if value is None:
             return None
-        if not NUMBER.fullmatch(value) or int(value) > at_most:
+        if not re.fullmatch(NUMBER, value) or int(value) > at_most:
             raise _malformed(name, f"a whole number from 0 to {at_most}")
         return int(value)
 
@@ -89,21 +89,21 @@ class Parameters:
         if value is None:
             return ()
         tags = tuple(value.split(","))
-        if len(tags) > MAX_TAGS or not all(TAG.fullmatch(tag) for tag in tags):
+        if len(tags) > MAX_TAGS or not all(re.fullmatch(TAG, tag) for tag in tags):
             raise _malformed("tags", TAGS_FORM)
         return tags
 
     def environment(self) -> Optional[str]:
         """Return the name of a Puppet environment, or None."""
         value = self._texts.get("environment")
-        if value is not None and not ENVIRONMENT.fullmatch(value):
+        if value is not None and not re.fullmatch(ENVIRONMENT, value):
             raise _malformed("environment", ENVIRONMENT_FORM)
         return value
 
     def label(self) -> Optional[str]:
         """Return the caller's own name for the run, or None."""
         value = self._texts.get("label")
-        if value is not None and not LABEL.fullmatch(value):
+        if value is not None and not re.fullmatch(LABEL, value):
             raise _malformed("label", LABEL_FORM)
         return value
 
@@ -140,7 +140,7 @@ class Parameters:
     def reason(self) -> str:
         """Return why Puppet is to be disabled."""
         value = self._texts.get("reason", "")
-        if not REASON.fullmatch(value):
+        if not re.fullmatch(REASON, value):
             raise _malformed("reason", "a text of 1 to 200 characters on one line, such as a ticket")
         return value
 
@@ -246,12 +246,12 @@ def _json_value(name: str, value: object) -> str:
 
 def _moment(text: str) -> Optional[float]:
     """Return a time in epoch seconds; None if it is not one. A number without a unit is one already."""
-    if EPOCH.fullmatch(text):
+    if re.fullmatch(EPOCH, text):
         return float(text)
     ago_s = durations.seconds(text)
     if ago_s is not None:
         return time.time() - ago_s
-    written = TIME.fullmatch(text)
+    written = re.fullmatch(TIME, text)
     if not written:
         return None
     from datetime import datetime  # 4 ms
