@@ -135,7 +135,7 @@ def _node_lines(node: NodeResult, paint: Paint, *, alone: bool) -> list[str]:
 
 
 def _fields(results: Results) -> dict[str, Any]:
-    """Return the summary as an object; its fields are in puppet-twitch-fleet(1)."""
+    """Return the summary as an object."""
     return {
         "headline": digest.headline(results),
         "nodes": len(results.nodes),
