@@ -30,7 +30,8 @@ from twitch.texts import escape, one_line
 DESCRIPTION = """\
 Show what Puppet has logged in a run of each node, in the format of Puppet's own log file, with the name of
 the node before each line. Without --run that is the run under way, or else the last one; with --from the run
-that the result has of each node. Lines that begin with `# ` are puppet-twitch's. This needs the grant logs.
+that the result has of each node, and no other one. Lines that begin with `# ` are puppet-twitch's. This needs
+the grant logs.
 """
 EXIT_STATUS = """\
 Exit status, added up: 0 all logs were shown, 1 nothing was asked, 2 some have no log, or refused it, or with
@@ -104,11 +105,15 @@ class _Logs:
         self._json: bool = options.json
         self._run: Optional[str] = options.run
         results = options.result.results.nodes if options.result is not None else {}
-        self._runs = {name: node.run for name, node in results.items() if node.run}
+        self._runs = {name: node.run for name, node in results.items()}
         self._printing = asyncio.Lock()
 
     async def show(self, node: Node) -> str:
         """Print the log of a node, and return what became of that."""
+        if self._run is None and node.name in self._runs and self._runs[node.name] is None:
+            # Another run of the node would be taken for that of the result.
+            _print(self._trouble(node, "the result has no run of this node"))
+            return BAD
         lines: list[str] = []
         verdict: Optional[str] = None
         try:

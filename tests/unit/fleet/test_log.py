@@ -87,6 +87,27 @@ async def test_runs_of_a_result_are_shown(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["run"] == RUN
 
 
+async def test_node_without_a_run_in_the_result_shows_no_other_run(
+    api: ApiUnderTest, journald: Journald, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Both nodes have a last run; the result has none of TWO.
+    journald.append(ended())
+    api.finish("changed")
+    path = tmp_path / "result.json"
+    writer = ResultWriter(path)
+    writer.write(Plan(1.0, (ONE, TWO), Ask(), f"{ONE},{TWO}", 1, 0, 0, None, 7))
+    writer.write(NodeEvent(2.0, ONE, "running", RUN))
+    writer.close()
+    async with listener(api) as at:
+        assert await show(at.port, "--from", str(path)) == exits.FAILURES
+        lines = capsys.readouterr().out.splitlines()
+        # Unless a run is asked for.
+        assert await show(at.port, "--from", str(path), "--run", "last") == exits.OK
+    shown = [line for line in lines if line.startswith(TWO)]
+    assert shown == [f"{TWO}: # the result has no run of this node"]
+    assert len(lines) > 1
+
+
 async def test_node_without_a_log_and_node_out_of_reach(
     api: ApiUnderTest, journald: Journald, capsys: pytest.CaptureFixture[str]
 ) -> None:
