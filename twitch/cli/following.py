@@ -73,7 +73,7 @@ def _lines(records: Records, run: str, choice: Choice, *, follow: bool) -> Itera
     if record and record.started_by == PUPPET:
         raise NoLog(wording.NO_LOG_OF_PUPPET)
     question = Read(run, 0, choice.tail, choice.level, follow, record and record.pid)
-    silence_s, quiet_until = FIRST_SILENCE_S, time.monotonic() + FIRST_SILENCE_S
+    quiet_until = time.monotonic() + FIRST_SILENCE_S
     over = record is not None and record.state == FINISHED
     with _asked(question) as reader:
         if over and follow:
@@ -87,12 +87,12 @@ def _lines(records: Records, run: str, choice: Choice, *, follow: bool) -> Itera
                     reader.shutdown(socket.SHUT_WR)
                 if time.monotonic() > quiet_until and not over:
                     yield None
-                    silence_s, quiet_until = SILENCE_S, time.monotonic() + SILENCE_S
+                    quiet_until = time.monotonic() + SILENCE_S
                 continue
             for item in _received(reader):
                 if isinstance(item, Line):
                     yield item
-                    silence_s, quiet_until = FIRST_SILENCE_S, time.monotonic() + silence_s
+                    quiet_until = time.monotonic() + FIRST_SILENCE_S
                 elif item.name == END:
                     return
                 elif item.name in (UNREADABLE, INVALID) or (item.name == EMPTY and (over or not follow)):

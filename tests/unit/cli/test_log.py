@@ -227,3 +227,24 @@ def test_silence_is_interrupted_by_what_is_known(
     assert (len(lines), last) == (len(LINES), text)
     assert text == "# 1m: applying 574 resources; usually 35s"
     assert json.loads(in_json)["phase"] == "applying"
+
+
+def test_silence_after_a_line_is_as_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(os.fspath(tmp_path))
+    os.mkdir(store.directory)
+    store.write(Record(run_id(1), RUNNING, time.time(), started=time.time()))
+    reader_end, our_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    looks = iter(range(20))
+    monkeypatch.setattr(following, "_asked", lambda question: our_end)
+    monkeypatch.setattr(following, "LOOK_S", 0.01)
+    monkeypatch.setattr(following, "FIRST_SILENCE_S", 0)
+    monkeypatch.setattr(following, "SILENCE_S", 3600)
+    # Called at each look while no line comes; StopIteration ends a wait for the later silence.
+    monkeypatch.setattr(following, "_ended", lambda records, run: next(looks) < 0)
+    with reader_end:
+        followed = following._lines(store, run_id(1), Choice(), follow=True)
+        assert next(followed) is None
+        reader_end.send(lines(LINES[0]))
+        assert next(followed) == LINES[0]
+        assert next(followed) is None
+        followed.close()  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ MEANINGS = {
     Outcome.NOT_ATTEMPTED: "Puppet did not begin, such as without a signed certificate",
     Outcome.UNPROVEN: "complete, but PuppetDB has no report of the run",
     Outcome.LATE: "still running after --timeout",
-    Outcome.LOST: "started, and then out of reach",
+    Outcome.LOST: "perhaps started, and what became of it is not known",
     Outcome.REFUSED: "the node does not grant the request",
     Outcome.UNREACHABLE: "nothing was started",
 }

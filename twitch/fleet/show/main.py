@@ -51,7 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         errors = files.write(results, result=None if path == STANDARD_STREAM else path)
         if errors:
             raise UsageError("; ".join(errors))
-    elif options.json:
+        if not (group or options.json or options.names):
+            return exits.OK
+    if options.json:
         print(json.dumps(_group_fields(results, group) if group else _fields(results)))
     elif options.names:
         print("\n".join(one_line(node.name) for node in nodes_of(results, group or Outcome.FAILED.option)))

@@ -127,6 +127,9 @@ def test_show_writes_the_page_and_junit(
     assert output(capsys, result, "--html", str(page), "--junit", str(junit)) == ""
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert junit.read_text().startswith("<?xml ")
+    # And what is asked for besides is printed.
+    assert json.loads(output(capsys, result, "--json", "--html", str(page)))["nodes"]
+    assert output(capsys, result, "failed", "--html", str(page))
 
 
 def test_show_without_a_file_takes_the_newest(
