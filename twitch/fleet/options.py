@@ -127,7 +127,7 @@ def add_how(parser: argparse.ArgumentParser) -> None:
 def add_at_once(group: Group, default: int, what: str) -> None:
     """Add --at-once."""
     text = f"so many {what} at once ({default})"
-    group.add_argument("--at-once", metavar="N|P%", type=share, default=Share(default), help=text)
+    group.add_argument("--at-once", metavar="N|P%", type=some, default=Share(default), help=text)
 
 
 def add_how_far(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +211,14 @@ def share(text: str) -> Share:
     if not found or float(found[2] or 0) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 20, or a percentage such as 5%")
     return Share(float(found[2]), percent=True) if found[2] else Share(int(found[1]))
+
+
+def some(text: str) -> Share:
+    """Return a number of nodes or a percentage, of which 0 is an error."""
+    found = share(text)
+    if not found.number:
+        raise argparse.ArgumentTypeError(f"{text!r} is none; at least 1")
+    return found
 
 
 def duration(text: str) -> int:

@@ -49,6 +49,8 @@ INVALID = {
     "share-word": (options.share, "half"),
     "share-empty": (options.share, ""),
     "share-float": (options.share, "1.5"),
+    "at-once-none": (options.some, "0"),
+    "at-once-none-of-all": (options.some, "0%"),
     "duration": (options.duration, "soon"),
     "duration-zero": (options.duration, "0"),
     "until": (options.until, "24:00"),
