@@ -243,5 +243,6 @@ def _make(directory: str, gid: Optional[int] = None) -> None:
         if gid is None:
             os.chmod(directory, 0o755)  # noqa: S103  # whatever the umask
     if gid is not None:
+        # puppet-twitch-watch.path sees this, too: it tells of a run of `puppet apply`, which takes no lock.
         os.chown(directory, os.geteuid(), gid)
         os.chmod(directory, 0o750)  # noqa: S103  # whatever the umask; the group is the listener's
