@@ -54,6 +54,8 @@ def trust(config: Config, paths: tls.Files) -> Trust:
     fault = ""
     if paths.crl:
         made.verify_flags |= _crl_flags(config)
+        # Counted, because to verify takes a handshake. A file with as many CRLs of other CAs is not noticed;
+        # client certificates are then refused in the handshake.
         incomplete = len(crls) < len(made.get_ca_certs())
         if incomplete or min(expiries, default=now_s) < now_s:
             fault = _crl_fault(made, paths, config)
