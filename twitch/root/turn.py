@@ -128,7 +128,9 @@ def decide(node: Node, run: str, question: Run) -> Answer:
             store.write(_record(node, run, question, RUNNING))
             return Answer(STARTED, run=run)
         if not question.queue:
-            return Answer(BUSY, run=ahead.run, status=_running(ahead))
+            # If nothing runs, the run in the queue waits for its cooldown.
+            in_the_way = waiting.run if waiting and ahead.pid is None else ahead.run
+            return Answer(BUSY, run=in_the_way, status=_running(ahead))
         if waiting and waiting.options == question.options:
             return Answer(QUEUED, run=waiting.run)
         if waiting and taken:

@@ -260,7 +260,7 @@ def test_named_caller_starts_while_an_anonymous_one_waits_for_its_cooldown(
     root_node.store.claims.write_current(dead_claim(SECOND, ended=time.time()))
     another = ANONYMOUS._replace(noop=True)
     assert turn.decide(root_node, THIRD, another) == Answer(FULL, run=FIRST)
-    assert turn.decide(root_node, THIRD, another._replace(queue=False)) == Answer(BUSY)
+    assert turn.decide(root_node, THIRD, another._replace(queue=False)) == Answer(BUSY, run=FIRST)
     assert turn.decide(root_node, THIRD, question) == Answer(STARTED, run=THIRD)
     queued = root_node.store.claims.queued()
     assert queued is not None and queued.run == FIRST
