@@ -60,7 +60,8 @@ def one_per(options: Namespace) -> tuple[Optional[str], Optional[int]]:
 
 def _check(options: Namespace) -> None:
     one_per(options)
-    if options.exit_pending and not options.noop:
+    continues = options.result is not None and not options.only  # and --noop is that of the earlier run
+    if options.exit_pending and not options.noop and not continues:
         raise UsageError("--exit-pending is for --noop")
     if options.confirm and options.canary.number == 0:
         raise UsageError("--confirm asks after the canaries, so it needs --canary")

@@ -93,6 +93,10 @@ def test_a_dry_run_with_changes_is_said_in_the_exit_status_if_asked_for(operator
     assert (ended.status, ended.outcomes()) == (32, {"pending": NODES})
     operator.anew()
     first = operator.directory / "result.jsonl"
+    # Continued, it is still a dry run.
+    continued = operator.run("--exit-pending", who=["--from", str(first)])
+    assert (continued.status, continued.outcomes()) == (32, {"pending": NODES})
+    operator.anew()
     applied = operator.run(who=["--from", str(first), "--only", "pending"])
     assert (applied.status, applied.outcomes()) == (0, {"changed": NODES})
 
