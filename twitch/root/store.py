@@ -2,7 +2,8 @@
 
 In `/run/puppet-twitch/`, which is memory and empty after a boot:
 
-    lock                held (flock) while current.json or queued.json are read and written (root/claims.py)
+    lock                held (flock) while root decides about a request, and while current.json, queued.json,
+                        counts.json and begun.json are written (root/claims.py)
     concluding          held (flock) while a verdict is worked out and written
     disabling           held (flock) while Puppet's lock that disables the agent is read and written
     ending              held (flock) while a run that is not ours is ended
