@@ -26,7 +26,7 @@ CERT, KEY, CA, TOKEN = "cert.pem", "key.pem", "ca.pem", "token"
 # Puppet takes up to two seconds to print its settings, and ten times that on a small machine under load.
 PUPPET_S = 60
 
-# Puppet's CA, where a machine has an agent: of the vendor's packages, which everybody can read, and of Debian's.
+# Puppet's CA, where a machine has an agent: of the vendor's packages (which everybody can read), of Debian's.
 CA_FILES = (Path("/etc/puppetlabs/puppet/ssl/certs/ca.pem"), Path("/var/lib/puppet/ssl/certs/ca.pem"))
 
 # A token as `puppet-twitch token` prints it, or any other that RFC 6750 allows; alone in its file, or as the
