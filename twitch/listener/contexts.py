@@ -43,8 +43,8 @@ class Contexts:
     """The context that configuration, CA and CRL ask for now; it is made again when one of them has changed.
 
     That takes 60 to 250 ms with a CRL of 25,000 revocations, so it is done in a thread. New connections and
-    requests over TLS wait for it, and nothing else does. New files for certificate and key come with the next listener, which is
-    minutes away.
+    requests over TLS wait for it, and nothing else does. New files for certificate and key come with the next
+    listener, which is minutes away.
     """
 
     def __init__(self, settings: Watched[Config]) -> None:
