@@ -98,7 +98,9 @@ def add_who(parser: argparse.ArgumentParser) -> None:
     who.add_argument(
         "--exclude-nodes", metavar="FILE", action="append", default=[], help="not the nodes in this file"
     )
-    who.add_argument("--limit", metavar="N|P%", type=share, help="only so many of them, chosen at random")
+    who.add_argument(
+        "--limit", metavar="N|P%", type=share, help="only so many of them: the same ones each time"
+    )
     who.add_argument("--address-fact", metavar="FACT", help="connect to the value of a fact: networking.ip")
 
 
