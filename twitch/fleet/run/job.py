@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import time
 from argparse import Namespace
@@ -23,6 +24,7 @@ from twitch.fleet.who.choice import Chosen
 # A label of one invocation: 4,000,000,000 of them, and a node keeps its last 50 runs.
 LABEL = "fleet-"
 LABEL_BYTES = 4
+OWN_LABEL = rf"{LABEL}[0-9a-f]{{{2 * LABEL_BYTES}}}"
 
 MOST_SEEDS = 10**6
 
@@ -78,7 +80,8 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
         resumed = resume(result, chosen.nodes, ask, proves=database is not None)
         # PuppetDB's last runs are by now those of the earlier invocation.
         ask, nodes, kept, failed_before, earlier = resumed
-    unique = ask.label is None or ask.label.startswith(LABEL)
+    # An operator's own label may begin as ours do, and belong to many runs.
+    unique = ask.label is None or (resumes and re.fullmatch(OWN_LABEL, ask.label) is not None)
     ask = ask._replace(label=ask.label or LABEL + secrets.token_hex(LABEL_BYTES))
     servers = queues.urls if queues is not None else ()
     seed = options.seed if options.seed is not None else secrets.randbelow(MOST_SEEDS)

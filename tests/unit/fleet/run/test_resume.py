@@ -95,10 +95,13 @@ def test_a_node_that_was_asked_before_a_kill_is_not_started_again(
     assert {after[node.name] - before[node.name] for node in fleet.nodes} == {1}
 
 
-def test_an_older_run_with_the_same_label_is_not_taken_for_ours(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ["CHG-124", "fleet-upgrade"])
+def test_an_older_run_with_the_same_label_is_not_taken_for_ours(
+    fleet: Fleet, tmp_path: Path, label: str
+) -> None:
     operator = Operator(fleet, tmp_path)
-    _trigger(fleet, fleet.nodes[0], "CHG-124")
-    _write(operator, "CHG-124", [(fleet.nodes[0], time.time() + 10)])
+    _trigger(fleet, fleet.nodes[0], label)
+    _write(operator, label, [(fleet.nodes[0], time.time() + 10)])
     resumed = operator.run(who=["--from", str(operator.json)])
     assert (resumed.status, resumed.runs[fleet.nodes[0].name]) == (0, 1)
 
