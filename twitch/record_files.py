@@ -19,8 +19,8 @@ from twitch.records import FINISHED, RUN_ID, RUNNING, STATES, Record, from_json
 ROOT = "/run/puppet-twitch"
 HISTORY = "/var/lib/puppet-twitch"
 
-# More than the longest record has: its resources (root/details.py), and the names of twenty failed resources
-# in letters that JSON escapes.
+# More than the longest record has: its resources (root/report_to_record.py), and the names of twenty failed
+# resources in letters that JSON escapes.
 MAX_RECORD_CHARS = 256 * 1024
 
 # How many records are kept, and how many bytes of them, unless [runs] says otherwise. A record has 2 KB, and

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Optional
 
 from twitch import durations, wording
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.node_status import NodeStatus
 from twitch.records import FINISHED, INTERRUPTED, QUEUED, Record, marks
 from twitch.texts import one_line

@@ -10,7 +10,7 @@ import time
 from typing import Any, Optional, Union
 
 from twitch import durations
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import LastRun, NodeStatus
 from twitch.records import FAILED, NOT_ATTEMPTED, Options, Record, still_running

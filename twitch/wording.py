@@ -6,7 +6,7 @@ import time
 from typing import Optional
 
 from twitch import durations, messages
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.messages import LOCAL
 from twitch.node_status import DISABLED, QUEUED, STUCK, LastRun, NodeStatus
 from twitch.records import FAILED, FINISHED, GOOD, INTERRUPTED, NOT_ATTEMPTED, PUPPET, Record, outcome

@@ -12,7 +12,7 @@ from tests.unit.fuzzing import Parser
 from tests.unit.records import RUN, finished
 from tests.unit.records import record as started
 from twitch import config, log_lines, log_packets, messages, run_wording, views, wording
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import Config
 from twitch.errors import ConfigError, PacketError
 from twitch.listener import access, tls, tokens

@@ -26,12 +26,12 @@ from twitch.record_files import MAX_RECORD_CHARS, encode
 from twitch.records import RUN_ID, Options, from_json
 from twitch.root import (
     claims,
-    details,
     holds_in_lock,
     progress,
     puppet,
     puppet_locks,
     report,
+    report_to_record,
     settings,
     verdict,
 )
@@ -95,12 +95,12 @@ def last_report(data: bytes, path: Path) -> bool:
         assert "\n" not in name
     check_counts(found.counts)
     check_verdicts(report=found)
-    record = details.with_report(finished("failed"), found)
+    record = report_to_record.with_report(finished("failed"), found)
     written = encode(record)
     assert len(written) < MAX_RECORD_CHARS
     assert from_json(json.loads(written)) == record
     show_record(record)
-    details.of_puppet(found)
+    report_to_record.of_puppet(found)
     return True
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.api_under_test import RUN, ApiUnderTest
 from twitch import run_wording, views, wording
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.holds import Disabled, Hold
 from twitch.listener import root_client
 from twitch.listener.api import routes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from twitch import views, wording
 from twitch.arguments import Parser
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import exits, finding, terminal
 from twitch.cli.asking import ask
 from twitch.cli.person import person

@@ -9,7 +9,7 @@ from typing import Optional
 
 from twitch import config, durations, views, wording
 from twitch.arguments import Parser
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
 from twitch.cli.person import person

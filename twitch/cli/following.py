@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
 from twitch import log_lines, log_packets, run_wording, wording
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
 from twitch.cli.waiting import wait

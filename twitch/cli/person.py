@@ -7,7 +7,7 @@ import pwd
 import re
 from typing import Optional
 
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import GRANTS
 from twitch.errors import EX_NOPERM, TwitchError
 from twitch.messages import LOCAL, USER

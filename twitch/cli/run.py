@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twitch import run_wording, views
 from twitch.arguments import Parser
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import exits, finding, terminal
 from twitch.cli.person import person
 from twitch.cli.waiting import wait

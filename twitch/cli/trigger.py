@@ -10,7 +10,7 @@ from typing import Optional
 
 from twitch import views, wording
 from twitch.arguments import Parser
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import exits, terminal
 from twitch.cli.asking import ask
 from twitch.cli.following import Choice, follow

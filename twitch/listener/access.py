@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import ENVIRONMENT, Config
 from twitch.listener.exchange import HTTPError
 from twitch.listener.tokens import Token, holder

@@ -16,7 +16,7 @@ from typing import Optional
 
 from twitch.record_files import KEEP_BYTES, KEEP_RUNS
 from twitch.records import FINISHED, INTERRUPTED, NOT_ATTEMPTED, QUEUED, Record, outcome, still_running
-from twitch.root import counts, details, evidence, files, history, journal, memory, unit, verdict
+from twitch.root import counts, evidence, files, history, journal, memory, report_to_record, unit, verdict
 from twitch.root.ownership import NotOurs
 from twitch.root.report import MAX_REPORT_BYTES
 from twitch.root.settings import SETTINGS, Settings
@@ -134,9 +134,9 @@ def _tell_listener() -> None:
 def _with_report(record: Record, found: verdict.Evidence) -> Record:
     """Return the record with the fields of Puppet's report, or of its summary if there is no report."""
     if found.report:
-        return details.with_report(record, found.report)
+        return report_to_record.with_report(record, found.report)
     record = record._replace(noop=True if record.options.noop else None)
-    return details.with_summary(record, found.summary) if found.summary else record
+    return report_to_record.with_summary(record, found.summary) if found.summary else record
 
 
 def _with_left(judged: verdict.Verdict, record: Record) -> tuple[verdict.Verdict, Record]:

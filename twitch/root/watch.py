@@ -14,7 +14,7 @@ from typing import Optional
 from twitch import listener_user, metrics, textfile
 from twitch.errors import ConfigError, PuppetError, TwitchError
 from twitch.records import RUN_ID
-from twitch.root import begun, counts, details, figures, files, history, memory, report
+from twitch.root import begun, counts, figures, files, history, memory, report, report_to_record
 from twitch.root.node import Node
 from twitch.root.ownership import NotOurs
 from twitch.root.report import Report
@@ -86,7 +86,7 @@ def _is_ending(node: Node) -> bool:
 def _record(node: Node) -> None:
     """Put the run of Puppet's last report on record, unless a record has it already."""
     found = report.read(node.settings.lastrunreport)
-    record = details.of_puppet(found) if found else None
+    record = report_to_record.of_puppet(found) if found else None
     # One from the future would be the last run of the node until it is deleted.
     if found is None or record is None or not counts.latest([max(record.asked, record.ended or 0)]):
         return

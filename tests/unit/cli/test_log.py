@@ -16,7 +16,7 @@ import pytest
 from tests.unit.cli.command import Commands, on_terminal, run_id
 from tests.unit.processes import LIMIT_S
 from twitch import log_lines, log_packets
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.cli import following
 from twitch.cli.following import Choice
 from twitch.config import GRANTS

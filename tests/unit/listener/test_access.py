@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twitch import messages
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import GRANTS, Config
 from twitch.listener import access
 from twitch.listener.access import Credentials

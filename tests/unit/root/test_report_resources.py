@@ -18,7 +18,7 @@ from tests.unit.reports import report
 from twitch.record_files import encode
 from twitch.records import Record
 from twitch.resources import Event, Resource
-from twitch.root import details, plain_yaml, report_content
+from twitch.root import plain_yaml, report_content, report_to_record
 from twitch.root.report import PHASES, Report, read
 from twitch.root.yaml_lines import Scalars
 
@@ -94,7 +94,7 @@ def test_values_of_a_real_report_reach_no_record(name: str) -> None:
     # A type that masks only its message leaves the values in clear in its report.
     assert "secret-of-the-module" in (REAL / name).read_text()
     found = real(name)
-    written = encode(details.with_report(Record("1" * 32, "finished", 1.0), found)).decode()
+    written = encode(report_to_record.with_report(Record("1" * 32, "finished", 1.0), found)).decode()
     for value in ("secret-of-the-module", "old-secret", "secret-of-the-file", "secret-of-the-output"):
         assert value not in written
     (masked,) = (resource for resource in found.resources if resource.resource == "Masked[db]")

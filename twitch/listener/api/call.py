@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED as MISCONFIGURED_TEXT
 from twitch.errors import RootUnavailable, TwitchError

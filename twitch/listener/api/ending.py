@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from twitch import views, wording
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.listener.api.call import Call
 from twitch.listener.api.reply import Headers, Reply
 from twitch.records import BUSY, Record, outcome

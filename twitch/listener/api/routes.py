@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 from urllib.parse import unquote
 
-from twitch.callers import Caller
+from twitch.caller import Caller
 from twitch.config import Config
 from twitch.errors import MISCONFIGURED, ConfigError
 from twitch.listener import access
