@@ -129,6 +129,8 @@ def _run(peer: socket.socket, store: Store, question: Run) -> None:
     if answer.run != run:
         return
     if answer.kind == QUEUED:
+        import signal  # noqa: F401  # for _become: now, because an upgrade may replace it in the meantime
+
         unit.tell(f"Puppet run {run} waits in the queue")
         try:
             turn.wait(node, run, question)

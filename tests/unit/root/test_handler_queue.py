@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.unit.concluding import read
 from tests.unit.fake_node import FakeNode, Question, new_run
-from tests.unit.processes import live
+from tests.unit.processes import live, wait_until
 from twitch.messages import BUSY, FULL, QUEUED, STARTED, Answer, Run
 
 FIRST, SECOND, THIRD = new_run(1), new_run(2), new_run(3)
@@ -52,6 +55,30 @@ def test_queued_run_begins_when_the_run_before_has_ended(node: FakeNode, running
     assert (record.state, record.asked) == ("running", asked)
     assert record.started is not None and record.started >= asked
     assert node.store.claims.queue_claim() is None
+
+
+def test_queued_run_begins_although_an_upgrade_has_replaced_our_files_and_those_of_python(
+    node: FakeNode, running: Question
+) -> None:
+    queued = Question(node, ASKED, run=SECOND)
+    assert queued.answer() == Answer(QUEUED, run=SECOND)
+    pid = queued.process.pid
+    wait_until(lambda: waits_for_a_process(pid), "the run waits for the one before it")
+    # Of the modules that are needed only to become Puppet, `signal` is the one of Python.
+    hide = f"mount -t tmpfs none {node.tree} && mount --bind /dev/null {signal.__file__}"
+    subprocess.run(["/usr/bin/nsenter", f"--target={pid}", "--mount", "/bin/sh", "-c", hide], check=True)
+    finish(node, running)
+    node.puppet.release_run()
+    assert queued.end() == 0
+    assert queued.process.pid in {run["pid"] for run in node.puppet.runs()}
+
+
+def waits_for_a_process(pid: int) -> bool:
+    links = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            links.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return "anon_inode:[pidfd]" in links
 
 
 def test_equal_request_joins_the_queued_run(node: FakeNode, running: Question) -> None:
