@@ -10,6 +10,7 @@ from typing import Optional
 from twitch.errors import UsageError
 from twitch.fleet import options as groups
 from twitch.fleet import question
+from twitch.fleet.run.resume import resumes
 
 DESCRIPTION = "Run Puppet on many nodes, so many at once, and stop if too many fail."
 EPILOG = """\
@@ -60,8 +61,8 @@ def one_per(options: Namespace) -> tuple[Optional[str], Optional[int]]:
 
 def _check(options: Namespace) -> None:
     one_per(options)
-    continues = options.result is not None and not options.only  # and --noop is that of the earlier run
-    if options.exit_pending and not options.noop and not continues:
+    # A run that is resumed has the --noop of the earlier one.
+    if options.exit_pending and not options.noop and not resumes(options):
         raise UsageError("--exit-pending is for --noop")
     if options.confirm and options.canary.number == 0:
         raise UsageError("--confirm asks after the canaries, so it needs --canary")

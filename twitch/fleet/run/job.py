@@ -17,7 +17,7 @@ from twitch.fleet.outcomes import Outcome
 from twitch.fleet.puppetdb.client import PuppetDB
 from twitch.fleet.puppetserver.queue import Queues
 from twitch.fleet.run.ledger import NOTHING_EARLIER, Earlier
-from twitch.fleet.run.resume import resume
+from twitch.fleet.run.resume import resume, resumes
 from twitch.fleet.show.results import NodeResult, Results
 from twitch.fleet.who.choice import Chosen
 
@@ -58,7 +58,7 @@ class Job(NamedTuple):
 
 def take_over(options: Namespace) -> None:
     """Set the options of the earlier run with which this one goes on, unless they are there."""
-    if options.result is None or options.only:
+    if not resumes(options):
         return
     plan = options.result.results.plan
     for option, field in OPTIONS.items():
@@ -75,18 +75,17 @@ def make(options: Namespace, chosen: Chosen, database: Optional[PuppetDB], queue
         failed_before = frozenset(node.name for node in result.having({Outcome.FAILED}))
     nodes, earlier = chosen.nodes, NOTHING_EARLIER
     kept: Sequence[tuple[Node, NodeResult]] = ()
-    resumes = result is not None and not options.only
-    if result is not None and resumes:
+    if result is not None and resumes(options):
         resumed = resume(result, chosen.nodes, ask, proves=database is not None)
         # PuppetDB's last runs are by now those of the earlier invocation.
         ask, nodes, kept, failed_before, earlier = resumed
     # An operator's own label may begin as ours do, and belong to many runs.
-    unique = ask.label is None or (resumes and re.fullmatch(OWN_LABEL, ask.label) is not None)
+    unique = ask.label is None or (resumes(options) and re.fullmatch(OWN_LABEL, ask.label) is not None)
     ask = ask._replace(label=ask.label or LABEL + secrets.token_hex(LABEL_BYTES))
     servers = queues.urls if queues is not None else ()
     seed = options.seed if options.seed is not None else secrets.randbelow(MOST_SEEDS)
     plan = _plan(options, chosen, ask, seed, failed_before, database)._replace(puppetservers=servers)
-    if resumes:
+    if resumes(options):
         assert result is not None and result.plan is not None, "read"
         same = {field for option, field in RESUMED.items() if option not in options.given}
         plan = plan._replace(**{field: getattr(result.plan, field) for field in same})

@@ -16,6 +16,7 @@ The label is that of the earlier invocation, so runs that it has started are fou
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -37,6 +38,11 @@ class Resumed(NamedTuple):
     kept: list[tuple[Node, NodeResult]]  # that keep their outcomes
     failed_before: frozenset[str]
     earlier: Earlier
+
+
+def resumes(options: Namespace) -> bool:
+    """Return whether the command goes on with an earlier run: with --from, and without --only."""
+    return options.result is not None and not options.only
 
 
 def resume(results: Results, nodes: Iterable[Node], ask: Ask, *, proves: bool = False) -> Resumed:
